@@ -1,0 +1,38 @@
+//! What cannot be processed: kept with its reason, where it can be put back from.
+
+use aws_lambda_events::sqs::SqsMessage;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::MessageAttributeValue;
+
+use crate::{Processor, attribute};
+
+impl Processor {
+    /// Copies a message with its reason to the dead-letter queue: whether it is there.
+    pub(crate) async fn give_up(&self, message: &SqsMessage, reason: &str) -> bool {
+        let Ok(why) = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(reason)
+            .build()
+        else {
+            return false;
+        };
+        let answer = self
+            .sqs
+            .send_message()
+            .queue_url(&self.settings.dead_letter_queue_url)
+            .message_body(message.body.as_deref().unwrap_or_default())
+            .message_group_id(attribute(message, "MessageGroupId"))
+            .message_deduplication_id(attribute(message, "MessageDeduplicationId"))
+            .message_attributes("reason", why)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => true,
+            Err(error) => {
+                let error = DisplayErrorContext(&error);
+                tracing::error!(message = message.message_id, %error, "an event stays in the queue");
+                false
+            }
+        }
+    }
+}

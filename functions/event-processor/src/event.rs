@@ -1,0 +1,187 @@
+//! One event: what it means for the conversation, and what is said to it.
+
+use serde_json::Value;
+use shared::clock::Timestamp;
+use shared::decision::{Conversation, Decision};
+use shared::event::{Echo, Event, Handover, Kind};
+use shared::outbox::{Heard, OutboxError, Turn};
+use shared::store::{
+    CancelOutcome, ConversationItem, EntryKey, Hold, Settlement, StepKey, Waiting, Who,
+};
+use shared::window::{STANDARD_WINDOW, Standing};
+
+use crate::{Processor, RecordError};
+
+/// The busy mark of every event processor is the same: the queue sees to it that only one of them
+/// has a person's events.
+const BUSY_BY: &str = "event-processor";
+
+impl Processor {
+    /// Processes an event; doing it again completes what was left.
+    pub(crate) async fn process(&self, event: Event, turn: &Turn) -> Result<(), RecordError> {
+        let Some(person) = event.person.clone() else {
+            tracing::info!(
+                event = event.id,
+                kind = event.kind_name(),
+                "an event without a person"
+            );
+            return Ok(());
+        };
+        let who = Who {
+            page_id: event.page_id.clone(),
+            person,
+        };
+        match &event.kind {
+            Kind::Delivery(_) | Kind::Read(_) => Ok(()),
+            Kind::Echo(echo) if echo.is_own() => self.confirm(echo).await,
+            Kind::Echo(echo) => self.hear_echo(&who, &event, echo).await,
+            Kind::Handover(handover) => self.change_control(&who, &event, handover).await,
+            _ if event.is_standby() => self.record(&who, &event).await,
+            _ if event.container != "messaging" => Ok(()),
+            _ => self.answer(who, &event, turn).await,
+        }
+    }
+
+    async fn answer(&self, who: Who, event: &Event, turn: &Turn) -> Result<(), RecordError> {
+        let hold = Hold {
+            by: BUSY_BY.to_owned(),
+            until: turn.hold.until,
+        };
+        let now = self.clock.now();
+        let store = self.outbox.store();
+        let opened = store
+            .open_conversation(&who, standing(event).as_ref(), &hold, now)
+            .await;
+        let opened = opened.map_err(OutboxError::from)?;
+        let mut conversation = opened.conversation;
+        let forget = self.cancel_answered(&who, event, &mut conversation).await?;
+        let decision = if conversation.is_quiet(now) {
+            Ok(Decision::nothing())
+        } else {
+            (self.replies)(event, &seen_by_author(event, &conversation), now)
+        };
+        let exclusive = opened.exclusive;
+        let heard = Heard {
+            event,
+            who,
+            conversation,
+            exclusive,
+            forget,
+        };
+        Ok(self.outbox.commit(heard, decision, turn).await?)
+    }
+
+    /// Cancels what the person's answer makes needless: what no longer waits.
+    async fn cancel_answered(
+        &self,
+        who: &Who,
+        event: &Event,
+        conversation: &mut ConversationItem,
+    ) -> Result<Vec<Waiting>, RecordError> {
+        let mut forget = Vec::new();
+        let answered_at = event.at.unwrap_or(event.received_at);
+        if !event.is_answer() {
+            return Ok(forget);
+        }
+        for waiting in conversation
+            .waiting
+            .iter()
+            .filter(|waiting| waiting.cancelled_by_answer)
+        {
+            let key = EntryKey {
+                who: who.clone(),
+                id: waiting.id.clone(),
+            };
+            let outcome = self.outbox.cancel(&key, answered_at).await?;
+            if outcome != CancelOutcome::Kept {
+                forget.push(waiting.clone());
+            }
+        }
+        conversation
+            .waiting
+            .retain(|waiting| !forget.contains(waiting));
+        Ok(forget)
+    }
+
+    async fn record(&self, who: &Who, event: &Event) -> Result<(), RecordError> {
+        if let Some(standing) = standing(event) {
+            let recorded = self.outbox.store().record_heard(who, &standing).await;
+            recorded.map_err(OutboxError::from)?;
+        }
+        Ok(())
+    }
+
+    async fn confirm(&self, echo: &Echo) -> Result<(), RecordError> {
+        let step = echo
+            .metadata
+            .as_deref()
+            .and_then(|metadata| metadata.parse::<StepKey>().ok());
+        match step {
+            Some(step) => Ok(self.outbox.confirm(&step, echo.mid.as_deref()).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// A message that left the Page by other hands: people, or another app, have taken over.
+    async fn hear_echo(&self, who: &Who, event: &Event, echo: &Echo) -> Result<(), RecordError> {
+        let own = self.outbox.app_id().await?;
+        if echo.app_id.is_some() && echo.app_id != own {
+            self.set_quiet(who, self.quiet_from(event)).await?;
+        }
+        Ok(())
+    }
+
+    async fn change_control(
+        &self,
+        who: &Who,
+        event: &Event,
+        handover: &Handover,
+    ) -> Result<(), RecordError> {
+        let own = self.outbox.app_id().await?;
+        let is_own = |app: &Option<String>| own.is_none() || *app == own;
+        let until = match handover {
+            Handover::Pass { to } if is_own(to) => self.clock.now(),
+            Handover::Request { .. } => self.clock.now(),
+            Handover::Take { to } if own.is_some() && *to == own => self.clock.now(),
+            Handover::Pass { .. } | Handover::Take { .. } => self.quiet_from(event),
+            Handover::Roles => return Ok(()),
+        };
+        Ok(self.set_quiet(who, until).await?)
+    }
+
+    fn quiet_from(&self, event: &Event) -> Timestamp {
+        event.at.unwrap_or(event.received_at) + self.settings.quiet_for
+    }
+
+    async fn set_quiet(&self, who: &Who, until: Timestamp) -> Result<(), OutboxError> {
+        let settlement = Settlement {
+            quiet_until: Some(until),
+            ..Settlement::default()
+        };
+        Ok(self.outbox.store().settle(who, &settlement).await?)
+    }
+}
+
+/// The windows that the event opens.
+fn standing(event: &Event) -> Option<Standing> {
+    let at = event.at.filter(|_| event.opens_window())?;
+    Some(Standing {
+        platform: event.platform,
+        last_message_at: Some(at),
+        free_until: Some(at + STANDARD_WINDOW),
+    })
+}
+
+fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
+    let state = conversation
+        .state
+        .as_deref()
+        .map(serde_json::from_str::<Value>);
+    Conversation {
+        state: state.and_then(Result::ok).unwrap_or_default(),
+        standing: Standing {
+            platform: event.platform,
+            ..conversation.standing()
+        },
+    }
+}

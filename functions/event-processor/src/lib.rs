@@ -1,0 +1,172 @@
+//! The event processor: one event at a time, in order per person.
+//!
+//! Record the last message time, decide once, write the decision, apply it, send. A redelivered
+//! event goes on where the first delivery stopped.
+
+mod dead_letters;
+mod event;
+pub mod replies;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::Client;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use shared::clock::{SharedClock, Timestamp};
+use shared::decision::{Conversation, Decision};
+use shared::event::{Event, Record};
+use shared::message::Invalid;
+use shared::outbox::{Outbox, OutboxError, Turn};
+use shared::settings::{SettingError, Variables};
+
+/// What the bot's author writes: from an event and its conversation to a decision.
+pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
+
+/// A record is not begun with less time left: it may need two calls to the table, and its message
+/// may still be put off.
+const RECORD_BUDGET: Duration = Duration::from_secs(2 * shared::aws::CALL_TIMEOUT.as_secs());
+
+/// An event that fails by itself is given up at this receive.
+const LAST_RECEIVE: u64 = 5;
+
+/// What may be set about the event processor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessorSettings {
+    /// The queue of the events that were given up.
+    pub dead_letter_queue_url: String,
+    /// For how long the bot is quiet once people have taken over.
+    pub quiet_for: Duration,
+}
+
+impl ProcessorSettings {
+    /// Reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing or out of its range.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        Ok(Self {
+            dead_letter_queue_url: vars.required("DEAD_LETTER_QUEUE_URL")?,
+            quiet_for: vars.span_or("QUIET_HOURS", 12, 3600, 1..=720)?,
+        })
+    }
+}
+
+/// Why a record was not processed.
+#[derive(Debug, thiserror::Error)]
+enum RecordError {
+    /// AWS or Meta failed: the event is tried again, however often.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The event's own fault: it is given up after some tries.
+    #[error("{0}")]
+    Poisonous(&'static str),
+    /// There was no time left to begin it.
+    #[error("no time was left to begin this event")]
+    NoTimeLeft,
+}
+
+/// The event processor.
+#[derive(Debug)]
+pub struct Processor {
+    outbox: Arc<Outbox>,
+    sqs: Client,
+    clock: SharedClock,
+    replies: Replies,
+    settings: ProcessorSettings,
+}
+
+impl Processor {
+    /// Puts the parts together.
+    pub fn new(
+        outbox: Arc<Outbox>,
+        sqs: Client,
+        clock: SharedClock,
+        replies: Replies,
+        settings: ProcessorSettings,
+    ) -> Self {
+        Self {
+            outbox,
+            sqs,
+            clock,
+            replies,
+            settings,
+        }
+    }
+
+    /// Processes a batch: message groups side by side, each group in order.
+    ///
+    /// The answer names the messages that are to be delivered again. After a failure the later
+    /// messages of its group are among them, so that the group stays in order.
+    pub async fn handle(
+        &self,
+        batch: SqsEvent,
+        invocation: &str,
+        deadline: Timestamp,
+    ) -> SqsBatchResponse {
+        let turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
+        let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
+        for message in batch.records {
+            lanes
+                .entry(attribute(&message, "MessageGroupId").to_owned())
+                .or_default()
+                .push(message);
+        }
+        let failed = join_all(
+            lanes
+                .into_values()
+                .map(|lane| self.process_lane(lane, &turn)),
+        )
+        .await;
+        let failures = failed.into_iter().flatten().map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        });
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failures.collect();
+        response
+    }
+
+    /// Processes a group's messages: the ids of those that are to be delivered again.
+    async fn process_lane(&self, lane: Vec<SqsMessage>, turn: &Turn) -> Vec<String> {
+        let mut left = lane.into_iter();
+        while let Some(message) = left.next() {
+            let Err(error) = self.process_message(&message, turn).await else {
+                continue;
+            };
+            let receives = attribute(&message, "ApproximateReceiveCount")
+                .parse()
+                .unwrap_or(1);
+            tracing::error!(message = message.message_id, receives, %error, "an event failed");
+            if let RecordError::Poisonous(reason) = error
+                && receives >= LAST_RECEIVE
+                && self.give_up(&message, reason).await
+            {
+                continue;
+            }
+            let rest = std::iter::once(message).chain(left);
+            return rest.filter_map(|message| message.message_id).collect();
+        }
+        Vec::new()
+    }
+
+    async fn process_message(&self, message: &SqsMessage, turn: &Turn) -> Result<(), RecordError> {
+        if self.clock.now() + RECORD_BUDGET > turn.deadline {
+            return Err(RecordError::NoTimeLeft);
+        }
+        let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
+            .map_err(|_| RecordError::Poisonous("not_a_record"))?;
+        let work = AssertUnwindSafe(self.process(Event::from(&record), turn));
+        work.catch_unwind()
+            .await
+            .unwrap_or(Err(RecordError::Poisonous("panic")))
+    }
+}
+
+fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {
+    message.attributes.get(name).map_or("", String::as_str)
+}

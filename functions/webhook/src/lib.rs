@@ -1,0 +1,104 @@
+//! The webhook: Meta's GET verification, and the intake of its notifications.
+//!
+//! A notification is answered 200 only when each of its events is durably queued; otherwise 500,
+//! so that Meta sends it again.
+
+mod enqueue;
+mod intake;
+mod verification;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::{Body, Request, Response};
+use shared::clock::SharedClock;
+use shared::secrets::Secrets;
+use shared::settings::{SettingError, Variables};
+use shared::telemetry::Telemetry;
+
+use enqueue::Queues;
+
+/// What may be set about the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// The FIFO queue of the events.
+    pub queue_url: String,
+    /// The queue of what is signed but cannot be read.
+    pub unreadable_queue_url: String,
+    /// How long a notification may take; Meta wants its answer within 5 s.
+    pub answer_within: Duration,
+}
+
+impl WebhookSettings {
+    /// Reads `QUEUE_URL` and `UNREADABLE_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        Ok(Self {
+            queue_url: vars.required("QUEUE_URL")?,
+            unreadable_queue_url: vars.required("UNREADABLE_QUEUE_URL")?,
+            answer_within: Duration::from_secs(4),
+        })
+    }
+}
+
+/// The webhook function.
+#[derive(Debug)]
+pub struct Webhook {
+    queues: Queues,
+    secrets: Arc<Secrets>,
+    clock: SharedClock,
+    telemetry: Telemetry,
+    answer_within: Duration,
+}
+
+impl Webhook {
+    /// Puts the parts together.
+    pub fn new(
+        sqs: Client,
+        secrets: Arc<Secrets>,
+        clock: SharedClock,
+        telemetry: Telemetry,
+        settings: WebhookSettings,
+    ) -> Self {
+        let queues = Queues::new(sqs, settings.queue_url, settings.unreadable_queue_url);
+        Self {
+            queues,
+            secrets,
+            clock,
+            telemetry,
+            answer_within: settings.answer_within,
+        }
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        match *request.method() {
+            Method::GET => self.verify(&request).await,
+            Method::POST => {
+                let intake = self.take_in(&request);
+                tokio::time::timeout(self.answer_within, intake)
+                    .await
+                    .unwrap_or_else(|_| {
+                        tracing::error!(
+                            "a notification was not queued in time; Meta sends it again"
+                        );
+                        answer(StatusCode::INTERNAL_SERVER_ERROR, "NOT_QUEUED")
+                    })
+            }
+            _ => answer(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        }
+    }
+}
+
+fn answer(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut response = Response::new(Body::Text(text.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}

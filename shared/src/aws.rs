@@ -1,0 +1,116 @@
+//! The connection to AWS, built by hand so that a cold start does no more than it must.
+//!
+//! Nothing is looked up at start: the credentials are the environment's (a function's are valid as
+//! long as it lives), and the root certificates are the five that Amazon Trust Services names for
+//! AWS endpoints, so that the system's 140 need not be parsed.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::BehaviorVersion;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use crate::settings::{SettingError, Variables};
+
+/// Source: <https://www.amazontrust.com/repository/>: Amazon Root CA 1 to 4 and Starfield Services
+/// Root Certificate Authority - G2.
+const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
+
+/// How long a single attempt of a call may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a call may take with its retries.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Makes the clients of the AWS services.
+pub struct Aws {
+    config: SdkConfig,
+    endpoints: [Option<String>; 3],
+}
+
+impl Aws {
+    /// Reads the SDK's usual variables: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_MAX_ATTEMPTS`,
+    /// `AWS_CA_BUNDLE`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if a mandatory variable is missing, or one cannot be used.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        let credentials = Credentials::new(
+            vars.required("AWS_ACCESS_KEY_ID")?,
+            vars.required("AWS_SECRET_ACCESS_KEY")?,
+            vars.optional("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(CALL_TIMEOUT)
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(vars.parsed_or("AWS_MAX_ATTEMPTS", 3)?)
+            .with_initial_backoff(Duration::from_millis(50));
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(vars.required("AWS_REGION")?))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(
+                aws_smithy_http_client::Builder::new()
+                    .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                    .tls_context(tls_context(vars)?)
+                    .build_https(),
+            )
+            .sleep_impl(TokioSleep::new())
+            .timeout_config(timeouts)
+            .retry_config(retries)
+            .build();
+        let every = vars.optional("AWS_ENDPOINT_URL");
+        let endpoints = ["DYNAMODB", "SQS", "SECRETS_MANAGER"].map(|service| {
+            vars.optional(&format!("AWS_ENDPOINT_URL_{service}"))
+                .or_else(|| every.clone())
+        });
+        Ok(Self { config, endpoints })
+    }
+
+    /// The client of the table.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.with_endpoint(0))
+    }
+
+    /// The client of the queues.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.with_endpoint(1))
+    }
+
+    /// The client of the secret.
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.with_endpoint(2))
+    }
+
+    fn with_endpoint(&self, service: usize) -> SdkConfig {
+        let mut builder = self.config.to_builder();
+        builder.set_endpoint_url(self.endpoints[service].clone());
+        builder.build()
+    }
+}
+
+fn tls_context(vars: &Variables) -> Result<TlsContext, SettingError> {
+    const BUNDLE: &str = "AWS_CA_BUNDLE";
+    let invalid = |why: String| SettingError::Invalid { name: BUNDLE, why };
+    let roots = match vars.optional(BUNDLE) {
+        None => AMAZON_ROOTS.to_owned(),
+        Some(path) => std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?,
+    };
+    TlsContext::builder()
+        .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
+        .build()
+        .map_err(|error| invalid(error.to_string()))
+}

@@ -1,0 +1,188 @@
+//! What the bot decides about one event: to say now, to say later, to remember.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::Platform;
+use crate::message::{Invalid, MAX_MESSAGES, Message};
+use crate::window::{Purpose, Standing};
+
+/// What the bot's author sees of a conversation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// The author's own state, `null` at first.
+    pub state: Value,
+    /// The platform, the person's last message, the window's end.
+    pub standing: Standing,
+}
+
+impl Conversation {
+    /// The author's state as a type of the author's, its default if it is absent or of another form.
+    pub fn state<T: serde::de::DeserializeOwned + Default>(&self) -> T {
+        T::deserialize(&self.state).unwrap_or_default()
+    }
+}
+
+/// What the bot decides; nothing unless something is added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// The messages to send now, in order.
+    pub say: Vec<Message>,
+    /// What to send later.
+    pub follow_ups: Vec<FollowUp>,
+    /// The new state; unchanged if absent.
+    pub state: Option<Value>,
+    /// For how long the bot says nothing to this person.
+    pub quiet_for: Option<Duration>,
+}
+
+/// A message that is due later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowUp {
+    /// What to say, in order.
+    pub messages: Vec<Message>,
+    /// When.
+    pub when: When,
+    /// Why: decides the window and the label.
+    pub purpose: Purpose,
+    /// Whether a new message from the person makes it needless.
+    pub cancelled_by_answer: bool,
+}
+
+/// When something is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// So many milliseconds after the decision.
+    AfterMillis(u64),
+    /// At an instant.
+    At(Timestamp),
+}
+
+impl FollowUp {
+    /// An update to send after a while, whether or not the person writes in the meantime.
+    pub fn after(delay: Duration, message: Message) -> Self {
+        Self::new(
+            When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            message,
+        )
+    }
+
+    /// An update to send at an instant, whether or not the person writes in the meantime.
+    pub fn at(instant: Timestamp, message: Message) -> Self {
+        Self::new(When::At(instant), message)
+    }
+
+    /// Cancels it as soon as the person writes or taps something.
+    #[must_use]
+    pub fn unless_answered(mut self) -> Self {
+        self.cancelled_by_answer = true;
+        self
+    }
+
+    /// Sends it for another purpose than `update`.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    fn new(when: When, message: Message) -> Self {
+        Self {
+            messages: vec![message],
+            when,
+            purpose: Purpose::Update,
+            cancelled_by_answer: false,
+        }
+    }
+}
+
+impl Decision {
+    /// Says, changes and schedules nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Sends a message now.
+    #[must_use]
+    pub fn say(mut self, message: Message) -> Self {
+        self.say.push(message);
+        self
+    }
+
+    /// Sends something later.
+    #[must_use]
+    pub fn later(mut self, follow_up: FollowUp) -> Self {
+        self.follow_ups.push(follow_up);
+        self
+    }
+
+    /// Remembers a state, at most 512 bytes as JSON unless set otherwise.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the value cannot be written as JSON.
+    pub fn remember(mut self, state: &impl Serialize) -> Result<Self, Invalid> {
+        let value = serde_json::to_value(state).map_err(|error| {
+            Invalid::new("state", format!("cannot be written as JSON: {error}"))
+        })?;
+        self.state = Some(value);
+        Ok(self)
+    }
+
+    /// Says nothing more to this person for a while, because people take over.
+    #[must_use]
+    pub fn quiet_for(mut self, span: Duration) -> Self {
+        self.quiet_for = Some(span);
+        self
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks what the platform and the table can take.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the limit that is broken.
+    pub fn check(&self, platform: Platform, max_state_bytes: usize) -> Result<(), Invalid> {
+        check_messages(&self.say, Purpose::Reply, platform)?;
+        for follow_up in &self.follow_ups {
+            if follow_up.messages.is_empty() {
+                return Err(Invalid::new("follow_up.messages", "is empty"));
+            }
+            check_messages(&follow_up.messages, follow_up.purpose, platform)?;
+        }
+        let state_bytes = self
+            .state
+            .as_ref()
+            .map_or(0, |state| state.to_string().len());
+        if state_bytes > max_state_bytes {
+            let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
+            return Err(Invalid::new("state", problem));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the messages of one reply or follow-up.
+///
+/// # Errors
+/// [`Invalid`] names the limit that is broken.
+pub fn check_messages(
+    messages: &[Message],
+    purpose: Purpose,
+    platform: Platform,
+) -> Result<(), Invalid> {
+    if messages.len() > MAX_MESSAGES {
+        let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
+        return Err(Invalid::new("messages", problem));
+    }
+    messages.iter().try_for_each(|message| {
+        purpose.check_content(message)?;
+        message.check(platform)
+    })
+}

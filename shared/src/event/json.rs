@@ -1,0 +1,136 @@
+//! Reading JSON that is not always of the documented form.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// Replaces lone surrogate escapes by the replacement character's escape.
+///
+/// A person's text can be cut inside an emoji, and JSON can spell what Unicode text cannot hold.
+pub(super) fn mend_surrogates(json: &str) -> Cow<'_, str> {
+    let bytes = json.as_bytes();
+    let mut mended = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(offset) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|b| *b == b'\\'))
+    {
+        at += offset;
+        match escaped_unit(bytes, at) {
+            Some(0xD800..=0xDBFF)
+                if matches!(escaped_unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) =>
+            {
+                at += 12;
+            }
+            Some(0xD800..=0xDFFF) => {
+                mended.push_str(&json[copied..at]);
+                mended.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            _ => at += 2,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    mended.push_str(&json[copied..]);
+    Cow::Owned(mended)
+}
+
+fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Reads an item; the parts of it that nest too deeply to be read become empty objects.
+pub(super) fn tolerant(json: &str) -> Value {
+    if let Ok(value) = serde_json::from_str(json) {
+        return value;
+    }
+    let Ok(parts) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else {
+        return Value::Null;
+    };
+    let read = |part: &RawValue| {
+        serde_json::from_str(part.get()).unwrap_or_else(|_| Value::Object(Map::new()))
+    };
+    Value::Object(
+        parts
+            .into_iter()
+            .map(|(key, part)| (key, read(part)))
+            .collect(),
+    )
+}
+
+/// A string, or a number or flag in its place.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// A whole number, or a string that holds one.
+pub(super) fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) =>
+        {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "saturates, and is then clamped"
+            )]
+            number
+                .as_i64()
+                .or_else(|| number.as_f64().map(|float| float as i64))
+        }
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a flag is set, in any of the forms in which it may come.
+pub(super) fn flag(value: &Value) -> bool {
+    matches!(text(value).as_deref(), Some("true" | "1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_pairs_kept() {
+        let cases = [
+            (r#""a\ud83d""#, r#""a\ufffd""#),
+            (r#""\ude00b""#, r#""\ufffdb""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\ud83"#, r#""\ud83"#),
+            ("\\", "\\"),
+        ];
+        for (given, mended) in cases {
+            assert_eq!(mend_surrogates(given), mended, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deeply_does_not_hide_its_neighbours() {
+        let deep = format!(
+            r#"{{"sender":{{"id":"1"}},"message":{}{}}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        let value = tolerant(&deep);
+        assert_eq!(value["sender"]["id"], "1");
+        assert!(value["message"].is_object());
+    }
+}

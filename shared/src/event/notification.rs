@@ -1,0 +1,345 @@
+//! From a notification's bytes to the records that go through the queue.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Event;
+use super::json::{mend_surrogates, number, text, tolerant};
+use crate::clock::Timestamp;
+
+/// The largest record in bytes that a queue takes.
+///
+/// Source: the SQS quota for a message's size, 1 MiB. What the queue adds of its own is little; the
+/// margin is for that.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024 - 8 * 1024;
+
+/// One event on its way through the queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The event's id.
+    pub id: String,
+    /// The notification's `object`: `page` or `instagram`.
+    pub object: String,
+    /// The Page's id; empty where Meta names none.
+    pub page_id: String,
+    /// The array that the event came in.
+    pub container: String,
+    /// When the webhook received it.
+    pub received_at: Timestamp,
+    /// The entry's own time, as Meta gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry_time: Option<i64>,
+    /// Whether the event was too large and only its envelope is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The event as Meta sent it.
+    pub event: Box<RawValue>,
+}
+
+/// Why a record cannot be written or read as JSON.
+pub type WriteError = serde_json::Error;
+
+/// Why a correctly signed body is no notification.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not JSON.
+    #[error("not_json")]
+    NotJson,
+    /// It is JSON, but not an object with a list of entries.
+    #[error("no_notification")]
+    NoNotification,
+}
+
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    entry: Vec<&'a RawValue>,
+}
+
+/// Splits a notification into one record per event, in the order in which they stand in it.
+///
+/// Every item of every array in every entry becomes a record, whatever the array is called. An
+/// entry without an array is a record as a whole, in the container `entry`.
+///
+/// # Errors
+/// [`Unreadable`] if the bytes are not JSON, or no notification.
+pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreadable> {
+    let body = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
+    let body = mend_surrogates(body);
+    let notification: Notification<'_> = serde_json::from_str(&body).map_err(|error| {
+        if error.is_data() {
+            Unreadable::NoNotification
+        } else {
+            Unreadable::NotJson
+        }
+    })?;
+    let object = notification
+        .object
+        .and_then(|raw| text(&tolerant(raw.get())))
+        .unwrap_or_default();
+    let mut records = Vec::new();
+    for entry in notification.entry {
+        split_entry(&object, entry, received_at, &mut records);
+    }
+    Ok(records)
+}
+
+fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: &mut Vec<Record>) {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry.get()).unwrap_or_default();
+    let field = |name: &str| {
+        fields
+            .get(name)
+            .map_or(Value::Null, |raw| tolerant(raw.get()))
+    };
+    let page_id = text(&field("id")).unwrap_or_default();
+    let entry_time = number(&field("time"));
+    let mut push = |container: &str, item: &RawValue| {
+        let mut record = Record {
+            id: String::new(),
+            object: object.to_owned(),
+            page_id: page_id.clone(),
+            container: container.to_owned(),
+            received_at,
+            entry_time,
+            truncated: false,
+            event: item.to_owned(),
+        };
+        record.id = Event::from(&record).id;
+        records.push(record);
+    };
+    let mut found = false;
+    for (container, items) in &fields {
+        if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(items.get()) {
+            found = true;
+            for item in items {
+                push(container, item);
+            }
+        }
+    }
+    if !found {
+        push("entry", entry);
+    }
+}
+
+impl Record {
+    /// The text that goes into the queue, at most [`MAX_RECORD_BYTES`] long.
+    ///
+    /// An event that is too large is cut down to its envelope: ids, kind and time. Two characters
+    /// that JSON may hold and SQS refuses are escaped.
+    ///
+    /// # Errors
+    /// [`WriteError`] if a field cannot be written as JSON.
+    pub fn into_queue_text(mut self) -> Result<(String, bool), WriteError> {
+        let text = serde_json::to_string(&self)?;
+        if text.len() <= MAX_RECORD_BYTES {
+            return Ok((escape_for_sqs(text), self.truncated));
+        }
+        self.truncated = true;
+        self.event = serde_json::value::to_raw_value(&envelope(&tolerant(self.event.get()), 0))?;
+        Ok((escape_for_sqs(serde_json::to_string(&self)?), true))
+    }
+
+    /// Reads what [`Self::into_queue_text`] wrote.
+    ///
+    /// # Errors
+    /// If the text is no record.
+    pub fn from_queue_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+fn escape_for_sqs(text: String) -> String {
+    if text.contains(['\u{FFFE}', '\u{FFFF}']) {
+        text.replace('\u{FFFE}', "\\ufffe")
+            .replace('\u{FFFF}', "\\uffff")
+    } else {
+        text
+    }
+}
+
+fn envelope(value: &Value, depth: usize) -> Value {
+    const LONGEST: usize = 1000;
+    const DEEPEST: usize = 3;
+    const WIDEST: usize = 30;
+    match value {
+        Value::Object(fields) if depth < DEEPEST => Value::Object(
+            fields
+                .iter()
+                .filter(|(key, _)| key.len() <= LONGEST)
+                .take(WIDEST)
+                .map(|(key, value)| (key.clone(), envelope(value, depth + 1)))
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ),
+        Value::Object(_) | Value::Array(_) => Value::Null,
+        Value::String(text) if text.len() > LONGEST => Value::Null,
+        small => small.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, Platform};
+    use super::*;
+
+    const RECEIVED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    fn events(body: &str) -> Vec<Event> {
+        split(body.as_bytes(), RECEIVED)
+            .unwrap()
+            .iter()
+            .map(Event::from)
+            .collect()
+    }
+
+    fn one(item: &str) -> Event {
+        let body = format!(
+            r#"{{"object":"page","entry":[{{"id":"10","time":1794999999000,"messaging":[{item}]}}]}}"#
+        );
+        events(&body).remove(0)
+    }
+
+    #[test]
+    fn every_item_of_every_array_is_an_event() {
+        let found = events(
+            r#"{"object":"instagram","entry":[
+                {"id":10,"messaging":[{"sender":{"id":"1"},"message":{"mid":"a"}},{"sender":{"id":"2"},"read":{"mid":"x"}}],
+                 "standby":[{"sender":{"id":"3"},"message":{"mid":"b"}}],"novelty":[1]},
+                {"id":"11","calls":[{"id":"c","from":"4","to":"11","event":"connect","timestamp":1671644824}]},
+                {"id":"12","time":5}, "odd"]}"#,
+        );
+        let seen: Vec<_> = found
+            .iter()
+            .map(|e| {
+                (
+                    e.page_id.as_str(),
+                    e.container.as_str(),
+                    e.person.as_deref(),
+                    e.kind_name(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("10", "messaging", Some("1"), "message"),
+                ("10", "messaging", Some("2"), "read"),
+                ("10", "novelty", None, "unknown"),
+                ("10", "standby", Some("3"), "message"),
+                ("11", "calls", Some("4"), "unknown"),
+                ("12", "entry", None, "unknown"),
+                ("", "entry", None, "unknown"),
+            ]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|event| event.platform == Platform::Instagram)
+        );
+        assert_eq!(found[4].at, Some(Timestamp::from_millis(1_671_644_824_000)));
+    }
+
+    #[test]
+    fn numbers_and_lone_surrogates_lose_nothing() {
+        let event = one(
+            r#"{"sender":{"id":42},"recipient":{"id":10},"timestamp":"1794999999000","message":{"mid":7,"text":"a\ud83d","attachments":[{"type":"sticker","payload":{"sticker_id":369239263222822}}]}}"#,
+        );
+        let Kind::Message(message) = &event.kind else {
+            panic!("{event:?}")
+        };
+        assert_eq!(event.person.as_deref(), Some("42"));
+        assert_eq!(message.text.as_deref(), Some("a\u{FFFD}"));
+        assert_eq!(
+            message.attachments[0].sticker_id.as_deref(),
+            Some("369239263222822")
+        );
+        assert_eq!(event.at, Some(Timestamp::from_millis(1_794_999_999_000)));
+    }
+
+    #[test]
+    fn a_time_from_the_future_is_clamped_to_a_minute_after_receipt() {
+        let event = one(r#"{"sender":{"id":"1"},"timestamp":9999999999999,"message":{"mid":"m"}}"#);
+        assert_eq!(event.at, Some(Timestamp::from_millis(1_795_000_060_000)));
+    }
+
+    #[test]
+    fn without_a_time_of_its_own_the_entry_tells() {
+        let event = one(r#"{"sender":{"id":"1"},"delivery":{"watermark":1}}"#);
+        assert_eq!(event.at, Some(Timestamp::from_millis(1_794_999_999_000)));
+    }
+
+    #[test]
+    fn an_event_without_any_time_opens_no_window() {
+        let timeless = r#"{"object":"page","entry":[{"id":"10","messaging":[{"sender":{"id":"1"},"message":{"mid":"m"}}]}]}"#;
+        assert!(!events(timeless)[0].opens_window());
+        assert!(one(r#"{"sender":{"id":"1"},"message":{"mid":"m"}}"#).opens_window());
+    }
+
+    #[test]
+    fn an_edit_and_a_reaction_do_not_take_the_messages_id() {
+        let message = one(r#"{"sender":{"id":"1"},"message":{"mid":"m","text":"a"}}"#);
+        let again = one(r#"{"sender":{"id":"1"},"timestamp":5,"message":{"mid":"m","text":"a"}}"#);
+        let edit =
+            one(r#"{"sender":{"id":"1"},"message_edit":{"mid":"m","text":"b","num_edit":"1"}}"#);
+        let react = one(r#"{"sender":{"id":"1"},"reaction":{"mid":"m","action":"react"}}"#);
+        let unreact = one(r#"{"sender":{"id":"1"},"reaction":{"mid":"m","action":"unreact"}}"#);
+        assert_eq!(message.id, again.id);
+        let ids = std::collections::BTreeSet::from([&message.id, &edit.id, &react.id, &unreact.id]);
+        assert_eq!(ids.len(), 4);
+        assert!(react.opens_window() && !unreact.opens_window() && !edit.opens_window());
+    }
+
+    #[test]
+    fn receipts_have_a_group_of_their_own() {
+        let message = one(r#"{"sender":{"id":"1"},"recipient":{"id":"10"},"message":{"mid":"m"}}"#);
+        let own = one(
+            r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"e","is_echo":true,"metadata":"mb1.x"}}"#,
+        );
+        let foreign = one(
+            r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"f","is_echo":true,"app_id":26390203743090}}"#,
+        );
+        assert_eq!(own.person.as_deref(), Some("1"));
+        assert_eq!(own.group(), format!("{}.receipts", message.group()));
+        assert_eq!(foreign.group(), message.group());
+        assert!(!own.opens_window());
+    }
+
+    #[test]
+    fn an_event_too_large_keeps_its_envelope() {
+        let text = "x".repeat(2 * MAX_RECORD_BYTES);
+        let body = format!(
+            r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{"sender":{{"id":"1"}},"timestamp":1794999999000,"message":{{"mid":"m","text":"{text}"}}}}]}}]}}"#
+        );
+        let record = split(body.as_bytes(), RECEIVED).unwrap().remove(0);
+        let whole = Event::from(&record);
+        let (text, truncated) = record.into_queue_text().unwrap();
+        let cut = Event::from(&Record::from_queue_text(&text).unwrap());
+        assert!(truncated && cut.truncated && text.len() < 2000);
+        assert_eq!(
+            (cut.id, cut.person, cut.at),
+            (whole.id, whole.person, whole.at)
+        );
+        assert!(matches!(cut.kind, Kind::Message(message) if message.mid.as_deref() == Some("m")));
+    }
+
+    #[test]
+    fn what_is_no_notification_says_why() {
+        for (body, why) in [
+            (&b"\xff"[..], Unreadable::NotJson),
+            (b"hello", Unreadable::NotJson),
+            (b"[]", Unreadable::NoNotification),
+            (b"{\"object\":\"page\"}", Unreadable::NoNotification),
+            (
+                b"{\"object\":\"page\",\"entry\":{}}",
+                Unreadable::NoNotification,
+            ),
+        ] {
+            assert_eq!(split(body, RECEIVED).unwrap_err(), why);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! From an item of a notification to an [`Event`].
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::json::{flag, number, text, tolerant};
+use super::{
+    Attachment, Delivery, Echo, Edit, Event, Handover, Kind, Message, OptIn, Platform, Postback,
+    Reaction, Read, Record, Referral,
+};
+use crate::clock::Timestamp;
+
+/// How far ahead of its receipt an event's time may lie before it is taken for the receipt's.
+const MAX_AHEAD: Duration = Duration::from_secs(60);
+
+/// Fields beside which the one that tells the kind stands.
+const COMMON_FIELDS: [&str; 6] = [
+    "sender",
+    "recipient",
+    "timestamp",
+    "prior_message",
+    "hop_context",
+    "is_instagram",
+];
+
+impl From<&Record> for Event {
+    fn from(record: &Record) -> Self {
+        let raw = record.event.get();
+        let item = tolerant(raw);
+        let mut event = Self {
+            id: record.id.clone(),
+            page_id: record.page_id.clone(),
+            platform: match record.object.as_str() {
+                "instagram" => Platform::Instagram,
+                _ => Platform::Messenger,
+            },
+            container: record.container.clone(),
+            person: person(&item, &record.page_id),
+            at: time(&item, record),
+            received_at: record.received_at,
+            truncated: record.truncated,
+            kind: kind(&item, &record.container),
+            raw: raw.to_owned(),
+        };
+        if event.id.is_empty() {
+            event.id = event.derive_id();
+        }
+        event
+    }
+}
+
+fn time(item: &Value, record: &Record) -> Option<Timestamp> {
+    let stated = number(&item["timestamp"])
+        .or_else(|| number(&item["value"]["created_time"]))
+        .or(record.entry_time)?;
+    Some(Timestamp::from_seconds_or_millis(stated).min(record.received_at + MAX_AHEAD))
+}
+
+fn person(item: &Value, page_id: &str) -> Option<String> {
+    let other = |end: &Value| {
+        let psid = text(&end["id"]).filter(|id| id != page_id && !id.is_empty());
+        psid.or_else(|| text(&end["user_ref"]).map(|user_ref| format!("user_ref:{user_ref}")))
+    };
+    let named = |id: &Value| text(id).filter(|id| id != page_id && !id.is_empty());
+    let value = &item["value"];
+    other(&item["sender"])
+        .or_else(|| other(&item["recipient"]))
+        .or_else(|| text(&item["optin"]["user_ref"]).map(|user_ref| format!("user_ref:{user_ref}")))
+        .or_else(|| named(&item["from"]))
+        .or_else(|| named(&item["to"]))
+        .or_else(|| text(&value["comment_id"]).map(|id| format!("comment:{id}")))
+        .or_else(|| text(&value["post_id"]).map(|id| format!("post:{id}")))
+        .or_else(|| other(&value["sender"]))
+        .or_else(|| other(&value["user"]))
+}
+
+fn kind(item: &Value, container: &str) -> Kind {
+    let has = |field: &str| item[field].is_object();
+    if !matches!(container, "messaging" | "standby") {
+        let field = text(&item["field"]).or_else(|| text(&item["event"]));
+        return Kind::Unknown {
+            name: field.unwrap_or_else(|| container.to_owned()),
+        };
+    }
+    if has("message") {
+        let message = &item["message"];
+        if flag(&message["is_echo"]) {
+            Kind::Echo(echo(message))
+        } else {
+            Kind::Message(self::message(message))
+        }
+    } else if has("message_edit") {
+        let edit = &item["message_edit"];
+        Kind::Edit(Edit {
+            mid: text(&edit["mid"]),
+            text: text(&edit["text"]),
+            num_edit: number(&edit["num_edit"]),
+        })
+    } else if has("reaction") {
+        let reaction = &item["reaction"];
+        Kind::Reaction(Reaction {
+            mid: text(&reaction["mid"]),
+            is_unreact: text(&reaction["action"]).as_deref() != Some("react"),
+            reaction: text(&reaction["reaction"]),
+            emoji: text(&reaction["emoji"]),
+        })
+    } else if has("postback") {
+        let postback = &item["postback"];
+        Kind::Postback(Postback {
+            mid: text(&postback["mid"]),
+            title: text(&postback["title"]),
+            payload: text(&postback["payload"]),
+            referral: referral(&postback["referral"]),
+        })
+    } else if has("optin") {
+        let optin = &item["optin"];
+        Kind::OptIn(OptIn {
+            kind: text(&optin["type"]),
+            payload: text(&optin["payload"]),
+            reference: text(&optin["ref"]),
+            user_ref: text(&optin["user_ref"]),
+        })
+    } else if has("delivery") {
+        let delivery = &item["delivery"];
+        Kind::Delivery(Delivery {
+            mids: delivery["mids"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(text)
+                .collect(),
+            watermark: number(&delivery["watermark"]).map(Timestamp::from_seconds_or_millis),
+        })
+    } else if has("read") {
+        let read = &item["read"];
+        Kind::Read(Read {
+            mid: text(&read["mid"]),
+            watermark: number(&read["watermark"]).map(Timestamp::from_seconds_or_millis),
+        })
+    } else if has("pass_thread_control") {
+        Kind::Handover(Handover::Pass {
+            to: text(&item["pass_thread_control"]["new_owner_app_id"]),
+        })
+    } else if has("take_thread_control") {
+        Kind::Handover(Handover::Take {
+            to: text(&item["take_thread_control"]["new_owner_app_id"]),
+        })
+    } else if has("request_thread_control") {
+        let by = text(&item["request_thread_control"]["requested_owner_app_id"]);
+        Kind::Handover(Handover::Request { by })
+    } else if has("app_roles") {
+        Kind::Handover(Handover::Roles)
+    } else if let Some(referral) = referral(&item["referral"]) {
+        Kind::Referral(referral)
+    } else if has("messaging_feedback") {
+        Kind::Feedback
+    } else {
+        let mut fields = item
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys());
+        let name = fields.find(|field| !COMMON_FIELDS.contains(&field.as_str()));
+        Kind::Unknown {
+            name: name.map_or_else(|| container.to_owned(), Clone::clone),
+        }
+    }
+}
+
+fn message(message: &Value) -> Message {
+    Message {
+        mid: text(&message["mid"]),
+        text: text(&message["text"]),
+        quick_reply: text(&message["quick_reply"]["payload"]),
+        attachments: message["attachments"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(attachment)
+            .collect(),
+        reply_to: text(&message["reply_to"]["mid"]),
+        referral: referral(&message["referral"]),
+        is_deleted: flag(&message["is_deleted"]),
+    }
+}
+
+fn attachment(attachment: &Value) -> Attachment {
+    let payload = &attachment["payload"];
+    Attachment {
+        kind: text(&attachment["type"]).unwrap_or_else(|| "unknown".to_owned()),
+        url: text(&payload["url"]).or_else(|| text(&attachment["url"])),
+        sticker_id: text(&payload["sticker_id"]),
+    }
+}
+
+fn echo(message: &Value) -> Echo {
+    Echo {
+        mid: text(&message["mid"]),
+        app_id: text(&message["app_id"]),
+        metadata: text(&message["metadata"]),
+        text: text(&message["text"]),
+    }
+}
+
+fn referral(referral: &Value) -> Option<Referral> {
+    referral.is_object().then(|| Referral {
+        reference: text(&referral["ref"]),
+        source: text(&referral["source"]),
+        kind: text(&referral["type"]),
+        ad_id: text(&referral["ad_id"]),
+    })
+}

@@ -1,0 +1,63 @@
+//! Echoes: Meta's word that a message was delivered.
+
+use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState};
+
+use super::{Outbox, OutboxError};
+
+impl Outbox {
+    /// Learns from an echo, or from a late answer, that a step was delivered.
+    ///
+    /// Most echoes tell what is known: they cost a read. An entry that waited for this echo ends,
+    /// or goes on with its next step.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn confirm(&self, step: &StepKey, mid: Option<&str>) -> Result<(), OutboxError> {
+        let key = &step.entry;
+        let Some(entry) = self.store.entry(key).await? else {
+            return Ok(());
+        };
+        let state = entry.steps.get(step.step).map(|step| step.state);
+        if !matches!(state, Some(StepState::Sending | StepState::Unconfirmed)) {
+            return Ok(());
+        }
+        let Some(entry) = self.store.confirm_step(step, mid).await? else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let (true, Some(due_at), false) = (entry.is_open(), entry.due_at, entry.is_leased(now))
+        else {
+            return Ok(());
+        };
+        self.telemetry
+            .count("ConfirmedByEcho", &key.who.page_id, &[]);
+        let guard = Guard::Free {
+            due_at: Some(due_at),
+            now,
+        };
+        if entry.next_step().is_some() {
+            let fate = Fate::Waits {
+                due_at: now,
+                reason: None,
+                rescheduled: false,
+            };
+            self.store
+                .change_entry(key, guard, Change::to(fate))
+                .await?;
+        } else if entry.unapplied.is_none()
+            && self
+                .store
+                .change_entry(key, guard, Change::to(self.ended(Status::Sent, None)))
+                .await?
+                .is_some()
+        {
+            self.count_end(key, &entry, Status::Sent, None);
+            let settlement = Settlement {
+                forget: vec![entry.waiting()],
+                ..Settlement::default()
+            };
+            self.store.settle(&key.who, &settlement).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Messages that people and back-office systems ask for.
+
+use crate::clock::Timestamp;
+use crate::decision::check_messages;
+use crate::message::{Invalid, Message};
+use crate::store::{Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, Who};
+use crate::window::{Label, Purpose, Refusal, Standing, decide};
+
+use super::commit::after_all_waiting;
+use super::{Outbox, OutboxError};
+
+/// A message to be stored for later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToSchedule {
+    /// Names it: the same id twice is one message.
+    pub id: String,
+    /// To whom.
+    pub who: Who,
+    /// What to say, in order.
+    pub messages: Vec<Message>,
+    /// Why.
+    pub purpose: Purpose,
+    /// The person of the business who wrote it.
+    pub author: Option<String>,
+    /// When it is due; at once if absent.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A message that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The entry.
+    pub key: EntryKey,
+    /// When it is due, ms since the epoch.
+    pub due_at: Timestamp,
+    /// Whether it was stored now, rather than by an earlier call.
+    pub is_new: bool,
+    /// What the windows will say when it is due, if the person does not write until then.
+    pub outlook: Result<Label, Refusal>,
+}
+
+/// Why a message was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// It breaks a limit.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The secret does not name the Page.
+    #[error("page_id: the secret names no such Page")]
+    UnknownPage,
+    /// Too many wait for this person.
+    #[error("psid: {MAX_WAITING} messages wait for this person already, which is the most")]
+    TooManyWaiting,
+    /// The outbox failed.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+}
+
+impl Outbox {
+    /// Stores a message of a person or a system, once per id.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names what is wrong with it.
+    pub async fn schedule(&self, wanted: ToSchedule) -> Result<Scheduled, ScheduleError> {
+        let secret = self.secrets.current().await.map_err(OutboxError::from)?;
+        if !secret.has_page(&wanted.who.page_id) {
+            return Err(ScheduleError::UnknownPage);
+        }
+        let now = self.clock.now();
+        let conversation = self
+            .store
+            .conversation(&wanted.who)
+            .await
+            .map_err(OutboxError::from)?
+            .unwrap_or_default();
+        let standing: Standing = conversation.standing();
+        check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
+        let due_at = wanted.due_at.unwrap_or(now).max(now);
+        let steps = wanted
+            .messages
+            .iter()
+            .map(Step::planned)
+            .collect::<Result<Vec<_>, _>>();
+        let steps = steps.map_err(OutboxError::from)?;
+        let key = EntryKey {
+            who: wanted.who,
+            id: wanted.id,
+        };
+        let decided_at = after_all_waiting(&conversation, now);
+        let give_up_at = due_at + self.settings.give_up_after;
+        let mut entry = Entry::new(&key, wanted.purpose, steps, due_at, decided_at, give_up_at);
+        entry.author.clone_from(&wanted.author);
+        let (entry, is_new) = match self
+            .store
+            .create_entry(&entry)
+            .await
+            .map_err(OutboxError::from)?
+        {
+            Created::New => (entry, true),
+            Created::Existing(there) => (*there, false),
+        };
+        if entry.is_open() {
+            let added = self.store.add_waiting(&key.who, &entry.waiting()).await;
+            if !added.map_err(OutboxError::from)? {
+                let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
+                let guard = Guard::Free {
+                    due_at: entry.due_at,
+                    now,
+                };
+                let change = Change::to(self.ended(Status::Failed, reason.clone()));
+                self.store
+                    .change_entry(&key, guard, change)
+                    .await
+                    .map_err(OutboxError::from)?;
+                self.count_end(&key, &entry, Status::Failed, reason.as_deref());
+                return Err(ScheduleError::TooManyWaiting);
+            }
+        }
+        let due_at = entry.due_at.unwrap_or(entry.first_due);
+        let author = entry.author.as_deref();
+        let outlook = decide(
+            entry.purpose,
+            author,
+            &standing,
+            due_at.max(now),
+            &self.settings.policy,
+        );
+        Ok(Scheduled {
+            key,
+            due_at,
+            is_new,
+            outlook,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Who signed what: webhook signatures, and the proof that goes with an access token.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+/// The header that carries Meta's signature of a notification.
+pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+
+/// Why a notification is not accepted as Meta's.
+///
+/// No variant carries the expected value: it would be a forgery oracle.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SignatureError {
+    /// There is no signature header.
+    #[error("no X-Hub-Signature-256 header")]
+    Missing,
+    /// The header is not `sha256=` and 64 hexadecimal digits.
+    #[error("the X-Hub-Signature-256 header is not of the form sha256=<64 hexadecimal digits>")]
+    Malformed,
+    /// No app secret that we hold made this signature over these bytes.
+    #[error("the signature fits none of the app secrets: check app_secret in the secret")]
+    Mismatch,
+}
+
+/// Checks the signature over the raw bytes of a notification, in constant time.
+///
+/// The bytes must be those that arrived: Meta signs the escaped form that it sends.
+///
+/// # Errors
+/// [`SignatureError`] unless one of `app_secrets` made the signature; with no secret at all every
+/// notification is refused.
+pub fn verify<'a>(
+    header: Option<&str>,
+    body: &[u8],
+    app_secrets: impl IntoIterator<Item = &'a SecretString>,
+) -> Result<(), SignatureError> {
+    let header = header.ok_or(SignatureError::Missing)?;
+    let digits = header
+        .trim()
+        .strip_prefix("sha256=")
+        .ok_or(SignatureError::Malformed)?;
+    let claimed = decode_hex(digits).ok_or(SignatureError::Malformed)?;
+    let mut verified = false;
+    for secret in app_secrets {
+        verified |= keyed(secret)
+            .chain_update(body)
+            .verify_slice(&claimed)
+            .is_ok();
+    }
+    if verified {
+        Ok(())
+    } else {
+        Err(SignatureError::Mismatch)
+    }
+}
+
+/// Signs a body as Meta does: the value of the `X-Hub-Signature-256` header.
+pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
+    format!(
+        "sha256={}",
+        encode_hex(&keyed(app_secret).chain_update(body).finalize().into_bytes())
+    )
+}
+
+/// The `appsecret_proof` that Graph expects beside an access token.
+pub fn appsecret_proof(access_token: &SecretString, app_secret: &SecretString) -> String {
+    let mac = keyed(app_secret).chain_update(access_token.expose_secret());
+    encode_hex(&mac.finalize().into_bytes())
+}
+
+/// Whether a text is the secret, in a time that does not tell how much of it fits.
+pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
+    let claimed = keyed(&SecretString::from(text))
+        .chain_update(b"same")
+        .finalize()
+        .into_bytes();
+    keyed(secret)
+        .chain_update(b"same")
+        .verify_slice(&claimed)
+        .is_ok()
+}
+
+/// Writes bytes as lowercase hexadecimal digits.
+pub fn encode_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
+}
+
+fn decode_hex(digits: &str) -> Option<[u8; 32]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
+}
+
+fn keyed(secret: &SecretString) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"object":"page","entry":[{"text":"\u00e5\ud83d\ude00"}]}"#;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[test]
+    fn a_known_value() {
+        let known = "sha256=fcfaffa7fef86515c7beb6b62d779fa4ccf092f2e61c164376054271252821ff";
+        assert_eq!(sign(b"Hello, World!", &secret("secret")), known);
+    }
+
+    #[test]
+    fn any_held_secret_verifies_and_no_other() {
+        let (new, old, other) = (secret("new"), secret("old"), secret("other"));
+        let header = sign(BODY, &old);
+        assert_eq!(verify(Some(&header), BODY, [&new, &old]), Ok(()));
+        assert_eq!(
+            verify(Some(&header), BODY, [&new, &other]),
+            Err(SignatureError::Mismatch)
+        );
+    }
+
+    #[test]
+    fn without_a_secret_nothing_verifies() {
+        let header = sign(BODY, &secret(""));
+        assert_eq!(
+            verify(Some(&header), BODY, []),
+            Err(SignatureError::Mismatch)
+        );
+    }
+
+    #[test]
+    fn the_raw_bytes_count() {
+        let key = secret("key");
+        let header = sign(BODY, &key);
+        let unescaped = r#"{"object":"page","entry":[{"text":"å😀"}]}"#.as_bytes();
+        assert_eq!(
+            verify(Some(&header), unescaped, [&key]),
+            Err(SignatureError::Mismatch)
+        );
+    }
+
+    #[test]
+    fn other_forms_are_malformed() {
+        let key = secret("key");
+        let good = sign(BODY, &key);
+        for header in [
+            "",
+            "sha1=abc",
+            "sha256=",
+            &good[..70],
+            &format!("{good}0"),
+            &good.replace("sha256=", ""),
+        ] {
+            assert_eq!(
+                verify(Some(header), BODY, [&key]),
+                Err(SignatureError::Malformed),
+                "{header}"
+            );
+        }
+        assert_eq!(verify(None, BODY, [&key]), Err(SignatureError::Missing));
+    }
+}

@@ -1,0 +1,140 @@
+//! The table: conversations, outbox entries and Pages.
+//!
+//! Every change is one conditional `UpdateItem` or `PutItem`, so that its cost can be counted and
+//! two functions can never both win.
+
+mod conversation;
+mod entry;
+mod page;
+mod update;
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+
+pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
+pub use entry::{
+    CancelOutcome, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step, StepChange,
+    StepKey, StepState,
+};
+pub use page::{Due, PageItem, Pause};
+use update::Update;
+
+use crate::clock::Timestamp;
+
+/// The index of the entries that wait.
+pub const DUE_INDEX: &str = "due";
+
+/// An item as the SDK hands it over.
+type Item = HashMap<String, AttributeValue>;
+
+/// Why the table did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB did not answer, or refused.
+    #[error("the table did not answer as it should: {0}")]
+    Unavailable(String),
+    /// An item is not of the form that this version writes.
+    #[error("an item of the table is not of the form that this version writes: {0}")]
+    Malformed(String),
+}
+
+/// Who takes something for itself, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Names the holder.
+    pub by: String,
+    /// Until when nobody else may take it.
+    pub until: Timestamp,
+}
+
+/// The person whose conversation it is, and the Page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Who {
+    /// The Page.
+    pub page_id: String,
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`.
+    pub person: String,
+}
+
+impl Who {
+    fn pk(&self) -> String {
+        format!("{}#{}", self.page_id, self.person)
+    }
+
+    fn from_pk(pk: &str) -> Option<Self> {
+        let (page_id, person) = pk.split_once('#')?;
+        Some(Self {
+            page_id: page_id.to_owned(),
+            person: person.to_owned(),
+        })
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// Works on the table of this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, pk: &str, sk: &str) -> Result<Option<T>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(pk, sk)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        answer.item.map(parse).transpose()
+    }
+
+    /// Updates an item: the new item, or, if the condition does not hold, the old one.
+    async fn update<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        sk: &str,
+        update: Update,
+    ) -> Result<Result<T, Option<T>>, StoreError> {
+        match update.send(&self.client, &self.table, key(pk, sk)).await {
+            Ok(item) => parse(item).map(Ok),
+            Err(SdkError::ServiceError(error)) => match error.into_err() {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    failed.item.map(parse).transpose().map(Err)
+                }
+                other => Err(unavailable(&other)),
+            },
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+}
+
+fn key(pk: &str, sk: &str) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(pk.to_owned())),
+        ("sk".to_owned(), AttributeValue::S(sk.to_owned())),
+    ])
+}
+
+fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Malformed(error.to_string()))
+}
+
+fn unavailable(error: &impl std::error::Error) -> StoreError {
+    StoreError::Unavailable(DisplayErrorContext(error).to_string())
+}

@@ -1,0 +1,304 @@
+//! When we may say it: Meta's messaging windows as one pure decision.
+//!
+//! Source: Meta's Messenger Platform policy (standard messaging, message tags, human agent, utility
+//! messages) and its announcement that three tags end on 27 April 2026.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::event::Platform;
+use crate::message::{Invalid, Message, Use};
+use crate::settings::{SettingError, Variables};
+
+/// The standard messaging window: 24 hours from the person's last window-opening action.
+pub const STANDARD_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
+pub const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// From this instant on (27 April 2026, 00:00 UTC) Meta refuses three of the message tags.
+pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000);
+
+/// Why a message is sent; decides which window and which label apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The bot's answer to an event.
+    Reply,
+    /// An automated follow-up or update.
+    Update,
+    /// Written by a person of the business; needs an author.
+    Human,
+    /// A customer feedback survey.
+    Feedback,
+    /// A change of an account's or application's status.
+    AccountUpdate,
+    /// A reminder of an event that the person signed up for.
+    ConfirmedEventUpdate,
+    /// A change of a purchase's status.
+    PostPurchaseUpdate,
+    /// A utility message by an approved template.
+    Utility,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 8] = [
+        Self::Reply,
+        Self::Update,
+        Self::Human,
+        Self::Feedback,
+        Self::AccountUpdate,
+        Self::ConfirmedEventUpdate,
+        Self::PostPurchaseUpdate,
+        Self::Utility,
+    ];
+
+    /// The purpose's name in settings, requests and the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Update => "update",
+            Self::Human => "human",
+            Self::Feedback => "feedback",
+            Self::AccountUpdate => "account_update",
+            Self::ConfirmedEventUpdate => "confirmed_event_update",
+            Self::PostPurchaseUpdate => "post_purchase_update",
+            Self::Utility => "utility",
+        }
+    }
+
+    /// Finds a purpose by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+
+    /// Checks that a message's content is what the purpose may carry.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
+    pub fn check_content(self, message: &Message) -> Result<(), Invalid> {
+        let wanted = match self {
+            Self::Feedback => Use::Feedback,
+            Self::Utility => Use::Utility,
+            _ => Use::General,
+        };
+        if message.usable_for() == wanted {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            "message",
+            match wanted {
+                Use::Feedback => "the purpose feedback carries a customer_feedback template only",
+                Use::Utility => {
+                    "the purpose utility carries a reference to a utility template only"
+                }
+                Use::General => "a feedback or utility template needs the purpose of that name",
+            },
+        ))
+    }
+
+    const fn retired_tag(self) -> Option<Tag> {
+        match self {
+            Self::AccountUpdate => Some(Tag::AccountUpdate),
+            Self::ConfirmedEventUpdate => Some(Tag::ConfirmedEventUpdate),
+            Self::PostPurchaseUpdate => Some(Tag::PostPurchaseUpdate),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A message tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// Written by a person, up to 7 days.
+    HumanAgent,
+    /// A survey, up to 7 days.
+    CustomerFeedback,
+    /// Retired.
+    AccountUpdate,
+    /// Retired.
+    ConfirmedEventUpdate,
+    /// Retired.
+    PostPurchaseUpdate,
+}
+
+impl Tag {
+    /// The tag as the Send API spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HumanAgent => "HUMAN_AGENT",
+            Self::CustomerFeedback => "CUSTOMER_FEEDBACK",
+            Self::AccountUpdate => "ACCOUNT_UPDATE",
+            Self::ConfirmedEventUpdate => "CONFIRMED_EVENT_UPDATE",
+            Self::PostPurchaseUpdate => "POST_PURCHASE_UPDATE",
+        }
+    }
+}
+
+/// How a message is labelled for Meta: `messaging_type` and `tag`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `RESPONSE`.
+    Response,
+    /// `UPDATE`.
+    Update,
+    /// `MESSAGE_TAG` with its tag.
+    Tagged(Tag),
+    /// `UTILITY`.
+    Utility,
+}
+
+impl Label {
+    /// The Send API's `messaging_type`.
+    pub const fn messaging_type(self) -> &'static str {
+        match self {
+            Self::Response => "RESPONSE",
+            Self::Update => "UPDATE",
+            Self::Tagged(_) => "MESSAGE_TAG",
+            Self::Utility => "UTILITY",
+        }
+    }
+
+    /// The Send API's `tag`.
+    pub const fn tag(self) -> Option<&'static str> {
+        match self {
+            Self::Tagged(tag) => Some(tag.name()),
+            _ => None,
+        }
+    }
+}
+
+/// Why the windows do not allow a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The person never wrote to the Page, as far as we know.
+    #[error(
+        "never_heard_from: the person has not written to the Page; only a utility template may be sent"
+    )]
+    NeverHeardFrom,
+    /// More than the standard window has passed since the person's last message.
+    #[error(
+        "window_closed: the standard messaging window has ended; a utility template, or a person's answer within 7 days, may be sent"
+    )]
+    WindowClosed,
+    /// More than 7 days have passed since the person's last message.
+    #[error("seven_days_passed: the person's last message is more than 7 days old")]
+    SevenDaysPassed,
+    /// The tag is one of the three that Meta has retired.
+    #[error(
+        "tag_retired: Meta refuses this message tag since 27 April 2026; use a utility template (purpose utility)"
+    )]
+    TagRetired,
+    /// `HUMAN_AGENT` is for what a person wrote, and nobody is named.
+    #[error("author_missing: a message for purpose human needs the author who wrote it")]
+    AuthorMissing,
+    /// Instagram has no such message.
+    #[error(
+        "not_on_instagram: Instagram takes neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
+    )]
+    NotOnInstagram,
+}
+
+impl Refusal {
+    /// The refusal's name: the first word of its text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NeverHeardFrom => "never_heard_from",
+            Self::WindowClosed => "window_closed",
+            Self::SevenDaysPassed => "seven_days_passed",
+            Self::TagRetired => "tag_retired",
+            Self::AuthorMissing => "author_missing",
+            Self::NotOnInstagram => "not_on_instagram",
+        }
+    }
+}
+
+/// What the windows of one conversation depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The platform.
+    pub platform: Platform,
+    /// The person's last window-opening action.
+    pub last_message_at: Option<Timestamp>,
+    /// The end of the standard window; its length belongs to the conversation.
+    pub free_until: Option<Timestamp>,
+}
+
+/// What may be set about the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How far we stay from each edge.
+    pub margin: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            margin: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads `SAFETY_MARGIN_SECONDS` (default 60, at most an hour).
+    ///
+    /// # Errors
+    /// [`SettingError`] if it is no number in that range.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        Ok(Self {
+            margin: vars.span_or("SAFETY_MARGIN_SECONDS", 60, 1, 0..=3600)?,
+        })
+    }
+}
+
+/// Decides whether a message may be sent at `now`, and under which label.
+///
+/// An edge is the last instant at which Meta still takes a message; we stop a margin before it.
+///
+/// # Errors
+/// [`Refusal`] says why not.
+pub fn decide(
+    purpose: Purpose,
+    author: Option<&str>,
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Label, Refusal> {
+    let before = |edge: Option<Timestamp>| edge.is_some_and(|edge| now + policy.margin <= edge);
+    let heard = standing.last_message_at;
+    let in_window = before(standing.free_until);
+    let in_seven_days = before(heard.map(|at| at + SEVEN_DAYS));
+    let on_instagram = standing.platform == Platform::Instagram;
+
+    match purpose {
+        Purpose::Human if author.is_none_or(|name| name.trim().is_empty()) => {
+            Err(Refusal::AuthorMissing)
+        }
+        Purpose::Utility | Purpose::Feedback if on_instagram => Err(Refusal::NotOnInstagram),
+        Purpose::Utility => Ok(Label::Utility),
+        _ if heard.is_none() => Err(Refusal::NeverHeardFrom),
+        Purpose::Reply | Purpose::Human if in_window => Ok(Label::Response),
+        _ if in_window => Ok(Label::Update),
+        Purpose::Reply | Purpose::Update => Err(Refusal::WindowClosed),
+        Purpose::Human if in_seven_days => Ok(Label::Tagged(Tag::HumanAgent)),
+        Purpose::Feedback if in_seven_days => Ok(Label::Tagged(Tag::CustomerFeedback)),
+        Purpose::Human | Purpose::Feedback => Err(Refusal::SevenDaysPassed),
+        Purpose::AccountUpdate | Purpose::ConfirmedEventUpdate | Purpose::PostPurchaseUpdate => {
+            match purpose.retired_tag() {
+                _ if on_instagram => Err(Refusal::NotOnInstagram),
+                Some(tag) if before(Some(TAGS_RETIRED_AT)) => Ok(Label::Tagged(tag)),
+                _ => Err(Refusal::TagRetired),
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The one door to the local AWS: every call of every service comes through here and is counted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use crate::secrets_manager::SecretsManager;
+use crate::sqs::Sqs;
+
+/// A call that a function made to AWS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The operation, such as `DynamoDB_20120810.UpdateItem`.
+    pub target: String,
+    /// The write capacity units that it used, in table and indexes.
+    pub writes: f64,
+    /// The read capacity units that it used.
+    pub reads: f64,
+}
+
+/// The local AWS.
+#[derive(Clone)]
+pub struct Aws {
+    sqs: Sqs,
+    secrets_manager: SecretsManager,
+    dynamodb_url: String,
+    http: Client<HttpConnector, Full<Bytes>>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Aws {
+    /// Puts the services together; the DynamoDB is reached at its URL.
+    pub fn new(sqs: Sqs, secrets_manager: SecretsManager, dynamodb_url: String) -> Self {
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Self {
+            sqs,
+            secrets_manager,
+            dynamodb_url,
+            http,
+            calls: Arc::default(),
+        }
+    }
+
+    /// Takes the calls since the last time.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers one call, by its `X-Amz-Target`.
+    pub async fn handle(&self, headers: HeaderMap, body: Bytes) -> Response {
+        let target = headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok());
+        let Some(target) = target.map(str::to_owned) else {
+            return (StatusCode::BAD_REQUEST, "no X-Amz-Target").into_response();
+        };
+        let (mut reads, mut writes) = (0.0, 0.0);
+        let response = if target.starts_with("AmazonSQS.") {
+            self.sqs.handle(&target, &body).await
+        } else if target.starts_with("secretsmanager.") {
+            self.secrets_manager.handle(&target, &body).await
+        } else {
+            let (response, used) = self.dynamodb(&target, headers, &body).await;
+            let is_write = ["PutItem", "UpdateItem", "DeleteItem"]
+                .iter()
+                .any(|w| target.ends_with(w));
+            *(if is_write { &mut writes } else { &mut reads }) = used;
+            response
+        };
+        let call = Call {
+            target,
+            writes,
+            reads,
+        };
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call);
+        response
+    }
+
+    /// Hands a call on, and asks what capacity it uses.
+    async fn dynamodb(&self, target: &str, headers: HeaderMap, body: &[u8]) -> (Response, f64) {
+        let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
+        let counted = [
+            "GetItem",
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+            "Query",
+            "Scan",
+        ];
+        if counted
+            .iter()
+            .any(|operation| target.ends_with(&format!(".{operation}")))
+        {
+            request["ReturnConsumedCapacity"] = "INDEXES".into();
+        }
+        let mut forwarded = Request::post(&self.dynamodb_url);
+        for name in [
+            "x-amz-target",
+            "content-type",
+            "authorization",
+            "x-amz-date",
+        ] {
+            if let Some(value) = headers.get(name) {
+                forwarded = forwarded.header(name, value);
+            }
+        }
+        let unavailable = || (StatusCode::SERVICE_UNAVAILABLE.into_response(), 0.0);
+        let Ok(forwarded) = forwarded.body(Full::from(request.to_string())) else {
+            return unavailable();
+        };
+        let Ok(answer) = self.http.request(forwarded).await else {
+            return unavailable();
+        };
+        let status = answer.status();
+        let Ok(body) = answer.into_body().collect().await else {
+            return unavailable();
+        };
+        let bytes = body.to_bytes();
+        let parsed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let failed_condition = parsed["__type"]
+            .as_str()
+            .is_some_and(|kind| kind.contains("ConditionalCheck"));
+        let used = match parsed["ConsumedCapacity"]["CapacityUnits"].as_f64() {
+            Some(units) => units,
+            None if failed_condition => 1.0,
+            None => 0.0,
+        };
+        let mut response = (status, bytes).into_response();
+        let json = HeaderValue::from_static("application/x-amz-json-1.0");
+        response.headers_mut().insert("content-type", json);
+        (response, used)
+    }
+}

@@ -1,0 +1,136 @@
+//! The table, in an embedded DynamoDB that the functions reach over HTTP with the real SDK.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
+    KeyType, Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+};
+use dynoxide::Database;
+use serde_json::{Map, Value};
+use shared::clock::Clock;
+use shared::store::DUE_INDEX;
+use tokio::net::TcpListener;
+
+use crate::clock::VirtualClock;
+
+struct TtlClock(Arc<VirtualClock>);
+
+impl dynoxide::storage_backend::Clock for TtlClock {
+    fn now_unix_secs(&self) -> u64 {
+        u64::try_from(self.0.now().millis() / 1000).unwrap_or(0)
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds of this century fit"
+    )]
+    fn now_unix_secs_f64(&self) -> f64 {
+        self.0.now().millis() as f64 / 1000.0
+    }
+}
+
+/// Opens the database: in memory, or in a file that stays.
+///
+/// # Errors
+/// If the file cannot be used.
+pub fn open(data: Option<&Path>, clock: &Arc<VirtualClock>) -> Result<Database, Box<dyn Error>> {
+    Ok(match data {
+        Some(path) => Database::new(&path.to_string_lossy())?,
+        None => Database::memory_with_clock(Arc::new(TtlClock(Arc::clone(clock))))?,
+    })
+}
+
+/// Serves the database on a port of its own until the task is ended.
+pub fn serve(
+    listener: TcpListener,
+    database: Database,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let never = std::future::pending();
+        let _ = dynoxide::server::serve_with_shutdown(listener, database, never).await;
+    }
+}
+
+/// Creates the table as `template.yaml` describes it, unless it is there.
+///
+/// # Errors
+/// If the database refuses.
+pub async fn create_table(client: &Client, name: &str) -> Result<(), Box<dyn Error>> {
+    let existing = client.list_tables().send().await?;
+    if existing.table_names().iter().any(|table| table == name) {
+        return Ok(());
+    }
+    let attribute = |name: &str, kind| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(kind)
+            .build()
+    };
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+    };
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(DUE_INDEX)
+        .key_schema(key("due_page", KeyType::Hash)?)
+        .key_schema(key("due_at", KeyType::Range)?)
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::KeysOnly)
+                .build(),
+        )
+        .build()?;
+    client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute("pk", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("sk", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("due_page", ScalarAttributeType::S)?)
+        .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
+        .key_schema(key("pk", KeyType::Hash)?)
+        .key_schema(key("sk", KeyType::Range)?)
+        .global_secondary_indexes(index)
+        .send()
+        .await?;
+    let ttl = TimeToLiveSpecification::builder()
+        .attribute_name("expires_at")
+        .enabled(true)
+        .build()?;
+    client
+        .update_time_to_live()
+        .table_name(name)
+        .time_to_live_specification(ttl)
+        .send()
+        .await?;
+    Ok(())
+}
+
+/// Everything in the table, as JSON.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn items(
+    client: &Client,
+    table: &str,
+) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+    let mut items = Vec::new();
+    let mut from: Option<std::collections::HashMap<String, AttributeValue>> = None;
+    loop {
+        let scan = client.scan().table_name(table).consistent_read(true);
+        let page = scan.set_exclusive_start_key(from).send().await?;
+        for item in page.items.unwrap_or_default() {
+            items.push(serde_dynamo::from_item(item)?);
+        }
+        from = page.last_evaluated_key;
+        if from.is_none() {
+            return Ok(items);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The platform over HTTP: the webhook, the local AWS, and a window into what happens.
+
+use std::collections::HashMap;
+use std::sync::Weak;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use lambda_http::http::{Method, Request};
+use lambda_http::{Body, RequestExt};
+use serde_json::{Value, json};
+use shared::clock::{Clock, Timestamp};
+use tokio::net::TcpListener;
+
+use crate::platform::Platform;
+use crate::samples;
+
+/// What Lambda takes in one request.
+const LARGEST_BODY: usize = 6 * 1024 * 1024;
+
+type Owner = State<Weak<Platform>>;
+
+/// Serves the platform until the task is ended.
+pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
+    let router = Router::new()
+        .route("/", post(aws))
+        .route("/webhook", get(webhook).post(webhook))
+        .route("/_simulator/state", get(state))
+        .route("/_simulator/clock", get(read_clock).post(move_clock))
+        .route("/_simulator/environment", get(environment))
+        .route("/_simulator/people/{psid}", post(say))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(platform);
+    let _ = axum::serve(listener, router).await;
+}
+
+/// Lets the platform live by the running clock: the queue at once, the schedule every minute.
+pub async fn live(platform: &Platform) {
+    platform.clock.run();
+    let mut swept_minute = 0;
+    loop {
+        platform.settle().await;
+        let minute = platform.clock.now().millis() / 60_000;
+        if minute != swept_minute {
+            swept_minute = minute;
+            if let Err(error) = platform.tick().await {
+                tracing::error!(%error, "a sweep failed");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn aws(State(platform): Owner, headers: HeaderMap, body: Bytes) -> Response {
+    match platform.upgrade() {
+        Some(platform) => platform.aws.handle(headers, body).await,
+        None => gone(),
+    }
+}
+
+async fn webhook(
+    State(platform): Owner,
+    method: axum::http::Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    let mut request = Request::builder()
+        .method(method.as_str())
+        .uri(uri.to_string());
+    for (name, value) in &headers {
+        request = request.header(name.as_str(), value.as_bytes());
+    }
+    let Ok(request) = request.body(Body::Binary(body.to_vec())) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri)
+        .unwrap_or_default()
+        .0;
+    let mut query = HashMap::<String, Vec<String>>::new();
+    for (name, value) in pairs {
+        query.entry(name).or_default().push(value);
+    }
+    let is_notification = request.method() == Method::POST;
+    let answer = platform
+        .invoke_webhook(request.with_query_string_parameters(query))
+        .await;
+    if is_notification && answer.status().is_success() {
+        platform.meta.observe(&body);
+    }
+    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let content_type = answer
+        .headers()
+        .get("content-type")
+        .map(|value| value.as_bytes().to_vec());
+    let mut response = (status, answer.into_body().to_vec()).into_response();
+    if let Some(value) = content_type.and_then(|value| value.try_into().ok()) {
+        response.headers_mut().insert("content-type", value);
+    }
+    response
+}
+
+async fn state(State(platform): Owner) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    match platform.state().await {
+        Ok(state) => Json(state).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn read_clock(State(platform): Owner) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    clock_of(&platform)
+}
+
+/// Takes `{"to": <ms or RFC 3339>}` or `{"forward_seconds": n}`; whatever falls due on the way
+/// happens at its time.
+async fn move_clock(State(platform): Owner, Json(wanted): Json<Value>) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    let to = match (&wanted["to"], wanted["forward_seconds"].as_u64()) {
+        (_, Some(seconds)) => Some(platform.clock.now() + Duration::from_secs(seconds)),
+        (Value::Number(millis), None) => millis.as_i64().map(Timestamp::from_millis),
+        (Value::String(text), None) => Timestamp::from_rfc3339(text),
+        _ => None,
+    };
+    match to {
+        Some(to) => {
+            platform.advance_to(to).await;
+            clock_of(&platform)
+        }
+        None => {
+            let form = "give to (ms since the epoch, or RFC 3339) or forward_seconds";
+            (StatusCode::BAD_REQUEST, form).into_response()
+        }
+    }
+}
+
+fn clock_of(platform: &Platform) -> Response {
+    let now = platform.clock.now();
+    Json(json!({"now": now.to_string(), "millis": now.millis()})).into_response()
+}
+
+async fn environment(State(platform): Owner) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    let lines = platform
+        .environment()
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"));
+    lines.collect::<String>().into_response()
+}
+
+/// A person writes the body's text to the first Page.
+async fn say(State(platform): Owner, Path(psid): Path<String>, text: String) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    let page = platform
+        .options()
+        .pages
+        .first()
+        .map_or(samples::PAGE, String::as_str);
+    let body = platform.meta.person_says(page, &psid, &text);
+    let status = platform.deliver(&body).await;
+    let said = platform.meta.delivered(page, &psid);
+    Json(json!({"webhook": status, "delivered": said})).into_response()
+}
+
+fn gone() -> Response {
+    StatusCode::GONE.into_response()
+}

@@ -1,0 +1,18 @@
+//! A Messenger on this machine: the real functions on a local AWS and a local Meta, with time in
+//! your hands.
+//!
+//! [`platform::Platform`] runs the three handlers in one process. Around them stand real parts: a
+//! DynamoDB behind the unchanged AWS SDK ([`dynamodb`]), queues ([`sqs`]) and a secret
+//! ([`secrets_manager`]) behind their AWS protocols ([`aws`]), and a stand-in for Meta that enforces
+//! the windows itself ([`meta`]). [`scenario`] plays a conversation on it, [`http`] serves it.
+
+pub mod aws;
+pub mod clock;
+pub mod dynamodb;
+pub mod http;
+pub mod meta;
+pub mod platform;
+pub mod samples;
+pub mod scenario;
+pub mod secrets_manager;
+pub mod sqs;

@@ -1,0 +1,350 @@
+//! A stand-in for Meta: the Send API, and the webhooks that Meta would send.
+//!
+//! It exists to check the project, so it shares no code with it: the windows, the limits, the
+//! signature and the error answers are written a second time here, from Meta's Messenger Platform
+//! documentation. It decides like Meta, at the exact millisecond and without a safety margin.
+//!
+//! A test lets people act ([`Meta::person_says`] and its siblings), delivers the returned
+//! notification to the webhook with [`Meta::sign`], points the Graph client at [`Meta::serve`], and
+//! reads what arrived from [`Meta::requests`]. All times are milliseconds since the epoch.
+
+mod answer;
+mod graph;
+mod limits;
+mod notification;
+mod people;
+mod server;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::Sha256;
+
+use people::Record;
+
+/// The Meta app that owns the webhook and makes the calls.
+#[derive(Clone)]
+pub struct App {
+    /// The app's id, which every echo of its own messages carries.
+    pub app_id: String,
+    /// The key of the webhook's signature and of `appsecret_proof`.
+    pub app_secret: String,
+}
+
+/// The product that a Page's conversations run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Platform {
+    /// Facebook Messenger.
+    Messenger,
+    /// Instagram messaging: fewer tags and templates, shorter texts, longer mids.
+    Instagram,
+}
+
+/// One request that reached the Graph API, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GraphRequest {
+    /// When it arrived, in ms since the epoch.
+    pub at: i64,
+    /// The Page in the path, or the token's Page for `me`; empty for a path that is not the Send API's.
+    pub page_id: String,
+    /// Whom it is for: `recipient.id`, or the author of the comment or post that it answers.
+    pub psid: Option<String>,
+    /// The recipient as sent.
+    pub recipient: Value,
+    /// The messaging type as sent.
+    pub messaging_type: Option<String>,
+    /// The message tag as sent.
+    pub tag: Option<String>,
+    /// The sender action as sent (typing, seen, reaction).
+    pub sender_action: Option<String>,
+    /// The message as sent; null when there is none.
+    pub message: Value,
+    /// The message's metadata as sent.
+    pub metadata: Option<String>,
+    /// What became of it, whatever the client was told.
+    pub outcome: Outcome,
+}
+
+/// What became of a request, on Meta's side.
+///
+/// A delivery whose answer was lost or replaced by an error is still [`Outcome::Delivered`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The message reached the person.
+    Delivered {
+        /// The message's id.
+        mid: String,
+    },
+    /// The sender action was shown to the person.
+    Acted,
+    /// An error of the Graph API; nothing was delivered.
+    Refused {
+        /// The Graph error's code.
+        code: i64,
+        /// The Graph error's subcode.
+        subcode: Option<i64>,
+        /// The Graph error's text.
+        message: String,
+    },
+    /// The request came to nothing without an error of the Graph API.
+    Failed {
+        /// What happened instead of an answer.
+        how: String,
+    },
+}
+
+/// A fault on Meta's side, to be shown on demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This error is answered and nothing is delivered.
+    Error {
+        /// The answer's HTTP status.
+        http: u16,
+        /// The Graph error's code.
+        code: i64,
+        /// The Graph error's subcode.
+        subcode: Option<i64>,
+    },
+    /// The Page's rate limit is used up: 80006 (Messenger) or 613 (Instagram), nothing is delivered.
+    Throttled {
+        /// The usage header's `estimated_time_to_regain_access`, in minutes.
+        regain_minutes: u32,
+    },
+    /// The request is processed, then the connection is closed without an answer.
+    LostAnswer,
+    /// The connection is closed once the request has been read; nothing is delivered.
+    LostRequest,
+    /// The request is processed, and if that delivers, the answer is error 1 / 1357046.
+    UnknownDelivered,
+    /// A server in front of the Graph API answers 503 with an HTML page; nothing is delivered.
+    Http5xx,
+}
+
+/// Meta, as seen by one app: its Pages, the people who write to them, the Send API, the webhooks.
+///
+/// Clones share one state.
+#[derive(Clone)]
+pub struct Meta {
+    now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    app: App,
+    pages: BTreeMap<String, Page>,
+    dead_tokens: BTreeMap<String, TokenEnd>,
+    record: Record,
+    public_posts: BTreeMap<(String, PublicPost), Authorship>,
+    requests: Vec<GraphRequest>,
+    webhooks: Vec<Vec<u8>>,
+    faults: VecDeque<(Option<String>, Fault)>,
+    lasting_fault: Option<Fault>,
+    echoes: bool,
+    receipts: bool,
+    said: u64,
+    sent: u64,
+    errors: u64,
+}
+
+struct Page {
+    platform: Platform,
+    token: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+enum TokenEnd {
+    Replaced,
+    Expired,
+}
+
+/// What a private reply answers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum PublicPost {
+    Comment(String),
+    Post(String),
+}
+
+struct Authorship {
+    psid: String,
+    at: i64,
+    replied: bool,
+}
+
+impl Meta {
+    /// Starts Meta with one app and no Pages; `now` is its clock, in ms since the epoch.
+    ///
+    /// Echoes and receipts are on.
+    pub fn new(now: Arc<dyn Fn() -> i64 + Send + Sync>, app: App) -> Self {
+        let state = State {
+            app,
+            pages: BTreeMap::new(),
+            dead_tokens: BTreeMap::new(),
+            record: Record::default(),
+            public_posts: BTreeMap::new(),
+            requests: Vec::new(),
+            webhooks: Vec::new(),
+            faults: VecDeque::new(),
+            lasting_fault: None,
+            echoes: true,
+            receipts: true,
+            said: 0,
+            sent: 0,
+            errors: 0,
+        };
+        Self {
+            now,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Connects a Page to the app, with its access token.
+    pub fn add_page(&self, page_id: &str, token: &str, platform: Platform) {
+        let page = Page {
+            platform,
+            token: Some(token.to_owned()),
+        };
+        let mut state = self.state();
+        state.dead_tokens.remove(token);
+        state.pages.insert(page_id.to_owned(), page);
+    }
+
+    /// Replaces the app secret: signatures and proofs made with the former one are wrong from now on.
+    pub fn set_app_secret(&self, app_secret: &str) {
+        app_secret.clone_into(&mut self.state().app.app_secret);
+    }
+
+    /// Replaces a connected Page's token; the former one is answered with 190 / 460 from now on.
+    pub fn set_token(&self, page_id: &str, token: &str) {
+        self.state()
+            .end_token(page_id, TokenEnd::Replaced, Some(token));
+    }
+
+    /// Ends a connected Page's token, which is answered with 190 / 463 until [`Meta::set_token`] gives another.
+    pub fn kill_token(&self, page_id: &str) {
+        self.state().end_token(page_id, TokenEnd::Expired, None);
+    }
+
+    /// Switches the echoes of messages that are delivered from now on.
+    pub fn set_echoes(&self, on: bool) {
+        self.state().echoes = on;
+    }
+
+    /// Switches the delivery and read notifications of messages that are delivered from now on.
+    pub fn set_receipts(&self, on: bool) {
+        self.state().receipts = on;
+    }
+
+    /// The value of the header `X-Hub-Signature-256` for a notification's raw bytes.
+    pub fn sign(&self, body: &[u8]) -> String {
+        format!("sha256={}", hmac_hex(&self.state().app.app_secret, body))
+    }
+
+    /// Takes the notifications that Meta wants to deliver since the last call, in order.
+    ///
+    /// Per delivered message: its echo, then its delivery, then its reading. Instagram has no
+    /// delivery notification.
+    pub fn pending_webhooks(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.state().webhooks)
+    }
+
+    /// Every request that reached the Graph API so far, in order.
+    pub fn requests(&self) -> Vec<GraphRequest> {
+        self.state().requests.clone()
+    }
+
+    /// The requests whose message reached this person, in order, private replies included.
+    pub fn delivered(&self, page_id: &str, psid: &str) -> Vec<GraphRequest> {
+        self.state()
+            .requests
+            .iter()
+            .filter(|request| request.page_id == page_id && request.psid.as_deref() == Some(psid))
+            .filter(|request| matches!(request.outcome, Outcome::Delivered { .. }))
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets the requests so far; what people did and got stays in Meta's record.
+    pub fn clear_requests(&self) {
+        self.state().requests.clear();
+    }
+
+    /// Shows a fault to the next request, behind those that already wait.
+    pub fn fail_next(&self, fault: Fault) {
+        self.state().faults.push_back((None, fault));
+    }
+
+    /// Shows a fault to the next request for this person, behind those that already wait.
+    pub fn fail_next_for(&self, psid: &str, fault: Fault) {
+        self.state()
+            .faults
+            .push_back((Some(psid.to_owned()), fault));
+    }
+
+    /// Shows a fault to every request that no waiting fault is for, until set to `None`.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.state().lasting_fault = fault;
+    }
+
+    fn now(&self) -> i64 {
+        (self.now)()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end_token(&mut self, page_id: &str, end: TokenEnd, next: Option<&str>) {
+        let Some(page) = self.pages.get_mut(page_id) else {
+            return;
+        };
+        if let Some(former) = page.token.take() {
+            self.dead_tokens.insert(former, end);
+        }
+        if let Some(token) = next {
+            self.dead_tokens.remove(token);
+            page.token = Some(token.to_owned());
+        }
+    }
+
+    /// A Page that is not connected counts as one of Messenger: its people can still act.
+    fn platform(&self, page_id: &str) -> Platform {
+        self.pages
+            .get(page_id)
+            .map_or(Platform::Messenger, |page| page.platform)
+    }
+
+    fn take_fault(&mut self, psid: Option<&str>) -> Option<Fault> {
+        let waiting = self
+            .faults
+            .iter()
+            .position(|(target, _)| target.is_none() || target.as_deref() == psid);
+        match waiting.and_then(|index| self.faults.remove(index)) {
+            Some((_, fault)) => Some(fault),
+            None => self.lasting_fault.clone(),
+        }
+    }
+}
+
+fn hmac_hex(key: &str, message: &[u8]) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
+        unreachable!("HMAC takes a key of any length")
+    };
+    mac.update(message);
+    let mut hex = String::with_capacity(64);
+    for byte in mac.finalize().into_bytes() {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

@@ -1,0 +1,132 @@
+//! What the Graph API answers.
+
+use serde_json::{Value, json};
+
+use super::{Outcome, Platform, State};
+
+/// What the client gets.
+pub(super) enum Answer {
+    Json {
+        http: u16,
+        usage: Option<String>,
+        body: Value,
+    },
+    Html,
+    Closed,
+}
+
+/// An error answer of the Graph API.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) http: u16,
+    pub(super) code: i64,
+    pub(super) subcode: Option<i64>,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(http: u16, code: i64, subcode: Option<i64>, message: &str) -> Self {
+        Self {
+            http,
+            code,
+            subcode,
+            message: message.to_owned(),
+        }
+    }
+
+    /// An invalid parameter.
+    pub(super) fn invalid(why: &str) -> Self {
+        Self::new(400, 100, None, &format!("(#100) {why}"))
+    }
+
+    pub(super) fn no_matching_user() -> Self {
+        Self::new(400, 100, Some(2_018_001), "(#100) No matching user found")
+    }
+
+    pub(super) fn outside_the_window() -> Self {
+        Self::new(
+            400,
+            10,
+            Some(2_018_278),
+            "(#10) This message is sent outside of allowed window.",
+        )
+    }
+
+    pub(super) fn of_fault(http: u16, code: i64, subcode: Option<i64>) -> Self {
+        let message = format!("(#{code}) An error occurred while processing this request");
+        Self::new(http, code, subcode, &message)
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::Refused {
+            code: self.code,
+            subcode: self.subcode,
+            message: self.message.clone(),
+        }
+    }
+}
+
+impl State {
+    /// The answer to a request that did something.
+    pub(super) fn success(
+        &self,
+        page_id: &str,
+        recipient_id: Option<&str>,
+        mid: Option<&str>,
+    ) -> Answer {
+        let mut body = json!({});
+        if let Some(recipient_id) = recipient_id {
+            body["recipient_id"] = json!(recipient_id);
+        }
+        if let Some(mid) = mid {
+            body["message_id"] = json!(mid);
+        }
+        Answer::Json {
+            http: 200,
+            usage: self.usage(page_id, 0),
+            body,
+        }
+    }
+
+    /// The answer to a request that is refused.
+    pub(super) fn error(
+        &mut self,
+        page_id: &str,
+        regain_minutes: u32,
+        refusal: &Refusal,
+    ) -> Answer {
+        self.errors += 1;
+        let mut error = json!({
+            "message": refusal.message,
+            "type": "OAuthException",
+            "code": refusal.code,
+            "fbtrace_id": format!("A{:022}", self.errors),
+        });
+        if let Some(subcode) = refusal.subcode {
+            error["error_subcode"] = json!(subcode);
+        }
+        Answer::Json {
+            http: refusal.http,
+            usage: self.usage(page_id, regain_minutes),
+            body: json!({ "error": error }),
+        }
+    }
+
+    /// The header `X-Business-Use-Case-Usage`, which only a known Page has.
+    fn usage(&self, page_id: &str, regain_minutes: u32) -> Option<String> {
+        let page = self.pages.get(page_id)?;
+        let kind = match page.platform {
+            Platform::Messenger => "messenger",
+            Platform::Instagram => "instagram",
+        };
+        let percent = if regain_minutes == 0 { 1 } else { 100 };
+        let usage = json!({page_id: [{
+            "type": kind,
+            "call_count": percent,
+            "total_cputime": 1,
+            "total_time": 1,
+            "estimated_time_to_regain_access": regain_minutes,
+        }]});
+        Some(usage.to_string())
+    }
+}

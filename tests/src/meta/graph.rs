@@ -1,0 +1,344 @@
+//! The Send API: who may send what to whom, and what is answered.
+
+use serde_json::Value;
+
+use super::answer::{Answer, Refusal};
+use super::people::Person;
+use super::{
+    Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
+    notification, window,
+};
+
+/// A request as it came in.
+pub(super) struct Arrival {
+    /// The Page or `me`; absent when the path is not the Send API's.
+    pub(super) node: Option<String>,
+    pub(super) token: Option<String>,
+    pub(super) proof: Option<String>,
+    /// Null when it was not sent as JSON, because then Meta sees no parameters in it.
+    pub(super) body: Value,
+}
+
+/// What a request has done.
+struct Done {
+    recipient_id: Option<String>,
+    mid: Option<String>,
+}
+
+enum Recipient {
+    Person(Person),
+    PrivateReply(PublicPost),
+}
+
+impl Meta {
+    /// Processes one request for the Send API and keeps it.
+    pub(super) fn receive(&self, arrival: &Arrival) -> Answer {
+        let now = self.now();
+        let mut state = self.state();
+        let page_id = state.page_of(arrival);
+        let body = &arrival.body;
+        let psid = state.psid_of(&page_id, &body["recipient"]);
+        let (outcome, answer) = match state.take_fault(psid.as_deref()) {
+            Some(Fault::Error {
+                http,
+                code,
+                subcode,
+            }) => {
+                let refusal = Refusal::of_fault(http, code, subcode);
+                (refusal.outcome(), state.error(&page_id, 0, &refusal))
+            }
+            Some(Fault::Throttled { regain_minutes }) => {
+                let code = match state.platform(&page_id) {
+                    Platform::Messenger => 80_006,
+                    Platform::Instagram => 613,
+                };
+                let refusal = Refusal::of_fault(400, code, None);
+                let answer = state.error(&page_id, regain_minutes, &refusal);
+                (refusal.outcome(), answer)
+            }
+            Some(Fault::LostRequest) => (failed("connection closed"), Answer::Closed),
+            Some(Fault::Http5xx) => (failed("HTTP 503"), Answer::Html),
+            fault @ (None | Some(Fault::LostAnswer | Fault::UnknownDelivered)) => {
+                let result = state.process(&page_id, arrival, now);
+                let answer = match (&fault, &result) {
+                    (Some(Fault::LostAnswer), _) => Answer::Closed,
+                    (Some(Fault::UnknownDelivered), Ok(_)) => {
+                        let refusal = Refusal::of_fault(500, 1, Some(1_357_046));
+                        state.error(&page_id, 0, &refusal)
+                    }
+                    (_, Ok(done)) => {
+                        state.success(&page_id, done.recipient_id.as_deref(), done.mid.as_deref())
+                    }
+                    (_, Err(refusal)) => state.error(&page_id, 0, refusal),
+                };
+                (outcome(result), answer)
+            }
+        };
+        state.requests.push(GraphRequest {
+            at: now,
+            page_id,
+            psid,
+            recipient: body["recipient"].clone(),
+            messaging_type: text(&body["messaging_type"]),
+            tag: text(&body["tag"]),
+            sender_action: text(&body["sender_action"]),
+            message: body["message"].clone(),
+            metadata: text(&body["message"]["metadata"]),
+            outcome,
+        });
+        answer
+    }
+}
+
+impl State {
+    fn page_of(&self, arrival: &Arrival) -> String {
+        match arrival.node.as_deref() {
+            Some("me") => arrival
+                .token
+                .as_deref()
+                .and_then(|token| self.token_owner(token))
+                .unwrap_or("me")
+                .to_owned(),
+            Some(page_id) => page_id.to_owned(),
+            None => String::new(),
+        }
+    }
+
+    fn psid_of(&self, page_id: &str, recipient: &Value) -> Option<String> {
+        match read_recipient(recipient).ok()? {
+            Recipient::Person(Person::Psid(psid)) => Some(psid),
+            Recipient::Person(Person::UserRef(_)) => None,
+            Recipient::PrivateReply(post) => {
+                let authorship = self.public_posts.get(&(page_id.to_owned(), post))?;
+                Some(authorship.psid.clone())
+            }
+        }
+    }
+
+    fn token_owner(&self, token: &str) -> Option<&str> {
+        self.pages
+            .iter()
+            .find(|(_, page)| page.token.as_deref() == Some(token))
+            .map(|(page_id, _)| page_id.as_str())
+    }
+
+    fn process(&mut self, page_id: &str, arrival: &Arrival, now: i64) -> Result<Done, Refusal> {
+        if arrival.node.is_none() {
+            let message = "Unknown path components or method";
+            return Err(Refusal::new(400, 2_500, None, message));
+        }
+        self.authenticate(page_id, arrival)?;
+        let body = &arrival.body;
+        let recipient = read_recipient(&body["recipient"])?;
+        if body["sender_action"].is_null() {
+            self.deliver(page_id, recipient, body, now)
+        } else {
+            self.act(page_id, recipient, body)
+        }
+    }
+
+    fn authenticate(&self, page_id: &str, arrival: &Arrival) -> Result<(), Refusal> {
+        let dead = |subcode, message: &str| Err(Refusal::new(401, 190, subcode, message));
+        let Some(token) = arrival.token.as_deref() else {
+            return dead(
+                None,
+                "An access token is required to request this resource.",
+            );
+        };
+        match self.dead_tokens.get(token) {
+            Some(TokenEnd::Replaced) => {
+                return dead(
+                    Some(460),
+                    "Error validating access token: The session has been invalidated",
+                );
+            }
+            Some(TokenEnd::Expired) => {
+                return dead(
+                    Some(463),
+                    "Error validating access token: Session has expired",
+                );
+            }
+            None => {}
+        }
+        let Some(owner) = self.token_owner(token) else {
+            return dead(
+                None,
+                "Invalid OAuth access token - Cannot parse access token",
+            );
+        };
+        let proof = hmac_hex(&self.app.app_secret, token.as_bytes());
+        if arrival.proof.as_deref() != Some(proof.as_str()) {
+            let message = "Invalid appsecret_proof provided in the API argument";
+            return Err(Refusal::new(400, 100, None, message));
+        }
+        if owner == page_id {
+            Ok(())
+        } else if self.pages.contains_key(page_id) {
+            let message = "(#200) The access token does not belong to this Page";
+            Err(Refusal::new(403, 200, None, message))
+        } else {
+            let message = "Unsupported post request. Object does not exist";
+            Err(Refusal::new(400, 100, Some(33), message))
+        }
+    }
+
+    fn act(&self, page_id: &str, recipient: Recipient, body: &Value) -> Result<Done, Refusal> {
+        if !body["message"].is_null() {
+            return Err(Refusal::invalid(
+                "Param sender_action cannot be sent together with message",
+            ));
+        }
+        let payload = &body["payload"];
+        let about_a_message = payload["message_id"].is_string();
+        let complete = match body["sender_action"].as_str() {
+            Some("typing_on" | "typing_off" | "mark_seen") => true,
+            Some("react") => about_a_message && payload["reaction"].is_string(),
+            Some("unreact") => about_a_message,
+            _ => false,
+        };
+        if !complete {
+            return Err(Refusal::invalid(
+                "Param sender_action is unknown or lacks its payload",
+            ));
+        }
+        let Recipient::Person(person) = recipient else {
+            return Err(Refusal::invalid(
+                "Param sender_action is not for private replies",
+            ));
+        };
+        if self.record.find(page_id, &person).is_none() {
+            return Err(Refusal::no_matching_user());
+        }
+        Ok(Done {
+            recipient_id: psid(&person),
+            mid: None,
+        })
+    }
+
+    fn deliver(
+        &mut self,
+        page_id: &str,
+        recipient: Recipient,
+        body: &Value,
+        now: i64,
+    ) -> Result<Done, Refusal> {
+        let platform = self.platform(page_id);
+        let message = &body["message"];
+        if message.is_null() {
+            return Err(Refusal::invalid("The parameter message is required"));
+        }
+        let reach = window::reach(platform, body, now)?;
+        limits::check(platform, message)?;
+        check_options(body)?;
+        let person = match recipient {
+            Recipient::Person(person) => {
+                let known = self
+                    .record
+                    .find(page_id, &person)
+                    .ok_or_else(Refusal::no_matching_user)?;
+                if !reach.allows(known.last_opening, now) {
+                    return Err(Refusal::outside_the_window());
+                }
+                person
+            }
+            Recipient::PrivateReply(post) => self.reply_in_private(page_id, post, now)?,
+        };
+        self.sent += 1;
+        let mid = notification::mid(platform, "sent", self.sent);
+        self.notify(page_id, &person, &mid, message, now);
+        Ok(Done {
+            recipient_id: psid(&person),
+            mid: Some(mid),
+        })
+    }
+
+    /// Uses up the one private reply that a comment or post allows, and tells its author.
+    fn reply_in_private(
+        &mut self,
+        page_id: &str,
+        post: PublicPost,
+        now: i64,
+    ) -> Result<Person, Refusal> {
+        let Some(authorship) = self.public_posts.get_mut(&(page_id.to_owned(), post)) else {
+            let message = "(#10902) This is not a replyable activity";
+            return Err(Refusal::new(400, 10_902, None, message));
+        };
+        if authorship.replied {
+            let message = "(#10900) Activity already replied to";
+            return Err(Refusal::new(400, 10_900, None, message));
+        }
+        if !window::allows_private_reply(authorship.at, now) {
+            return Err(Refusal::outside_the_window());
+        }
+        authorship.replied = true;
+        let author = Person::Psid(authorship.psid.clone());
+        self.record.meet(page_id, author.clone());
+        Ok(author)
+    }
+}
+
+fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
+    let Some(fields) = recipient.as_object() else {
+        return Err(Refusal::invalid("The parameter recipient is required"));
+    };
+    let mut given = fields.iter().filter(|(_, value)| !value.is_null());
+    let (Some((kind, value)), None) = (given.next(), given.next()) else {
+        return Err(Refusal::invalid(
+            "Param recipient must hold exactly one field",
+        ));
+    };
+    let Some(id) = value.as_str().filter(|id| !id.is_empty()) else {
+        return Err(Refusal::invalid(&format!(
+            "Param recipient[{kind}] must be a non-empty string"
+        )));
+    };
+    let id = id.to_owned();
+    match kind.as_str() {
+        "id" => Ok(Recipient::Person(Person::Psid(id))),
+        "user_ref" => Ok(Recipient::Person(Person::UserRef(id))),
+        "comment_id" => Ok(Recipient::PrivateReply(PublicPost::Comment(id))),
+        "post_id" => Ok(Recipient::PrivateReply(PublicPost::Post(id))),
+        _ => Err(Refusal::invalid(&format!(
+            "Param recipient[{kind}] is not available to this app"
+        ))),
+    }
+}
+
+fn check_options(body: &Value) -> Result<(), Refusal> {
+    let reply_to = &body["reply_to"];
+    if !reply_to.is_null() && !reply_to["mid"].is_string() {
+        return Err(Refusal::invalid("Param reply_to must hold a mid"));
+    }
+    match &body["notification_type"] {
+        Value::Null => Ok(()),
+        kind if matches!(kind.as_str(), Some("REGULAR" | "SILENT_PUSH" | "NO_PUSH")) => Ok(()),
+        _ => Err(Refusal::invalid(
+            "Param notification_type must be one of REGULAR, SILENT_PUSH, NO_PUSH",
+        )),
+    }
+}
+
+fn outcome(result: Result<Done, Refusal>) -> Outcome {
+    match result {
+        Ok(Done { mid: Some(mid), .. }) => Outcome::Delivered { mid },
+        Ok(Done { mid: None, .. }) => Outcome::Acted,
+        Err(refusal) => refusal.outcome(),
+    }
+}
+
+fn failed(how: &str) -> Outcome {
+    Outcome::Failed {
+        how: how.to_owned(),
+    }
+}
+
+fn psid(person: &Person) -> Option<String> {
+    match person {
+        Person::Psid(psid) => Some(psid.clone()),
+        Person::UserRef(_) => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}

@@ -1,0 +1,260 @@
+//! What people do, and Meta's own record of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Authorship, Meta, PublicPost, notification};
+
+/// Smaller times are in seconds: as milliseconds they would lie before Messenger existed.
+const FIRST_MILLISECOND_FORM: i64 = 100_000_000_000;
+
+/// Someone a Page can write to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Person {
+    Psid(String),
+    UserRef(String),
+}
+
+impl Person {
+    /// The person as `sender` or `recipient`.
+    pub(super) fn to_value(&self) -> Value {
+        match self {
+            Self::Psid(psid) => json!({"id": psid}),
+            Self::UserRef(user_ref) => json!({"user_ref": user_ref}),
+        }
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        id(&value["id"])
+            .map(Self::Psid)
+            .or_else(|| id(&value["user_ref"]).map(Self::UserRef))
+    }
+}
+
+/// Whom each Page has met, and when each of them last opened the window.
+#[derive(Default)]
+pub(super) struct Record {
+    people: BTreeMap<(String, Person), Acquaintance>,
+}
+
+/// A person whom a Page has met.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Acquaintance {
+    pub(super) last_opening: Option<i64>,
+}
+
+impl Record {
+    pub(super) fn find(&self, page_id: &str, person: &Person) -> Option<Acquaintance> {
+        self.people
+            .get(&(page_id.to_owned(), person.clone()))
+            .copied()
+    }
+
+    pub(super) fn meet(&mut self, page_id: &str, person: Person) -> &mut Acquaintance {
+        self.people.entry((page_id.to_owned(), person)).or_default()
+    }
+
+    fn open(&mut self, page_id: &str, person: Person, at: i64) {
+        let acquaintance = self.meet(page_id, person);
+        acquaintance.last_opening = acquaintance.last_opening.max(Some(at));
+    }
+
+    fn take(&mut self, notification: &Value, now: i64) {
+        if !matches!(notification["object"].as_str(), Some("page" | "instagram")) {
+            return;
+        }
+        for entry in list(&notification["entry"]) {
+            let Some(page_id) = id(&entry["id"]) else {
+                continue;
+            };
+            for item in list(&entry["messaging"])
+                .iter()
+                .chain(list(&entry["standby"]))
+            {
+                self.take_item(&page_id, item, &entry["time"], now);
+            }
+            let callers = list(&entry["calls"]).iter().map(|call| id(&call["from"]));
+            let labelled = list(&entry["changes"])
+                .iter()
+                .map(|change| id(&change["value"]["user"]["id"]));
+            for psid in callers.chain(labelled).flatten() {
+                self.meet(&page_id, Person::Psid(psid));
+            }
+        }
+    }
+
+    fn take_item(&mut self, page_id: &str, item: &Value, entry_time: &Value, now: i64) {
+        let at = milliseconds(&item["timestamp"])
+            .or_else(|| milliseconds(entry_time))
+            .unwrap_or(now)
+            // Nobody acts in the future, whatever a clock that runs ahead has written.
+            .min(now);
+        if let Some(user_ref) = id(&item["optin"]["user_ref"]) {
+            // The tick in the checkbox is all that such a person ever does.
+            self.open(page_id, Person::UserRef(user_ref), at);
+            return;
+        }
+        match Person::from_value(&item["sender"]) {
+            Some(Person::Psid(sender)) if sender == page_id => {
+                if let Some(recipient) = Person::from_value(&item["recipient"]) {
+                    self.meet(page_id, recipient);
+                }
+            }
+            Some(person) if opens_the_window(item) => self.open(page_id, person, at),
+            Some(person) => {
+                self.meet(page_id, person);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Meta's table of the actions that open or refresh the standard messaging window.
+fn opens_the_window(item: &Value) -> bool {
+    let (message, referral) = (&item["message"], &item["referral"]);
+    let lead = matches!(
+        referral["type"].as_str(),
+        Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE")
+    );
+    let said = message.is_object()
+        && message["is_echo"] != json!(true)
+        && message["is_deleted"] != json!(true);
+    said || item["postback"].is_object()
+        || referral["source"] == json!("SHORTLINK")
+        || lead
+        || item["reaction"]["action"] == json!("react")
+}
+
+/// A time in any of Meta's forms (milliseconds or seconds, number or string), in milliseconds.
+fn milliseconds(time: &Value) -> Option<i64> {
+    let number = match time {
+        Value::String(text) => text.trim().parse().ok()?,
+        other => other.as_i64()?,
+    };
+    match number {
+        ..=0 => None,
+        1..FIRST_MILLISECOND_FORM => Some(number * 1_000),
+        _ => Some(number),
+    }
+}
+
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+impl Meta {
+    /// Lets a person write a text; returns the notification.
+    pub fn person_says(&self, page_id: &str, psid: &str, text: &str) -> Vec<u8> {
+        self.person_sends(page_id, psid, json!({"text": text}))
+    }
+
+    /// Lets a person send a message of any form; returns the notification.
+    ///
+    /// The message gets a mid unless it has one.
+    pub fn person_sends(&self, page_id: &str, psid: &str, message: Value) -> Vec<u8> {
+        let item = json!({"message": self.with_mid(page_id, message)});
+        self.person_does(page_id, psid, item)
+    }
+
+    /// Lets a person tap a button with a postback; returns the notification.
+    pub fn person_taps(&self, page_id: &str, psid: &str, payload: &str, title: &str) -> Vec<u8> {
+        let postback = json!({"title": title, "payload": payload});
+        let item = json!({"postback": self.with_mid(page_id, postback)});
+        self.person_does(page_id, psid, item)
+    }
+
+    /// Lets a person cause any messaging item; returns the notification.
+    ///
+    /// `sender`, `recipient` and `timestamp` (now) are filled in where the item lacks them; one that
+    /// the item gives as null is left out, as Meta does in some events.
+    pub fn person_does(&self, page_id: &str, psid: &str, item: Value) -> Vec<u8> {
+        let now = self.now();
+        let mut fields = Map::new();
+        fields.insert("sender".to_owned(), json!({"id": psid}));
+        fields.insert("recipient".to_owned(), json!({"id": page_id}));
+        fields.insert("timestamp".to_owned(), json!(now));
+        if let Value::Object(given) = item {
+            fields.extend(given);
+        }
+        fields.retain(|_, value| !value.is_null());
+
+        let mut state = self.state();
+        let platform = state.platform(page_id);
+        let notification = notification::of(platform, page_id, now, &Value::Object(fields));
+        state.record.take(&notification, now);
+        notification::bytes(&notification)
+    }
+
+    /// Takes a notification that was made elsewhere into Meta's record, as if it had really happened.
+    ///
+    /// Times count as the events give them, but never later than now. What is not readable as a
+    /// notification, or an entry of unknown form, changes nothing.
+    pub fn observe(&self, body: &[u8]) {
+        let now = self.now();
+        if let Ok(notification) = serde_json::from_slice(body) {
+            self.state().record.take(&notification, now);
+        }
+    }
+
+    /// Makes a person known to a Page without an action that opens the window.
+    pub fn add_person(&self, page_id: &str, psid: &str) {
+        self.state()
+            .record
+            .meet(page_id, Person::Psid(psid.to_owned()));
+    }
+
+    /// When a person last opened the window by Meta's record, in ms since the epoch.
+    pub fn last_opening(&self, page_id: &str, psid: &str) -> Option<i64> {
+        self.state()
+            .record
+            .find(page_id, &Person::Psid(psid.to_owned()))?
+            .last_opening
+    }
+
+    /// Adds a comment on the Page, which allows one private reply by `comment_id`.
+    pub fn add_comment(&self, page_id: &str, comment_id: &str, psid: &str, at: i64) {
+        self.add_public_post(
+            page_id,
+            PublicPost::Comment(comment_id.to_owned()),
+            psid,
+            at,
+        );
+    }
+
+    /// Adds a visitor's post on the Page, which allows one private reply by `post_id`.
+    pub fn add_visitor_post(&self, page_id: &str, post_id: &str, psid: &str, at: i64) {
+        self.add_public_post(page_id, PublicPost::Post(post_id.to_owned()), psid, at);
+    }
+
+    fn add_public_post(&self, page_id: &str, post: PublicPost, psid: &str, at: i64) {
+        let authorship = Authorship {
+            psid: psid.to_owned(),
+            at,
+            replied: false,
+        };
+        self.state()
+            .public_posts
+            .insert((page_id.to_owned(), post), authorship);
+    }
+
+    fn with_mid(&self, page_id: &str, mut message: Value) -> Value {
+        if let Value::Object(fields) = &mut message
+            && !fields.contains_key("mid")
+        {
+            let mut state = self.state();
+            state.said += 1;
+            let mid = notification::mid(state.platform(page_id), "said", state.said);
+            fields.insert("mid".to_owned(), json!(mid));
+        }
+        message
+    }
+}

@@ -1,0 +1,174 @@
+//! The Graph API over HTTP.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse};
+use axum::routing::post;
+use axum::{Json, Router};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::Meta;
+use super::answer::Answer;
+use super::graph::Arrival;
+
+/// Marks a response that is not to be sent: the connection is closed instead.
+#[derive(Clone)]
+struct CloseInstead;
+
+impl Meta {
+    /// Serves the Graph API until `shutdown` is done, then drops every connection.
+    ///
+    /// `POST /{version}/{page id or "me"}/messages` is the Send API; all else is an unknown path.
+    /// A server of its own is needed because a lost answer closes the connection with no response.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let router = TowerToHyperService::new(self.router());
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(serve_connection(stream, router.clone()));
+                    }
+                    // A connection that ended before it was accepted harms no other.
+                    Err(_) => tokio::task::yield_now().await,
+                },
+            }
+        }
+    }
+
+    fn router(self) -> Router {
+        let messages = post(messages).fallback(unknown_path);
+        Router::new()
+            .route("/{version}/{node}/messages", messages)
+            .fallback(unknown_path)
+            // A body that is refused for its size would be missing in the record of requests.
+            .layer(DefaultBodyLimit::disable())
+            .with_state(self)
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>) {
+    // Without it small answers may wait for an acknowledgement; slower, but not wrong.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| respond(request, &router));
+    // An error here is a client that left, or an answer that was to be lost.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    router: &TowerToHyperService<Router>,
+) -> io::Result<Response<Body>> {
+    let response = router
+        .call(request)
+        .await
+        .unwrap_or_else(|never: Infallible| match never {});
+    match response.extensions().get::<CloseInstead>() {
+        Some(CloseInstead) => Err(io::Error::other("the answer is lost on purpose")),
+        None => Ok(response),
+    }
+}
+
+async fn messages(
+    State(meta): State<Meta>,
+    Path((version, node)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let node = is_version(&version).then_some(node);
+    answer(&meta, node, &uri, &headers, &body)
+}
+
+async fn unknown_path(
+    State(meta): State<Meta>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    answer(&meta, None, &uri, &headers, &body)
+}
+
+fn answer(
+    meta: &Meta,
+    node: Option<String>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response<Body> {
+    let mut query = Query::<BTreeMap<String, String>>::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .unwrap_or_default();
+    let header = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let token = header(header::AUTHORIZATION)
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::to_owned)
+        .or_else(|| query.remove("access_token"));
+    let is_json =
+        header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    let arrival = Arrival {
+        node,
+        token,
+        proof: query.remove("appsecret_proof"),
+        body: match serde_json::from_slice(body) {
+            Ok(body) if is_json => body,
+            _ => Value::Null,
+        },
+    };
+    match meta.receive(&arrival) {
+        Answer::Json { http, usage, body } => json_response(http, usage, body),
+        Answer::Html => {
+            let page = Html("<html><body>Service Unavailable</body></html>");
+            (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
+        }
+        Answer::Closed => {
+            let mut response = Response::default();
+            response.extensions_mut().insert(CloseInstead);
+            response
+        }
+    }
+}
+
+fn json_response(http: u16, usage: Option<String>, body: Value) -> Response<Body> {
+    let status = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Some(usage) = usage.and_then(|usage| HeaderValue::try_from(usage).ok()) {
+        headers.insert("x-business-use-case-usage", usage);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static(r#"OAuth "Facebook Platform" "invalid_token""#);
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// Whether a path begins like Meta's, with a version such as `v24.0`.
+fn is_version(version: &str) -> bool {
+    version
+        .strip_prefix('v')
+        .and_then(|numbers| numbers.split_once('.'))
+        .is_some_and(|(major, minor)| {
+            [major, minor]
+                .into_iter()
+                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+}

@@ -1,0 +1,113 @@
+//! When a message may go out: messaging types, tags and their windows.
+
+use serde_json::{Value, json};
+
+use super::Platform;
+use super::answer::Refusal;
+
+/// The standard messaging window.
+const DAY: i64 = 24 * 60 * 60 * 1_000;
+
+/// The window of human agents, of customer feedback and of private replies.
+const WEEK: i64 = 7 * DAY;
+
+/// 2026-04-27T00:00:00Z, from when on the three update tags are refused.
+const TAGS_RETIRED_AT: i64 = 1_777_248_000_000;
+
+/// How long after the person's last window-opening action a message may still go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Up to this age, in ms, the last millisecond included.
+    Within(i64),
+    /// At any age, but only after such an action.
+    AfterAny,
+    /// Even to a person who never acted.
+    Always,
+}
+
+impl Reach {
+    pub(super) fn allows(self, last_opening: Option<i64>, now: i64) -> bool {
+        match (self, last_opening) {
+            (Self::Always, _) | (Self::AfterAny, Some(_)) => true,
+            (Self::Within(longest), Some(opened)) => now - opened <= longest,
+            (Self::Within(_) | Self::AfterAny, None) => false,
+        }
+    }
+}
+
+/// Whether a comment or post of this time may still be answered in private.
+pub(super) fn allows_private_reply(at: i64, now: i64) -> bool {
+    now - at <= WEEK
+}
+
+/// The window of a request by its messaging type, tag and template.
+pub(super) fn reach(platform: Platform, body: &Value, now: i64) -> Result<Reach, Refusal> {
+    let tag = match &body["tag"] {
+        Value::Null => None,
+        Value::String(tag) => Some(tag_reach(platform, tag, now)?),
+        _ => return Err(Refusal::invalid("Param tag must be a string")),
+    };
+    let messaging_type = body["messaging_type"].as_str();
+    let templated = !body["message"]["template"].is_null();
+    if templated && messaging_type != Some("UTILITY") {
+        return Err(Refusal::invalid(
+            "Param message[template] needs messaging_type UTILITY",
+        ));
+    }
+    match (messaging_type, tag) {
+        (Some("MESSAGE_TAG"), Some(reach)) => {
+            if body["tag"] == json!("CUSTOMER_FEEDBACK") && !is_customer_feedback(&body["message"])
+            {
+                return Err(Refusal::invalid(
+                    "Tag CUSTOMER_FEEDBACK is for the customer feedback template only",
+                ));
+            }
+            Ok(reach)
+        }
+        (Some("MESSAGE_TAG"), None) => Err(Refusal::invalid(
+            "Param tag is required with messaging_type MESSAGE_TAG",
+        )),
+        (Some("RESPONSE" | "UPDATE" | "UTILITY"), Some(_)) => Err(Refusal::invalid(
+            "Param tag needs messaging_type MESSAGE_TAG",
+        )),
+        (Some("RESPONSE" | "UPDATE"), None) => Ok(Reach::Within(DAY)),
+        (Some("UTILITY"), None) => match platform {
+            Platform::Instagram => Err(Refusal::invalid(
+                "messaging_type UTILITY is not available on Instagram",
+            )),
+            Platform::Messenger if templated => Ok(Reach::Always),
+            Platform::Messenger => Err(Refusal::invalid(
+                "messaging_type UTILITY needs message[template]",
+            )),
+        },
+        (Some(unknown), _) => Err(Refusal::invalid(&format!(
+            "Param messaging_type must be one of RESPONSE, UPDATE, MESSAGE_TAG, UTILITY: {unknown}"
+        ))),
+        (None, _) => Err(Refusal::invalid("The parameter messaging_type is required")),
+    }
+}
+
+fn tag_reach(platform: Platform, tag: &str, now: i64) -> Result<Reach, Refusal> {
+    match (platform, tag) {
+        (_, "HUMAN_AGENT") | (Platform::Messenger, "CUSTOMER_FEEDBACK") => Ok(Reach::Within(WEEK)),
+        (_, "CONFIRMED_EVENT_UPDATE" | "ACCOUNT_UPDATE" | "POST_PURCHASE_UPDATE")
+            if now >= TAGS_RETIRED_AT =>
+        {
+            Err(Refusal {
+                subcode: Some(1_893_061),
+                ..Refusal::invalid(&format!("Message tag {tag} is no longer supported"))
+            })
+        }
+        (
+            Platform::Messenger,
+            "CONFIRMED_EVENT_UPDATE" | "ACCOUNT_UPDATE" | "POST_PURCHASE_UPDATE",
+        ) => Ok(Reach::AfterAny),
+        _ => Err(Refusal::invalid(&format!(
+            "Param tag is not a message tag of this platform: {tag}"
+        ))),
+    }
+}
+
+fn is_customer_feedback(message: &Value) -> bool {
+    message["attachment"]["payload"]["template_type"] == json!("customer_feedback")
+}

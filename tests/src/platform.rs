@@ -1,0 +1,542 @@
+//! The platform: the three functions, and everything that they stand on, in one process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
+use event_processor::{Processor, ProcessorSettings, Replies, replies};
+use follow_ups::{FollowUps, FollowUpsError, FollowUpsSettings};
+use lambda_http::http::{Method, Request};
+use lambda_http::{Body, Response};
+use serde_json::{Map, Value, json};
+use shared::aws::Aws as SdkClients;
+use shared::clock::{Clock, SharedClock, Timestamp};
+use shared::outbox::Outbox;
+use shared::secrets::Secrets;
+use shared::settings::Variables;
+use shared::signature::SIGNATURE_HEADER;
+use shared::store::Store;
+use shared::telemetry::Telemetry;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use webhook::{Webhook, WebhookSettings};
+
+use crate::aws::Aws;
+use crate::clock::VirtualClock;
+use crate::meta::{App, Meta, Platform as Product};
+use crate::secrets_manager::SecretsManager;
+use crate::sqs::{QueueSettings, Received, Sqs};
+use crate::{dynamodb, http, samples};
+
+/// The queue of the events.
+pub const EVENTS: &str = "events.fifo";
+/// The queue of the events that were given up.
+pub const DEAD_LETTERS: &str = "dead-letters.fifo";
+/// The queue of what is signed but cannot be read.
+pub const UNREADABLE: &str = "unreadable";
+
+const TABLE: &str = "messenger";
+const SECRET: &str = "messenger";
+/// As in `template.yaml`.
+const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
+const FOURTEEN_DAYS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const MINUTE_MILLIS: i64 = 60_000;
+
+/// How the platform is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The app's secret.
+    pub app_secret: String,
+    /// The token of the webhook's verification.
+    pub verify_token: String,
+    /// The Messenger Pages.
+    pub pages: Vec<String>,
+    /// The port of the webhook and of the platform's own paths; any if 0.
+    pub port: u16,
+    /// Where the table is kept; in memory if absent.
+    pub data: Option<PathBuf>,
+    /// Where the clock stands at first.
+    pub now: Timestamp,
+    /// What the bot says.
+    pub replies: Replies,
+    /// Variables of the functions that differ from the platform's own.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            app_secret: samples::APP_SECRET.to_owned(),
+            verify_token: samples::VERIFY_TOKEN.to_owned(),
+            pages: vec![samples::PAGE.to_owned()],
+            port: 0,
+            data: None,
+            now: samples::BEGINNING,
+            replies: replies::reply,
+            variables: BTreeMap::new(),
+        }
+    }
+}
+
+/// The token that the platform gives a Page.
+pub fn page_token(page_id: &str) -> String {
+    format!("sample-token-of-{page_id}")
+}
+
+/// A Messenger backend and its world.
+pub struct Platform {
+    /// The clock of everything.
+    pub clock: Arc<VirtualClock>,
+    /// The stand-in for Meta.
+    pub meta: Meta,
+    /// The queues.
+    pub sqs: Sqs,
+    /// The secret.
+    pub secrets_manager: SecretsManager,
+    /// The door to AWS, which counts.
+    pub aws: Aws,
+    /// The functions' metrics, in embedded metric format.
+    pub metrics: Arc<Mutex<Vec<Value>>>,
+    webhook: Webhook,
+    processor: Processor,
+    follow_ups: FollowUps,
+    store: Store,
+    dynamodb: aws_sdk_dynamodb::Client,
+    environment: BTreeMap<String, String>,
+    options: Options,
+    invocations: Mutex<u64>,
+    servers: Mutex<JoinSet<()>>,
+}
+
+impl Platform {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// If a port is taken, or a part does not start.
+    pub async fn start(options: Options) -> Result<Arc<Self>, Box<dyn Error>> {
+        let clock = Arc::new(VirtualClock::standing_at(options.now));
+        let now: Arc<dyn Fn() -> i64 + Send + Sync> = {
+            let clock = Arc::clone(&clock);
+            Arc::new(move || clock.now().millis())
+        };
+        let app = App {
+            app_id: samples::APP_ID.to_owned(),
+            app_secret: options.app_secret.clone(),
+        };
+        let meta = Meta::new(Arc::clone(&now), app);
+        for page in &options.pages {
+            meta.add_page(page, &page_token(page), Product::Messenger);
+        }
+
+        let beside = |distance: u16| {
+            if options.port == 0 {
+                0
+            } else {
+                options.port + distance
+            }
+        };
+        let front_door = listen(options.port).await?;
+        let dynamodb_door = listen(beside(1)).await?;
+        let graph_door = listen(beside(2)).await?;
+        let front_url = format!("http://{}", front_door.local_addr()?);
+        let dynamodb_url = format!("http://{}", dynamodb_door.local_addr()?);
+        let graph_url = format!("http://{}", graph_door.local_addr()?);
+
+        let sqs = Sqs::new(now, front_url.clone());
+        let [dead_letters, unreadable, events] = create_queues(&sqs);
+        let secrets_manager = SecretsManager::new();
+        secrets_manager.put(SECRET, &secret(&options).to_string());
+
+        let mut environment: BTreeMap<String, String> = [
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "simulator"),
+            ("AWS_SECRET_ACCESS_KEY", "simulator"),
+            ("AWS_ENDPOINT_URL", &front_url),
+            ("AWS_MAX_ATTEMPTS", "1"),
+            ("TABLE_NAME", TABLE),
+            ("SECRET_ID", SECRET),
+            ("QUEUE_URL", &events),
+            ("DEAD_LETTER_QUEUE_URL", &dead_letters),
+            ("UNREADABLE_QUEUE_URL", &unreadable),
+            ("GRAPH_BASE_URL", &graph_url),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        environment.extend(options.variables.clone());
+        let vars = {
+            let environment = environment.clone();
+            Variables::from_lookup(move |name| environment.get(name).cloned())
+        };
+
+        let metrics = Arc::new(Mutex::new(Vec::new()));
+        let shared_clock: SharedClock = Arc::<VirtualClock>::clone(&clock);
+        let telemetry = {
+            let metrics = Arc::clone(&metrics);
+            Telemetry::to(Arc::clone(&shared_clock), move |line| {
+                metrics
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line.clone());
+            })
+        };
+        let clients = SdkClients::from_variables(&vars)?;
+        let outbox = || Outbox::from_variables(&vars, &clients, &shared_clock, telemetry.clone());
+        let secrets = Secrets::new(clients.secrets_manager(), SECRET, Arc::clone(&shared_clock));
+        let webhook = Webhook::new(
+            clients.sqs(),
+            Arc::new(secrets),
+            Arc::clone(&shared_clock),
+            telemetry.clone(),
+            WebhookSettings::from_variables(&vars)?,
+        );
+        let processor = Processor::new(
+            Arc::new(outbox()?),
+            clients.sqs(),
+            Arc::clone(&shared_clock),
+            options.replies,
+            ProcessorSettings::from_variables(&vars)?,
+        );
+        let follow_ups = FollowUps::new(
+            Arc::new(outbox()?),
+            Arc::clone(&shared_clock),
+            FollowUpsSettings::from_variables(&vars)?,
+        );
+        let aws = Aws::new(sqs.clone(), secrets_manager.clone(), dynamodb_url);
+        let platform = Arc::new(Self {
+            webhook,
+            processor,
+            follow_ups,
+            store: Store::new(clients.dynamodb(), TABLE),
+            dynamodb: clients.dynamodb(),
+            meta: meta.clone(),
+            clock,
+            sqs,
+            secrets_manager,
+            aws,
+            metrics,
+            environment,
+            options,
+            invocations: Mutex::new(0),
+            servers: Mutex::new(JoinSet::new()),
+        });
+        let database = dynamodb::open(platform.options.data.as_deref(), &platform.clock)?;
+        platform.spawn(dynamodb::serve(dynamodb_door, database));
+        platform.spawn(meta.serve(graph_door, std::future::pending()));
+        platform.spawn(http::serve(front_door, Arc::downgrade(&platform)));
+        dynamodb::create_table(&platform.dynamodb, TABLE).await?;
+        platform.aws.take_calls();
+        Ok(platform)
+    }
+
+    fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
+        self.servers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spawn(server);
+    }
+
+    /// The variables that a function needs to run beside the platform.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// The platform's address.
+    pub fn url(&self) -> &str {
+        &self.environment["AWS_ENDPOINT_URL"]
+    }
+
+    /// How the platform was set up.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The table.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The event processor.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// Changes the secret, as its owner would.
+    pub fn put_secret(&self, change: impl FnOnce(&mut Value)) {
+        let mut contents = secret(&self.options);
+        change(&mut contents);
+        self.secrets_manager.put(SECRET, &contents.to_string());
+    }
+
+    /// Invokes the webhook function.
+    pub async fn invoke_webhook(&self, request: lambda_http::Request) -> Response<Body> {
+        self.webhook.handle(request).await
+    }
+
+    /// Posts a notification, signed as Meta does: the answer's status.
+    pub async fn post(&self, body: &[u8]) -> u16 {
+        self.meta.observe(body);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/webhook")
+            .header(SIGNATURE_HEADER, self.meta.sign(body))
+            .body(Body::Binary(body.to_vec()));
+        match request {
+            Ok(request) => self.webhook.handle(request).await.status().as_u16(),
+            Err(_) => 400,
+        }
+    }
+
+    /// Posts a notification and lets everything that follows from it happen now.
+    pub async fn deliver(&self, body: &[u8]) -> u16 {
+        let status = self.post(body).await;
+        self.settle().await;
+        status
+    }
+
+    /// Invokes the event processor with a batch, under the present time.
+    pub async fn invoke_processor(&self, batch: SqsEvent) -> Vec<String> {
+        let deadline = self.clock.now() + PROCESSOR_TIMEOUT;
+        let answer = self
+            .processor
+            .handle(batch, &self.invocation("processor"), deadline)
+            .await;
+        answer
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect()
+    }
+
+    /// Invokes the follow-ups function.
+    ///
+    /// # Errors
+    /// What the function answers with.
+    pub async fn invoke_follow_ups(&self, payload: Value) -> Result<Value, FollowUpsError> {
+        let deadline = self.clock.now() + SWEEP_TIMEOUT;
+        let answer = self
+            .follow_ups
+            .handle(payload, &self.invocation("follow-ups"), deadline)
+            .await;
+        self.settle().await;
+        answer
+    }
+
+    /// Invokes the follow-ups function as the schedule does.
+    ///
+    /// # Errors
+    /// What the function answers with.
+    pub async fn tick(&self) -> Result<Value, FollowUpsError> {
+        self.invoke_follow_ups(json!({"source": "schedule"})).await
+    }
+
+    /// Lets everything happen that can happen at this instant: Meta's webhooks and the queue.
+    pub async fn settle(&self) {
+        loop {
+            let webhooks = self.meta.pending_webhooks();
+            let received = self.sqs.receive(EVENTS, 10);
+            if webhooks.is_empty() && received.is_empty() {
+                return;
+            }
+            for body in webhooks {
+                self.post(&body).await;
+            }
+            if !received.is_empty() {
+                self.process(received).await;
+            }
+        }
+    }
+
+    async fn process(&self, received: Vec<Received>) {
+        let failed = self.invoke_processor(batch(&received)).await;
+        for message in received
+            .iter()
+            .filter(|message| !failed.contains(&message.message_id))
+        {
+            self.sqs.delete(EVENTS, &message.receipt_handle);
+        }
+    }
+
+    /// Moves the clock on, and stops wherever something is due: the queue, and the schedule's
+    /// minutes at which an entry waits.
+    pub async fn advance_to(&self, instant: Timestamp) {
+        loop {
+            self.settle().await;
+            let Some(next) = self.next_instant().await.filter(|next| *next <= instant) else {
+                break;
+            };
+            self.clock.move_forward_to(next);
+            self.settle().await;
+            if self
+                .next_due()
+                .await
+                .is_some_and(|due| due <= self.clock.now())
+                && let Err(error) = self.tick().await
+            {
+                tracing::error!(%error, "a sweep failed");
+            }
+        }
+        self.clock.move_forward_to(instant);
+        self.settle().await;
+    }
+
+    /// Moves the clock on by a span.
+    pub async fn advance(&self, span: Duration) {
+        self.advance_to(self.clock.now() + span).await;
+    }
+
+    async fn next_instant(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let next_minute = |at: Timestamp| {
+            let at = at.millis().max(now.millis() + 1);
+            Timestamp::from_millis(
+                (at + MINUTE_MILLIS - 1).div_euclid(MINUTE_MILLIS) * MINUTE_MILLIS,
+            )
+        };
+        let due = self.next_due().await.map(next_minute);
+        let visible = self.sqs.next_visible_at(EVENTS).map(Timestamp::from_millis);
+        due.into_iter().chain(visible.filter(|at| *at > now)).min()
+    }
+
+    /// When the next entry is due, ms since the epoch.
+    pub async fn next_due(&self) -> Option<Timestamp> {
+        let mut next = None;
+        for page in &self.options.pages {
+            let far = Timestamp::from_millis(i64::MAX);
+            let due = self.store.due(page, far, 1).await.unwrap_or_default();
+            next = due
+                .first()
+                .map(|due| due.due_at)
+                .into_iter()
+                .chain(next)
+                .min();
+        }
+        next
+    }
+
+    /// Everything in the table.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn items(&self) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+        dynamodb::items(&self.dynamodb, TABLE).await
+    }
+
+    /// The platform's state as JSON: conversations, outbox, requests to Graph, queues.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn state(&self) -> Result<Value, Box<dyn Error>> {
+        let (mut conversations, mut outbox, mut pages) = (Vec::new(), Vec::new(), Vec::new());
+        for item in self.items().await? {
+            match item.get("sk").and_then(Value::as_str) {
+                Some("conversation") => conversations.push(item),
+                Some("page") => pages.push(item),
+                _ => outbox.push(item),
+            }
+        }
+        outbox.sort_by_key(|entry| entry.get("decided_at").and_then(Value::as_i64));
+        let queue = |name: &str| {
+            let messages = self.sqs.messages(name).into_iter().map(|message| {
+                let reason = Value::Null; // TEMP
+                json!({"body": message.body, "reason": reason, "receives": message.receive_count})
+            });
+            messages.collect::<Vec<_>>()
+        };
+        Ok(json!({
+            "now": self.clock.now().to_string(),
+            "conversations": conversations,
+            "outbox": outbox,
+            "pages": pages,
+            "graph_requests": self.meta.requests(),
+            "events_waiting": queue(EVENTS),
+            "dead_letters": queue(DEAD_LETTERS),
+            "unreadable": queue(UNREADABLE),
+        }))
+    }
+
+    fn invocation(&self, function: &str) -> String {
+        let mut count = self
+            .invocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *count += 1;
+        format!("{function}-{count}")
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Box<dyn Error>> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    listener.map_err(|error| format!("port {port} of 127.0.0.1: {error}; try --port").into())
+}
+
+fn create_queues(sqs: &Sqs) -> [String; 3] {
+    let fifo = |name: &str, dead_letter| QueueSettings {
+        name: name.to_owned(),
+        fifo: true,
+        visibility: PROCESSOR_TIMEOUT * 6,
+        retention: FOURTEEN_DAYS,
+        dead_letter,
+        ..QueueSettings::default()
+    };
+    let unreadable = QueueSettings {
+        name: UNREADABLE.to_owned(),
+        retention: FOURTEEN_DAYS,
+        ..QueueSettings::default()
+    };
+    [
+        sqs.create_queue(fifo(DEAD_LETTERS, None)),
+        sqs.create_queue(unreadable),
+        sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), 1000)))),
+    ]
+}
+
+fn secret(options: &Options) -> Value {
+    let pages = options
+        .pages
+        .iter()
+        .map(|page| (page.clone(), json!({"access_token": page_token(page)})));
+    json!({
+        "app_id": samples::APP_ID,
+        "app_secret": options.app_secret,
+        "verify_token": options.verify_token,
+        "pages": pages.collect::<Map<_, _>>(),
+    })
+}
+
+/// What Lambda's poller makes of received messages.
+fn batch(received: &[Received]) -> SqsEvent {
+    let mut event = SqsEvent::default();
+    event.records = received.iter().map(record).collect();
+    event
+}
+
+fn record(message: &Received) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = Some(message.message_id.clone());
+    record.receipt_handle = Some(message.receipt_handle.clone());
+    record.body = Some(message.body.clone());
+    record.event_source = Some("aws:sqs".to_owned());
+    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+    record.attributes = HashMap::from([
+        (
+            "ApproximateReceiveCount".to_owned(),
+            message.receive_count.to_string(),
+        ),
+        ("SentTimestamp".to_owned(), message.sent_at_ms.to_string()),
+        ("MessageGroupId".to_owned(), optional(&message.group_id)),
+        (
+            "MessageDeduplicationId".to_owned(),
+            optional(&message.deduplication_id),
+        ),
+        (
+            "SequenceNumber".to_owned(),
+            optional(&message.sequence_number),
+        ),
+    ]);
+    record.message_attributes = HashMap::<String, SqsMessageAttribute>::new();
+    record
+}
