@@ -76,7 +76,7 @@ impl FollowUp {
         Self::new(When::At(instant), message)
     }
 
-    /// Cancels it as soon as the person writes or taps something.
+    /// Cancels it as soon as the person is heard from: whatever opens the window is an answer.
     #[must_use]
     pub fn unless_answered(mut self) -> Self {
         self.cancelled_by_answer = true;

@@ -1,1 +1,17 @@
-fn main() {}
+//! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod budget;
+mod crash;
+mod graph_faults;
+mod processor;
+mod requests;
+mod sample_events;
+mod support;
+mod timeline;
+mod webhook;

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::Sqs;
@@ -25,6 +26,22 @@ pub struct Call {
     pub reads: f64,
 }
 
+/// At which side of a call a function dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the call is carried out.
+    Before,
+    /// After it was carried out, before the function learns of it.
+    After,
+}
+
+/// A function's death, and whether it has come.
+#[derive(Debug, Default)]
+struct Crash {
+    planned: Mutex<Option<(usize, Moment)>>,
+    reached: Notify,
+}
+
 /// The local AWS.
 #[derive(Clone)]
 pub struct Aws {
@@ -33,6 +50,7 @@ pub struct Aws {
     dynamodb_url: String,
     http: Client<HttpConnector, Full<Bytes>>,
     calls: Arc<Mutex<Vec<Call>>>,
+    crash: Arc<Crash>,
 }
 
 impl Aws {
@@ -45,6 +63,7 @@ impl Aws {
             dynamodb_url,
             http,
             calls: Arc::default(),
+            crash: Arc::default(),
         }
     }
 
@@ -53,8 +72,63 @@ impl Aws {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Answers one call, by its `X-Amz-Target`.
+    /// Lets the function die that makes the call of this number, counted from 1 and from now on.
+    pub fn crash_at(&self, call: usize, moment: Moment) {
+        *self
+            .crash
+            .planned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((call, moment));
+    }
+
+    /// Plans no death any more: whether one was still to come.
+    pub fn spare(&self) -> bool {
+        self.crash
+            .planned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .is_some()
+    }
+
+    /// Completes when the planned death has come; the function is to be dropped then.
+    pub async fn crashed(&self) {
+        self.crash.reached.notified().await;
+    }
+
+    /// Whether this call is the one that its function does not survive.
+    fn count_down(&self) -> Option<Moment> {
+        let mut planned = self
+            .crash
+            .planned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (left, moment) = planned.as_mut()?;
+        *left -= 1;
+        let moment = *moment;
+        (*left == 0).then(|| {
+            *planned = None;
+            moment
+        })
+    }
+
+    /// Answers one call, unless its function dies of it.
     pub async fn handle(&self, headers: HeaderMap, body: Bytes) -> Response {
+        let moment = self.count_down();
+        if moment == Some(Moment::Before) {
+            self.crash.reached.notify_one();
+            return std::future::pending().await;
+        }
+        let response = self.answer(headers, body).await;
+        if moment == Some(Moment::After) {
+            self.crash.reached.notify_one();
+            return std::future::pending().await;
+        }
+        response
+    }
+
+    /// Answers one call, by its `X-Amz-Target`.
+    async fn answer(&self, headers: HeaderMap, body: Bytes) -> Response {
         let target = headers
             .get("x-amz-target")
             .and_then(|target| target.to_str().ok());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use event_processor::{Processor, ProcessorSettings, Replies, replies};
-use follow_ups::{FollowUps, FollowUpsError, FollowUpsSettings};
+use follow_ups::{FollowUps, FollowUpsSettings};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, Response};
 use serde_json::{Map, Value, json};
@@ -276,7 +276,7 @@ impl Platform {
         self.webhook.handle(request).await
     }
 
-    /// Posts a notification, signed as Meta does: the answer's status.
+    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
     pub async fn post(&self, body: &[u8]) -> u16 {
         self.meta.observe(body);
         let request = Request::builder()
@@ -285,7 +285,10 @@ impl Platform {
             .header(SIGNATURE_HEADER, self.meta.sign(body))
             .body(Body::Binary(body.to_vec()));
         match request {
-            Ok(request) => self.webhook.handle(request).await.status().as_u16(),
+            Ok(request) => tokio::select! {
+                answer = self.webhook.handle(request) => answer.status().as_u16(),
+                () = self.aws.crashed() => 500,
+            },
             Err(_) => 400,
         }
     }
@@ -297,30 +300,38 @@ impl Platform {
         status
     }
 
-    /// Invokes the event processor with a batch, under the present time.
+    /// Invokes the event processor with a batch, under the present time: the ids of the messages
+    /// that are to be delivered again, all of them if it dies.
     pub async fn invoke_processor(&self, batch: SqsEvent) -> Vec<String> {
+        let all = batch
+            .records
+            .iter()
+            .filter_map(|message| message.message_id.clone())
+            .collect();
         let deadline = self.clock.now() + PROCESSOR_TIMEOUT;
-        let answer = self
-            .processor
-            .handle(batch, &self.invocation("processor"), deadline)
-            .await;
-        answer
-            .batch_item_failures
-            .into_iter()
-            .map(|failure| failure.item_identifier)
-            .collect()
+        let invocation = self.invocation("processor");
+        tokio::select! {
+            answer = self.processor.handle(batch, &invocation, deadline) => {
+                let failures = answer.batch_item_failures.into_iter();
+                failures.map(|failure| failure.item_identifier).collect()
+            }
+            () = self.aws.crashed() => all,
+        }
     }
 
     /// Invokes the follow-ups function.
     ///
     /// # Errors
-    /// What the function answers with.
-    pub async fn invoke_follow_ups(&self, payload: Value) -> Result<Value, FollowUpsError> {
+    /// What the function answers with, or that it died.
+    pub async fn invoke_follow_ups(&self, payload: Value) -> Result<Value, String> {
         let deadline = self.clock.now() + SWEEP_TIMEOUT;
-        let answer = self
-            .follow_ups
-            .handle(payload, &self.invocation("follow-ups"), deadline)
-            .await;
+        let invocation = self.invocation("follow-ups");
+        let answer = tokio::select! {
+            answer = self.follow_ups.handle(payload, &invocation, deadline) => {
+                answer.map_err(|error| error.to_string())
+            }
+            () = self.aws.crashed() => Err("the function died".to_owned()),
+        };
         self.settle().await;
         answer
     }
@@ -329,7 +340,7 @@ impl Platform {
     ///
     /// # Errors
     /// What the function answers with.
-    pub async fn tick(&self) -> Result<Value, FollowUpsError> {
+    pub async fn tick(&self) -> Result<Value, String> {
         self.invoke_follow_ups(json!({"source": "schedule"})).await
     }
 

@@ -79,10 +79,9 @@ impl Processor {
         conversation: &mut ConversationItem,
     ) -> Result<Vec<Waiting>, RecordError> {
         let mut forget = Vec::new();
-        let answered_at = event.at.unwrap_or(event.received_at);
-        if !event.is_answer() {
+        let Some(answered_at) = event.at.filter(|_| event.opens_window()) else {
             return Ok(forget);
-        }
+        };
         for waiting in conversation
             .waiting
             .iter()

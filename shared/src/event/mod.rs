@@ -266,17 +266,6 @@ impl Event {
         opens && self.at.is_some()
     }
 
-    /// Whether the person spoke: what a pending question or reminder waits for.
-    pub fn is_answer(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Message(Message {
-                is_deleted: false,
-                ..
-            }) | Kind::Postback(_)
-        )
-    }
-
     /// Whether another app holds the conversation.
     pub fn is_standby(&self) -> bool {
         self.container == "standby"

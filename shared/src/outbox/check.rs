@@ -20,8 +20,8 @@ pub(super) enum Go {
 }
 
 impl Outbox {
-    /// Decides about an entry's next step: by the window, the bot's silence, the Page's pause and
-    /// the time that is left.
+    /// Decides about an entry's next step: by the person's answer, the window, the bot's silence, the
+    /// Page's pause and the time that is left.
     pub(super) async fn check(
         &self,
         page_id: &str,
@@ -33,6 +33,12 @@ impl Outbox {
         if now >= entry.give_up_at {
             let last = entry.reason.as_deref().unwrap_or("it was never its turn");
             return Ok(Go::End(Status::Failed, format!("gave_up: {last}")));
+        }
+        if entry
+            .cancelled_by_answer_after
+            .is_some_and(|after| conversation.last_message_at > Some(after))
+        {
+            return Ok(Go::End(Status::Cancelled, "answered".to_owned()));
         }
         let standing = conversation.standing();
         let label = match decide(

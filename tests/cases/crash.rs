@@ -1,0 +1,209 @@
+//! A function dies at any of its calls; what was promised holds all the same.
+
+use event_processor::Replies;
+use serde_json::json;
+use shared::decision::{Decision, FollowUp};
+use shared::event::Event;
+use shared::message::{Invalid, Message};
+use simulator::aws::Moment;
+use simulator::platform::Platform;
+
+use crate::support::*;
+
+const FAREWELL: &str = "That is all, thank you";
+
+/// Runs a scenario, and again with a death at each call and on both sides of it.
+///
+/// `prepare` comes before, `act` is what is done; whatever a death left undone is done by the queue
+/// and the schedule in the half hour after it. `holds` is then checked. What a dead sweep left in the
+/// conversation, the person's next message clears away.
+async fn survive(
+    replies: Replies,
+    prepare: impl AsyncFn(&Platform),
+    act: impl AsyncFn(&Platform),
+    holds: impl AsyncFn(&Platform, &str),
+) {
+    for moment in [Moment::Before, Moment::After] {
+        for call in 1.. {
+            let platform = platform_with(|options| options.replies = replies).await;
+            prepare(&platform).await;
+            platform.aws.crash_at(call, moment);
+            act(&platform).await;
+            let survived = platform.aws.spare();
+            platform.advance(30 * MINUTE).await;
+            holds(&platform, &format!("death {moment:?} call {call}")).await;
+            say(&platform, FAREWELL).await;
+            assert_no_leftovers(&platform, PSID).await;
+            if survived {
+                assert!(call > 3, "the scenario made {call} calls only");
+                break;
+            }
+        }
+    }
+}
+
+/// A person writes, and Meta posts until it is answered with 200.
+async fn say(platform: &Platform, text: &str) {
+    let body = platform.meta.person_says(PAGE, PSID, text);
+    while platform.post(&body).await != 200 {}
+    platform.settle().await;
+}
+
+/// The bot of the scenarios: it also answers the farewell after them.
+fn unless_farewell(
+    event: &Event,
+    answer: impl FnOnce() -> Result<Decision, Invalid>,
+) -> Result<Decision, Invalid> {
+    if event.raw.contains(FAREWELL) {
+        return Ok(Decision::nothing().say(Message::text("bye")?));
+    }
+    answer()
+}
+
+#[tokio::test]
+async fn one_reply_is_delivered_once() {
+    survive(
+        |event, _, _| unless_farewell(event, || Ok(Decision::nothing().say(Message::text("one")?))),
+        async |_| {},
+        async |platform| say(platform, "hello").await,
+        async |platform, when| assert_eq!(delivered(platform, PSID), ["RESPONSE one"], "{when}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn three_replies_are_delivered_once_and_in_order() {
+    survive(
+        |event, _, _| {
+            unless_farewell(event, || {
+                let text = |text: &str| Message::text(text);
+                Ok(Decision::nothing()
+                    .say(text("one")?)
+                    .say(text("two")?)
+                    .say(text("three")?))
+            })
+        },
+        async |_| {},
+        async |platform| say(platform, "hello").await,
+        async |platform, when| {
+            assert_eq!(
+                delivered(platform, PSID),
+                ["RESPONSE one", "RESPONSE two", "RESPONSE three"],
+                "{when}"
+            );
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_a_state_and_a_follow_up_happen_once() {
+    let replies: Replies = |event, conversation, _| {
+        let count = conversation.state.as_u64().unwrap_or(0) + 1;
+        unless_farewell(event, || {
+            Decision::nothing()
+                .say(Message::text(format!("reply {count}"))?)
+                .later(FollowUp::after(
+                    5 * MINUTE,
+                    Message::text(format!("later {count}"))?,
+                ))
+                .remember(&count)
+        })
+    };
+    survive(
+        replies,
+        async |_| {},
+        async |platform| say(platform, "hello").await,
+        async |platform, when| {
+            let mut got = delivered(platform, PSID);
+            got.sort();
+            assert_eq!(got, ["RESPONSE reply 1", "UPDATE later 1"], "{when}");
+            assert_eq!(conversation(platform, PSID).await["state"], "1", "{when}");
+            assert_eq!(
+                conversation(platform, PSID).await["state_revision"],
+                1,
+                "{when}"
+            );
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_cancels_the_reminder_once_and_for_all() {
+    let replies: Replies = |event, _, _| {
+        if event.raw.contains("start") {
+            let reminder =
+                FollowUp::after(10 * MINUTE, Message::text("reminder")?).unless_answered();
+            return Ok(Decision::nothing()
+                .say(Message::text("question")?)
+                .later(reminder));
+        }
+        unless_farewell(event, || {
+            Ok(Decision::nothing().say(Message::text("thanks")?))
+        })
+    };
+    survive(
+        replies,
+        async |platform| {
+            say(platform, "start").await;
+            platform.clock.forward(SECOND);
+        },
+        async |platform| {
+            say(platform, "answer").await;
+        },
+        async |platform, when| {
+            assert_eq!(
+                delivered(platform, PSID),
+                ["RESPONSE question", "RESPONSE thanks"],
+                "{when}"
+            );
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_follow_up_is_sent_once() {
+    survive(
+        |event, _, _| unless_farewell(event, || Ok(Decision::nothing())),
+        async |platform| {
+            say(platform, "hello").await;
+            platform.advance(3 * MINUTE).await;
+        },
+        async |platform| {
+            let request = json!({"id": "x", "page_id": PAGE, "psid": PSID, "message": "later", "purpose": "update"});
+            while platform.invoke_follow_ups(request.clone()).await.is_err() {}
+            platform.clock.forward(MINUTE);
+            let _ = platform.tick().await;
+        },
+        async |platform, when| assert_eq!(delivered(platform, PSID), ["UPDATE later"], "{when}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_recorded_stops_the_reminder_although_its_processing_died() {
+    let replies: Replies = |_, _, _| {
+        let reminder = FollowUp::after(2 * MINUTE, Message::text("reminder")?).unless_answered();
+        Ok(Decision::nothing().later(reminder))
+    };
+    let platform = platform_with(|options| options.replies = replies).await;
+    say(&platform, "start").await;
+    platform.clock.forward(SECOND);
+    let body = platform.meta.person_says(PAGE, PSID, "answer");
+    assert_eq!(platform.post(&body).await, 200);
+    platform.aws.take_calls();
+    platform.aws.crash_at(1, Moment::After);
+    platform.settle().await;
+    assert_eq!(
+        platform.aws.take_calls()[0].target,
+        "DynamoDB_20120810.UpdateItem"
+    );
+    platform.advance(3 * MINUTE - 2 * SECOND).await;
+    assert_eq!(
+        ends(&platform, PSID).await,
+        ["sent nothing_to_say", "cancelled answered"]
+    );
+    assert_eq!(delivered(&platform, PSID), Vec::<String>::new());
+}
