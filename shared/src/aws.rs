@@ -74,8 +74,7 @@ impl Aws {
             .build();
         let every = vars.optional("AWS_ENDPOINT_URL");
         let endpoints = ["DYNAMODB", "SQS", "SECRETS_MANAGER"].map(|service| {
-            vars.optional(&format!("AWS_ENDPOINT_URL_{service}"))
-                .or_else(|| every.clone())
+            vars.optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| every.clone())
         });
         Ok(Self { config, endpoints })
     }

@@ -103,9 +103,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(millis_of(since_epoch))
     }
 
@@ -128,10 +126,7 @@ mod tests {
     #[test]
     fn rfc3339_in_any_offset_is_one_instant() {
         let at = Timestamp::from_rfc3339("2026-11-22T09:30:00Z").unwrap();
-        assert_eq!(
-            Timestamp::from_rfc3339("2026-11-22T16:30:00+07:00"),
-            Some(at)
-        );
+        assert_eq!(Timestamp::from_rfc3339("2026-11-22T16:30:00+07:00"), Some(at));
         assert_eq!(at.to_string(), "2026-11-22T09:30:00Z");
         assert_eq!(Timestamp::from_rfc3339("tomorrow"), None);
     }

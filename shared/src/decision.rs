@@ -65,10 +65,7 @@ pub enum When {
 impl FollowUp {
     /// An update to send after a while, whether or not the person writes in the meantime.
     pub fn after(delay: Duration, message: Message) -> Self {
-        Self::new(
-            When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
-            message,
-        )
+        Self::new(When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), message)
     }
 
     /// An update to send at an instant, whether or not the person writes in the meantime.
@@ -91,12 +88,7 @@ impl FollowUp {
     }
 
     fn new(when: When, message: Message) -> Self {
-        Self {
-            messages: vec![message],
-            when,
-            purpose: Purpose::Update,
-            cancelled_by_answer: false,
-        }
+        Self { messages: vec![message], when, purpose: Purpose::Update, cancelled_by_answer: false }
     }
 }
 
@@ -156,10 +148,7 @@ impl Decision {
             }
             check_messages(&follow_up.messages, follow_up.purpose, platform)?;
         }
-        let state_bytes = self
-            .state
-            .as_ref()
-            .map_or(0, |state| state.to_string().len());
+        let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
         if state_bytes > max_state_bytes {
             let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
             return Err(Invalid::new("state", problem));

@@ -85,7 +85,7 @@ impl Fault {
             (Some(368), _) => Self::PolicyBlock,
             (Some(10 | 200..=299), _) => Self::PermissionMissing,
             _ if status == 429 => Self::Throttled,
-            _ if status >= 500 || status < 400 || status == 408 => Self::Unclear,
+            _ if !(400..500).contains(&status) || status == 408 => Self::Unclear,
             _ => Self::Invalid,
         }
     }
@@ -126,13 +126,7 @@ impl fmt::Display for GraphError {
 
 impl From<Fault> for GraphError {
     fn from(fault: Fault) -> Self {
-        Self {
-            fault,
-            code: None,
-            subcode: None,
-            trace: None,
-            regain_after: None,
-        }
+        Self { fault, code: None, subcode: None, trace: None, regain_after: None }
     }
 }
 
@@ -167,13 +161,9 @@ impl GraphSettings {
         const DEFAULT_BASE_URL: &str = "https://graph.facebook.com";
         let base_url = vars.parsed_or("GRAPH_BASE_URL", DEFAULT_BASE_URL.to_owned())?;
         let version = vars.parsed_or("GRAPH_VERSION", "v25.0".to_owned())?;
-        let invalid = |name, why: &str| SettingError::Invalid {
-            name,
-            why: why.to_owned(),
-        };
-        let base_url: Url = base_url
-            .parse()
-            .map_err(|_| invalid("GRAPH_BASE_URL", "it is no URL"))?;
+        let invalid = |name, why: &str| SettingError::Invalid { name, why: why.to_owned() };
+        let base_url: Url =
+            base_url.parse().map_err(|_| invalid("GRAPH_BASE_URL", "it is no URL"))?;
         if base_url.scheme() != "https"
             && !matches!(base_url.host_str(), Some("127.0.0.1" | "localhost"))
         {
@@ -184,12 +174,7 @@ impl GraphSettings {
             return Err(invalid("GRAPH_VERSION", "it is not of the form v25.0"));
         }
         let token_in_query = vars.parsed_or("GRAPH_TOKEN_IN_QUERY", false)?;
-        Ok(Self {
-            base_url,
-            version,
-            token_in_query,
-            timeout: CALL_TIMEOUT,
-        })
+        Ok(Self { base_url, version, token_in_query, timeout: CALL_TIMEOUT })
     }
 }
 
@@ -215,14 +200,9 @@ impl Graph {
     /// # Errors
     /// [`SettingError`] if TLS cannot be set up.
     pub fn new(settings: GraphSettings) -> Result<Self, SettingError> {
-        let invalid = |why: String| SettingError::Invalid {
-            name: "GRAPH_BASE_URL",
-            why,
-        };
+        let invalid = |why: String| SettingError::Invalid { name: "GRAPH_BASE_URL", why };
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let tls = rustls::ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()
             .map_err(|error| invalid(error.to_string()))?
@@ -257,24 +237,15 @@ impl Graph {
             .pop_if_empty()
             .push(&self.settings.version)
             .extend(path);
-        url.query_pairs_mut().append_pair(
-            "appsecret_proof",
-            &appsecret_proof(access.token, access.app_secret),
-        );
+        url.query_pairs_mut()
+            .append_pair("appsecret_proof", &appsecret_proof(access.token, access.app_secret));
         let request = if self.settings.token_in_query {
-            url.query_pairs_mut()
-                .append_pair("access_token", access.token.expose_secret());
+            url.query_pairs_mut().append_pair("access_token", access.token.expose_secret());
             self.http.post(url)
         } else {
-            self.http
-                .post(url)
-                .bearer_auth(access.token.expose_secret())
+            self.http.post(url).bearer_auth(access.token.expose_secret())
         };
-        let response = request
-            .json(body)
-            .send()
-            .await
-            .map_err(|error| fault_of(&error))?;
+        let response = request.json(body).send().await.map_err(|error| fault_of(&error))?;
         let status = response.status();
         let regain_after = regain_after(response.headers());
         let body = response.json::<Value>().await;
@@ -367,7 +338,7 @@ mod tests {
         let usage =
             r#"{"10":[{"type":"messenger","call_count":100,"estimated_time_to_regain_access":7}]}"#;
         headers.insert("x-business-use-case-usage", usage.parse().unwrap());
-        assert_eq!(regain_after(&headers), Some(Duration::from_secs(420)));
+        assert_eq!(regain_after(&headers), Some(Duration::from_mins(7)));
     }
 
     #[test]

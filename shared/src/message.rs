@@ -241,10 +241,7 @@ pub struct Invalid {
 impl Invalid {
     /// Says what is wrong with a field.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.into(),
-        }
+        Self { field: field.into(), problem: problem.into() }
     }
 }
 
@@ -262,10 +259,7 @@ impl Message {
     /// # Errors
     /// [`Invalid`] if the URL is none.
     pub fn media(kind: MediaKind, url: impl Into<String>) -> Result<Self, Invalid> {
-        let media = Media {
-            url: url.into(),
-            is_reusable: None,
-        };
+        let media = Media { url: url.into(), is_reusable: None };
         Self::checked(Content::Attachment(match kind {
             MediaKind::Image => Attachment::Image(media),
             MediaKind::Audio => Attachment::Audio(media),
@@ -279,10 +273,7 @@ impl Message {
     /// # Errors
     /// [`Invalid`] if a limit is broken.
     pub fn buttons(text: impl Into<String>, buttons: Vec<Button>) -> Result<Self, Invalid> {
-        let template = Template::Button {
-            text: text.into(),
-            buttons,
-        };
+        let template = Template::Button { text: text.into(), buttons };
         Self::checked(Content::Attachment(Attachment::Template(template)))
     }
 
@@ -354,10 +345,7 @@ impl Message {
     }
 
     fn checked(content: Content) -> Result<Self, Invalid> {
-        let message = Self {
-            content,
-            quick_replies: Vec::new(),
-        };
+        let message = Self { content, quick_replies: Vec::new() };
         message.check(Platform::Messenger)?;
         Ok(message)
     }
@@ -380,10 +368,7 @@ impl Message {
             Content::Text(text) => length("text", text, 1, 1999)?,
             Content::Attachment(attachment) => attachment.check(platform)?,
             Content::Template(_) if platform == Platform::Instagram => {
-                return Err(Invalid::new(
-                    "template",
-                    "utility messages are for Messenger only",
-                ));
+                return Err(Invalid::new("template", "utility messages are for Messenger only"));
             }
             Content::Template(template) => {
                 length("template.name", &template.name, 1, 512)?;
@@ -403,18 +388,8 @@ impl QuickReply {
         let at = |field: &str| format!("quick_replies[{index}].{field}");
         match self.content_type.as_str() {
             "text" => {
-                length(
-                    at("title"),
-                    self.title.as_deref().unwrap_or_default(),
-                    1,
-                    20,
-                )?;
-                length(
-                    at("payload"),
-                    self.payload.as_deref().unwrap_or_default(),
-                    1,
-                    1000,
-                )
+                length(at("title"), self.title.as_deref().unwrap_or_default(), 1, 20)?;
+                length(at("payload"), self.payload.as_deref().unwrap_or_default(), 1, 1000)
             }
             "user_phone_number" | "user_email" => Ok(()),
             _ => Err(Invalid::new(
@@ -439,28 +414,21 @@ impl Attachment {
             Self::Template(Template::Generic { elements }) => {
                 at_least_one("attachment.payload.elements", elements.len())?;
                 at_most("attachment.payload.elements", elements.len(), 10)?;
-                elements
-                    .iter()
-                    .enumerate()
-                    .try_for_each(|(index, element)| {
-                        let at = format!("attachment.payload.elements[{index}]");
-                        length(format!("{at}.title"), &element.title, 1, 80)?;
-                        if element.is_title_only() {
-                            let problem =
-                                "needs a subtitle, a picture or a button beside its title";
-                            return Err(Invalid::new(at, problem));
-                        }
-                        if let Some(subtitle) = &element.subtitle {
-                            length(format!("{at}.subtitle"), subtitle, 1, 80)?;
-                        }
-                        check_buttons(&at, &element.buttons)
-                    })
+                elements.iter().enumerate().try_for_each(|(index, element)| {
+                    let at = format!("attachment.payload.elements[{index}]");
+                    length(format!("{at}.title"), &element.title, 1, 80)?;
+                    if element.is_title_only() {
+                        let problem = "needs a subtitle, a picture or a button beside its title";
+                        return Err(Invalid::new(at, problem));
+                    }
+                    if let Some(subtitle) = &element.subtitle {
+                        length(format!("{at}.subtitle"), subtitle, 1, 80)?;
+                    }
+                    check_buttons(&at, &element.buttons)
+                })
             }
             Self::Template(Template::CustomerFeedback(_)) if platform == Platform::Instagram => {
-                Err(Invalid::new(
-                    "attachment",
-                    "the feedback template is for Messenger only",
-                ))
+                Err(Invalid::new("attachment", "the feedback template is for Messenger only"))
             }
             Self::Template(Template::CustomerFeedback(template)) => template.check(),
         }
@@ -478,10 +446,7 @@ impl FeedbackTemplate {
         length("attachment.payload.title", &self.title, 1, 65)?;
         length("attachment.payload.subtitle", &self.subtitle, 1, 80)?;
         length("attachment.payload.button_title", &self.button_title, 1, 20)?;
-        https(
-            "attachment.payload.business_privacy.url",
-            &self.business_privacy.url,
-        )?;
+        https("attachment.payload.business_privacy.url", &self.business_privacy.url)?;
         if !(1..=7).contains(&self.expires_in_days.unwrap_or(1)) {
             return Err(Invalid::new(
                 "attachment.payload.expires_in_days",
@@ -503,23 +468,13 @@ impl FeedbackTemplate {
         let at =
             |field: &str| format!("attachment.payload.feedback_screens[0].questions[0].{field}");
         length(at("id"), &question.id, 1, 80)?;
-        if !question
-            .id
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_')
-        {
-            return Err(Invalid::new(
-                at("id"),
-                "may hold letters, digits and underscores only",
-            ));
+        if !question.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(Invalid::new(at("id"), "may hold letters, digits and underscores only"));
         }
         if let Some(title) = &question.title {
             length(at("title"), title, 5, 85)?;
         }
-        if let Some(placeholder) = question
-            .follow_up
-            .as_ref()
-            .and_then(|f| f.placeholder.as_ref())
+        if let Some(placeholder) = question.follow_up.as_ref().and_then(|f| f.placeholder.as_ref())
         {
             length(at("follow_up.placeholder"), placeholder, 0, 400)?;
         }
@@ -561,32 +516,18 @@ fn at_most(field: impl Into<String>, count: usize, most: usize) -> Result<(), In
     if count <= most {
         return Ok(());
     }
-    Err(Invalid::new(
-        field,
-        format!("holds {count} items; the most is {most}"),
-    ))
+    Err(Invalid::new(field, format!("holds {count} items; the most is {most}")))
 }
 
 fn at_least_one(field: &str, count: usize) -> Result<(), Invalid> {
-    if count > 0 {
-        Ok(())
-    } else {
-        Err(Invalid::new(field, "is empty"))
-    }
+    if count > 0 { Ok(()) } else { Err(Invalid::new(field, "is empty")) }
 }
 
 fn https(field: &str, url: &str) -> Result<(), Invalid> {
-    if url
-        .strip_prefix("https://")
-        .is_some_and(|rest| !rest.is_empty())
-        && url.len() <= 2048
-    {
+    if url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) && url.len() <= 2048 {
         return Ok(());
     }
-    Err(Invalid::new(
-        field,
-        "is not an https URL of at most 2,048 bytes",
-    ))
+    Err(Invalid::new(field, "is not an https URL of at most 2,048 bytes"))
 }
 
 fn web(field: String, url: &str) -> Result<(), Invalid> {
@@ -605,19 +546,14 @@ mod tests {
     #[test]
     fn the_wire_form_is_the_send_apis() {
         let text = Message::text("hi").unwrap();
-        let text = text
-            .with_quick_replies(vec![QuickReply::text("Yes", "YES")])
-            .unwrap();
+        let text = text.with_quick_replies(vec![QuickReply::text("Yes", "YES")]).unwrap();
         assert_eq!(
             serde_json::to_value(&text).unwrap(),
             json!({"text": "hi", "quick_replies": [{"content_type": "text", "title": "Yes", "payload": "YES"}]})
         );
         let buttons = Message::buttons(
             "Choose",
-            vec![Button::WebUrl {
-                url: "https://example.com".into(),
-                title: "Shop".into(),
-            }],
+            vec![Button::WebUrl { url: "https://example.com".into(), title: "Shop".into() }],
         );
         assert_eq!(
             serde_json::to_value(buttons.unwrap()).unwrap(),
@@ -666,34 +602,21 @@ mod tests {
         let hi = Message::text("hi").unwrap();
         assert!(hi.clone().with_quick_replies(thirteen.clone()).is_ok());
         let fourteen = [thirteen, vec![QuickReply::text("t", "p")]].concat();
-        assert_eq!(
-            field(hi.clone().with_quick_replies(fourteen)),
-            "quick_replies"
-        );
+        assert_eq!(field(hi.clone().with_quick_replies(fourteen)), "quick_replies");
         let long = vec![QuickReply::text("t".repeat(21), "p")];
         assert_eq!(field(hi.with_quick_replies(long)), "quick_replies[0].title");
-        let button = Button::Postback {
-            title: "Go".into(),
-            payload: "GO".into(),
-        };
+        let button = Button::Postback { title: "Go".into(), payload: "GO".into() };
         assert!(Message::buttons("t".repeat(640), vec![button.clone(); 3]).is_ok());
         assert_eq!(
             field(Message::buttons("t".repeat(641), vec![button.clone()])),
             "attachment.payload.text"
         );
-        assert_eq!(
-            field(Message::buttons("t", vec![button; 4])),
-            "attachment.payload.buttons"
-        );
-        let card = Element {
-            title: "t".repeat(80),
-            ..Element::default()
-        };
+        assert_eq!(field(Message::buttons("t", vec![button; 4])), "attachment.payload.buttons");
+        let bare = Element { title: "t".repeat(80), ..Element::default() };
+        let card = Element { subtitle: Some("s".repeat(80)), ..bare.clone() };
+        assert_eq!(field(Message::generic(vec![bare])), "attachment.payload.elements[0]");
         assert!(Message::generic(vec![card.clone(); 10]).is_ok());
-        assert_eq!(
-            field(Message::generic(vec![card; 11])),
-            "attachment.payload.elements"
-        );
+        assert_eq!(field(Message::generic(vec![card; 11])), "attachment.payload.elements");
         assert!(Message::from_json(&feedback(5)).is_ok());
         assert!(field(Message::from_json(&feedback(86))).ends_with("questions[0].title"));
         assert_eq!(
@@ -709,10 +632,7 @@ mod tests {
         assert!(fits.check(Platform::Instagram).is_ok());
         assert_eq!(over.check(Platform::Instagram).unwrap_err().field, "text");
         let survey = Message::from_json(&feedback(10)).unwrap();
-        assert_eq!(
-            survey.check(Platform::Instagram).unwrap_err().field,
-            "attachment"
-        );
+        assert_eq!(survey.check(Platform::Instagram).unwrap_err().field, "attachment");
     }
 
     #[test]

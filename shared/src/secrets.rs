@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 use crate::clock::{SharedClock, Timestamp};
 
 /// After this time a secret is read again before it is used.
-pub const FRESH_FOR: Duration = Duration::from_secs(5 * 60);
+pub const FRESH_FOR: Duration = Duration::from_mins(5);
 
 /// A secret read less than this ago is not read again, whatever happens.
-pub const REREAD_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+pub const REREAD_AT_MOST_EVERY: Duration = Duration::from_mins(1);
 
 /// Why a secret, or a part of it, is not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,7 @@ pub enum SecretError {
 
 /// The secret's contents.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the secret's JSON")]
 pub struct Secret {
     /// The secret's version, as Secrets Manager names it.
     #[serde(skip)]
@@ -65,11 +66,9 @@ pub struct Page {
 
 impl Secret {
     fn parse(text: &str, version: String) -> Result<Self, SecretError> {
-        let mut secret: Self =
-            serde_json::from_str(text).map_err(|error| SecretError::Malformed {
-                line: error.line(),
-                column: error.column(),
-            })?;
+        let mut secret: Self = serde_json::from_str(text).map_err(|error| {
+            SecretError::Malformed { line: error.line(), column: error.column() }
+        })?;
         secret.version = version;
         secret.app_secret = secret.app_secret.filter(is_filled);
         secret.previous_app_secret = secret.previous_app_secret.filter(is_filled);
@@ -82,9 +81,7 @@ impl Secret {
     /// # Errors
     /// [`SecretError::Missing`] if it is not filled in.
     pub fn app_secret(&self) -> Result<&SecretString, SecretError> {
-        self.app_secret
-            .as_ref()
-            .ok_or(SecretError::Missing("app_secret"))
+        self.app_secret.as_ref().ok_or(SecretError::Missing("app_secret"))
     }
 
     /// The app secrets that a signature may come from: the present and, in a rotation, the previous.
@@ -97,9 +94,7 @@ impl Secret {
     /// # Errors
     /// [`SecretError::Missing`] if it is not filled in.
     pub fn verify_token(&self) -> Result<&SecretString, SecretError> {
-        self.verify_token
-            .as_ref()
-            .ok_or(SecretError::Missing("verify_token"))
+        self.verify_token.as_ref().ok_or(SecretError::Missing("verify_token"))
     }
 
     /// A Page's part.
@@ -107,9 +102,7 @@ impl Secret {
     /// # Errors
     /// [`SecretError::Missing`] if the secret does not name the Page.
     pub fn page(&self, page_id: &str) -> Result<&Page, SecretError> {
-        self.pages
-            .get(page_id)
-            .ok_or(SecretError::Missing("the Page in pages"))
+        self.pages.get(page_id).ok_or(SecretError::Missing("the Page in pages"))
     }
 
     /// Whether the secret names a Page.
@@ -147,12 +140,7 @@ struct Kept {
 impl Secrets {
     /// Reads the secret of this name or ARN.
     pub fn new(client: Client, id: impl Into<String>, clock: SharedClock) -> Self {
-        Self {
-            client,
-            id: id.into(),
-            clock,
-            kept: Mutex::new(None),
-        }
+        Self { client, id: id.into(), clock, kept: Mutex::new(None) }
     }
 
     /// The secret, at most [`FRESH_FOR`] old; older only while Secrets Manager does not answer.
@@ -182,11 +170,7 @@ impl Secrets {
             return Ok(Arc::clone(&kept.secret));
         }
         let secret = Arc::new(self.read().await?);
-        *kept = Some(Kept {
-            secret: Arc::clone(&secret),
-            read_at: now,
-            tried_at: now,
-        });
+        *kept = Some(Kept { secret: Arc::clone(&secret), read_at: now, tried_at: now });
         Ok(secret)
     }
 
@@ -202,11 +186,7 @@ impl Secrets {
         match (self.read().await, kept.as_mut()) {
             (Ok(secret), _) => {
                 let secret = Arc::new(secret);
-                let fresh = Kept {
-                    secret: Arc::clone(&secret),
-                    read_at: now,
-                    tried_at: now,
-                };
+                let fresh = Kept { secret: Arc::clone(&secret), read_at: now, tried_at: now };
                 *kept = Some(fresh);
                 Ok(secret)
             }
@@ -220,12 +200,7 @@ impl Secrets {
     }
 
     async fn read(&self) -> Result<Secret, SecretError> {
-        let answer = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.id)
-            .send()
-            .await;
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer = answer
             .map_err(|error| SecretError::Unavailable(DisplayErrorContext(&error).to_string()))?;
         let version = answer.version_id().unwrap_or_default().to_owned();

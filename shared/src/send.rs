@@ -81,10 +81,7 @@ impl SendApi {
 
     async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
         let page = secret.page(outgoing.page_id)?;
-        let access = Access {
-            token: &page.access_token,
-            app_secret: secret.app_secret()?,
-        };
+        let access = Access { token: &page.access_token, app_secret: secret.app_secret()? };
         let mut message = outgoing.message.clone();
         message["metadata"] = outgoing.metadata.into();
         let mut body = json!({
@@ -95,10 +92,7 @@ impl SendApi {
         if let Some(tag) = outgoing.label.tag() {
             body["tag"] = tag.into();
         }
-        let answer = self
-            .graph
-            .post(&[outgoing.page_id, "messages"], access, &body)
-            .await?;
+        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
         let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
         Ok(Sent {
             mid: text("message_id"),

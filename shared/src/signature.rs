@@ -36,31 +36,18 @@ pub fn verify<'a>(
     app_secrets: impl IntoIterator<Item = &'a SecretString>,
 ) -> Result<(), SignatureError> {
     let header = header.ok_or(SignatureError::Missing)?;
-    let digits = header
-        .trim()
-        .strip_prefix("sha256=")
-        .ok_or(SignatureError::Malformed)?;
+    let digits = header.trim().strip_prefix("sha256=").ok_or(SignatureError::Malformed)?;
     let claimed = decode_hex(digits).ok_or(SignatureError::Malformed)?;
     let mut verified = false;
     for secret in app_secrets {
-        verified |= keyed(secret)
-            .chain_update(body)
-            .verify_slice(&claimed)
-            .is_ok();
+        verified |= keyed(secret).chain_update(body).verify_slice(&claimed).is_ok();
     }
-    if verified {
-        Ok(())
-    } else {
-        Err(SignatureError::Mismatch)
-    }
+    if verified { Ok(()) } else { Err(SignatureError::Mismatch) }
 }
 
 /// Signs a body as Meta does: the value of the `X-Hub-Signature-256` header.
 pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
-    format!(
-        "sha256={}",
-        encode_hex(&keyed(app_secret).chain_update(body).finalize().into_bytes())
-    )
+    format!("sha256={}", encode_hex(&keyed(app_secret).chain_update(body).finalize().into_bytes()))
 }
 
 /// The `appsecret_proof` that Graph expects beside an access token.
@@ -71,14 +58,8 @@ pub fn appsecret_proof(access_token: &SecretString, app_secret: &SecretString) -
 
 /// Whether a text is the secret, in a time that does not tell how much of it fits.
 pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
-    let claimed = keyed(&SecretString::from(text))
-        .chain_update(b"same")
-        .finalize()
-        .into_bytes();
-    keyed(secret)
-        .chain_update(b"same")
-        .verify_slice(&claimed)
-        .is_ok()
+    let claimed = keyed(&SecretString::from(text)).chain_update(b"same").finalize().into_bytes();
+    keyed(secret).chain_update(b"same").verify_slice(&claimed).is_ok()
 }
 
 /// Writes bytes as lowercase hexadecimal digits.
@@ -131,19 +112,13 @@ mod tests {
         let (new, old, other) = (secret("new"), secret("old"), secret("other"));
         let header = sign(BODY, &old);
         assert_eq!(verify(Some(&header), BODY, [&new, &old]), Ok(()));
-        assert_eq!(
-            verify(Some(&header), BODY, [&new, &other]),
-            Err(SignatureError::Mismatch)
-        );
+        assert_eq!(verify(Some(&header), BODY, [&new, &other]), Err(SignatureError::Mismatch));
     }
 
     #[test]
     fn without_a_secret_nothing_verifies() {
         let header = sign(BODY, &secret(""));
-        assert_eq!(
-            verify(Some(&header), BODY, []),
-            Err(SignatureError::Mismatch)
-        );
+        assert_eq!(verify(Some(&header), BODY, []), Err(SignatureError::Mismatch));
     }
 
     #[test]
@@ -151,10 +126,7 @@ mod tests {
         let key = secret("key");
         let header = sign(BODY, &key);
         let unescaped = r#"{"object":"page","entry":[{"text":"å😀"}]}"#.as_bytes();
-        assert_eq!(
-            verify(Some(&header), unescaped, [&key]),
-            Err(SignatureError::Mismatch)
-        );
+        assert_eq!(verify(Some(&header), unescaped, [&key]), Err(SignatureError::Mismatch));
     }
 
     #[test]

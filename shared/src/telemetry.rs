@@ -1,4 +1,4 @@
-//! Counts, as CloudWatch metrics in embedded metric format; never a person, never a text.
+//! Counts, as `CloudWatch` metrics in embedded metric format; never a person, never a text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,17 +14,14 @@ pub const NAMESPACE: &str = "MessengerBackend";
 /// Logs a panic by its place alone: its text may hold what a person wrote.
 pub fn log_panics_by_place() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic");
     }));
 }
 
 /// Writes counts to where the functions' log goes.
 ///
-/// Source: CloudWatch's embedded metric format specification.
+/// Source: `CloudWatch`'s embedded metric format specification.
 #[derive(Clone)]
 pub struct Telemetry {
     clock: SharedClock,
@@ -38,7 +35,7 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Writes one line of JSON per count to the standard output, which Lambda hands to CloudWatch.
+    /// Writes one line of JSON per count to the standard output, which Lambda hands to `CloudWatch`.
     pub fn to_stdout(clock: SharedClock) -> Self {
         #[expect(
             clippy::print_stdout,
@@ -49,10 +46,7 @@ impl Telemetry {
 
     /// Hands each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
-        Self {
-            clock,
-            write: Arc::new(write),
-        }
+        Self { clock, write: Arc::new(write) }
     }
 
     /// Counts one occurrence for a Page, with details that do not become dimensions.
@@ -62,10 +56,8 @@ impl Telemetry {
 
     /// Counts several things for a Page at once.
     pub fn count_many(&self, metrics: &[(&str, u64)], page_id: &str, details: &[(&str, &str)]) {
-        let named: Vec<_> = metrics
-            .iter()
-            .map(|(name, _)| json!({"Name": name, "Unit": "Count"}))
-            .collect();
+        let named: Vec<_> =
+            metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
         let mut line = json!({
             "_aws": {
                 "Timestamp": self.clock.now().millis(),

@@ -14,10 +14,10 @@ use crate::message::{Invalid, Message, Use};
 use crate::settings::{SettingError, Variables};
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
-pub const STANDARD_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
 
 /// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
-pub const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const SEVEN_DAYS: Duration = Duration::from_hours(168);
 
 /// From this instant on (27 April 2026, 00:00 UTC) Meta refuses three of the message tags.
 pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000);
@@ -243,9 +243,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            margin: Duration::from_secs(60),
-        }
+        Self { margin: Duration::from_mins(1) }
     }
 }
 
@@ -255,9 +253,7 @@ impl Policy {
     /// # Errors
     /// [`SettingError`] if it is no number in that range.
     pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            margin: vars.span_or("SAFETY_MARGIN_SECONDS", 60, 1, 0..=3600)?,
-        })
+        Ok(Self { margin: vars.span_or("SAFETY_MARGIN_SECONDS", 60, 1, 0..=3600)? })
     }
 }
 
@@ -296,7 +292,7 @@ pub fn decide(
         Purpose::AccountUpdate | Purpose::ConfirmedEventUpdate | Purpose::PostPurchaseUpdate => {
             match purpose.retired_tag() {
                 _ if on_instagram => Err(Refusal::NotOnInstagram),
-                Some(tag) if before(Some(TAGS_RETIRED_AT)) => Ok(Label::Tagged(tag)),
+                Some(tag) if now + policy.margin < TAGS_RETIRED_AT => Ok(Label::Tagged(tag)),
                 _ => Err(Refusal::TagRetired),
             }
         }

@@ -2,10 +2,7 @@
 //!
 //! What Meta takes is stated anew here, without a margin and in plain milliseconds.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot build its own material has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot build its own material has failed")]
 
 use std::time::Duration;
 
@@ -63,19 +60,11 @@ const fn ms(millis: i64) -> Timestamp {
 }
 
 const fn heard_at(at: i64, window: i64, platform: Platform) -> Standing {
-    Standing {
-        platform,
-        last_message_at: Some(ms(at)),
-        free_until: Some(ms(at + window)),
-    }
+    Standing { platform, last_message_at: Some(ms(at)), free_until: Some(ms(at + window)) }
 }
 
 const fn never_heard(platform: Platform) -> Standing {
-    Standing {
-        platform,
-        last_message_at: None,
-        free_until: None,
-    }
+    Standing { platform, last_message_at: None, free_until: None }
 }
 
 fn outcome(
@@ -85,9 +74,7 @@ fn outcome(
     now: i64,
     margin: i64,
 ) -> Outcome {
-    let policy = Policy {
-        margin: Duration::from_millis(margin.unsigned_abs()),
-    };
+    let policy = Policy { margin: Duration::from_millis(margin.unsigned_abs()) };
     decide(purpose, author, standing, ms(now), &policy)
         .map(|label| (label.messaging_type(), label.tag()))
 }
@@ -101,19 +88,10 @@ const SINCE_THE_RETIREMENT: [Row; 8] = [
     (Purpose::Reply, [RESPONSE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
-    (
-        Purpose::Feedback,
-        [UPDATE, CUSTOMER_FEEDBACK, SEVEN_DAYS_PASSED],
-    ),
+    (Purpose::Feedback, [UPDATE, CUSTOMER_FEEDBACK, SEVEN_DAYS_PASSED]),
     (Purpose::AccountUpdate, [UPDATE, TAG_RETIRED, TAG_RETIRED]),
-    (
-        Purpose::ConfirmedEventUpdate,
-        [UPDATE, TAG_RETIRED, TAG_RETIRED],
-    ),
-    (
-        Purpose::PostPurchaseUpdate,
-        [UPDATE, TAG_RETIRED, TAG_RETIRED],
-    ),
+    (Purpose::ConfirmedEventUpdate, [UPDATE, TAG_RETIRED, TAG_RETIRED]),
+    (Purpose::PostPurchaseUpdate, [UPDATE, TAG_RETIRED, TAG_RETIRED]),
     (Purpose::Utility, [UTILITY, UTILITY, UTILITY]),
 ];
 
@@ -121,22 +99,10 @@ const BEFORE_THE_RETIREMENT: [Row; 8] = [
     (Purpose::Reply, [RESPONSE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
-    (
-        Purpose::Feedback,
-        [UPDATE, CUSTOMER_FEEDBACK, SEVEN_DAYS_PASSED],
-    ),
-    (
-        Purpose::AccountUpdate,
-        [UPDATE, ACCOUNT_UPDATE, ACCOUNT_UPDATE],
-    ),
-    (
-        Purpose::ConfirmedEventUpdate,
-        [UPDATE, CONFIRMED_EVENT_UPDATE, CONFIRMED_EVENT_UPDATE],
-    ),
-    (
-        Purpose::PostPurchaseUpdate,
-        [UPDATE, POST_PURCHASE_UPDATE, POST_PURCHASE_UPDATE],
-    ),
+    (Purpose::Feedback, [UPDATE, CUSTOMER_FEEDBACK, SEVEN_DAYS_PASSED]),
+    (Purpose::AccountUpdate, [UPDATE, ACCOUNT_UPDATE, ACCOUNT_UPDATE]),
+    (Purpose::ConfirmedEventUpdate, [UPDATE, CONFIRMED_EVENT_UPDATE, CONFIRMED_EVENT_UPDATE]),
+    (Purpose::PostPurchaseUpdate, [UPDATE, POST_PURCHASE_UPDATE, POST_PURCHASE_UPDATE]),
     (Purpose::Utility, [UTILITY, UTILITY, UTILITY]),
 ];
 
@@ -146,46 +112,17 @@ const ON_INSTAGRAM: [Row; 8] = [
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
     (Purpose::Feedback, [NOT_ON_INSTAGRAM; 3]),
-    (
-        Purpose::AccountUpdate,
-        [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM],
-    ),
-    (
-        Purpose::ConfirmedEventUpdate,
-        [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM],
-    ),
-    (
-        Purpose::PostPurchaseUpdate,
-        [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM],
-    ),
+    (Purpose::AccountUpdate, [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM]),
+    (Purpose::ConfirmedEventUpdate, [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM]),
+    (Purpose::PostPurchaseUpdate, [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM]),
     (Purpose::Utility, [NOT_ON_INSTAGRAM; 3]),
 ];
 
 const TABLES: [(&str, Platform, i64, &[Row; 8]); 4] = [
-    (
-        "Messenger, after",
-        Platform::Messenger,
-        AFTER,
-        &SINCE_THE_RETIREMENT,
-    ),
-    (
-        "Messenger, before",
-        Platform::Messenger,
-        BEFORE,
-        &BEFORE_THE_RETIREMENT,
-    ),
-    (
-        "Instagram, after",
-        Platform::Instagram,
-        AFTER,
-        &ON_INSTAGRAM,
-    ),
-    (
-        "Instagram, before",
-        Platform::Instagram,
-        BEFORE,
-        &ON_INSTAGRAM,
-    ),
+    ("Messenger, after", Platform::Messenger, AFTER, &SINCE_THE_RETIREMENT),
+    ("Messenger, before", Platform::Messenger, BEFORE, &BEFORE_THE_RETIREMENT),
+    ("Instagram, after", Platform::Instagram, AFTER, &ON_INSTAGRAM),
+    ("Instagram, before", Platform::Instagram, BEFORE, &ON_INSTAGRAM),
 ];
 
 /// Reads the tables at each edge, for a conversation whose standard window has this length.
@@ -288,21 +225,14 @@ fn nobody_but_people_needs_an_author() {
     let standing = heard_at(AFTER, DAY, Platform::Messenger);
     for (purpose, [in_window, ..]) in SINCE_THE_RETIREMENT {
         if purpose != Purpose::Human {
-            assert_eq!(
-                outcome(purpose, None, &standing, AFTER, 0),
-                in_window,
-                "{purpose}"
-            );
+            assert_eq!(outcome(purpose, None, &standing, AFTER, 0), in_window, "{purpose}");
         }
     }
 }
 
 #[test]
 fn the_retirement_is_midnight_utc_on_27_april_2026() {
-    assert_eq!(
-        Timestamp::from_rfc3339("2026-04-27T00:00:00Z"),
-        Some(ms(RETIREMENT))
-    );
+    assert_eq!(Timestamp::from_rfc3339("2026-04-27T00:00:00Z"), Some(ms(RETIREMENT)));
     assert_eq!(shared::window::TAGS_RETIRED_AT, ms(RETIREMENT));
 }
 
@@ -371,12 +301,7 @@ fn a_purpose_carries_its_own_content_only() {
 type Sample = (&'static str, &'static str, &'static str, bool);
 
 const SAMPLES: [Sample; 42] = [
-    (
-        "text",
-        "messaging",
-        r#""message":{"mid":"m1","text":"hi"}"#,
-        true,
-    ),
+    ("text", "messaging", r#""message":{"mid":"m1","text":"hi"}"#, true),
     (
         "quick reply",
         "messaging",
@@ -407,24 +332,14 @@ const SAMPLES: [Sample; 42] = [
         r#""message":{"mid":"m6","text":"hi","referral":{"product":{"id":"1"}}}"#,
         true,
     ),
-    (
-        "message taken back",
-        "messaging",
-        r#""message":{"mid":"m7","is_deleted":true}"#,
-        false,
-    ),
+    ("message taken back", "messaging", r#""message":{"mid":"m7","is_deleted":true}"#, false),
     (
         "Get Started",
         "messaging",
         r#""postback":{"mid":"m8","title":"Get Started","payload":"GS"}"#,
         true,
     ),
-    (
-        "button or menu",
-        "messaging",
-        r#""postback":{"title":"Menu","payload":"MENU"}"#,
-        true,
-    ),
+    ("button or menu", "messaging", r#""postback":{"title":"Menu","payload":"MENU"}"#, true),
     (
         "postback by a link",
         "messaging",
@@ -455,12 +370,7 @@ const SAMPLES: [Sample; 42] = [
         r#""reaction":{"reaction":"love","emoji":"❤","action":"react","mid":"m1"}"#,
         true,
     ),
-    (
-        "reaction taken back",
-        "messaging",
-        r#""reaction":{"action":"unreact","mid":"m1"}"#,
-        false,
-    ),
+    ("reaction taken back", "messaging", r#""reaction":{"action":"unreact","mid":"m1"}"#, false),
     (
         "ad alone",
         "messaging",
@@ -491,18 +401,8 @@ const SAMPLES: [Sample; 42] = [
         r#""optin":{"type":"one_time_notif_req","payload":"p","one_time_notif_token":"T"}"#,
         false,
     ),
-    (
-        "opt-in by a plugin",
-        "messaging",
-        r#""optin":{"ref":"r"}"#,
-        false,
-    ),
-    (
-        "opt-in by a checkbox",
-        "messaging",
-        r#""optin":{"ref":"r","user_ref":"u"}"#,
-        false,
-    ),
+    ("opt-in by a plugin", "messaging", r#""optin":{"ref":"r"}"#, false),
+    ("opt-in by a checkbox", "messaging", r#""optin":{"ref":"r","user_ref":"u"}"#, false),
     (
         "comment on the Page",
         "changes",
@@ -521,19 +421,9 @@ const SAMPLES: [Sample; 42] = [
         r#"{"field":"comments","value":{"id":"5","text":"hi","created_time":@,"from":{"id":"77"}}}"#,
         false,
     ),
-    (
-        "delivery",
-        "messaging",
-        r#""delivery":{"mids":["m0"],"watermark":@}"#,
-        false,
-    ),
+    ("delivery", "messaging", r#""delivery":{"mids":["m0"],"watermark":@}"#, false),
     ("read", "messaging", r#""read":{"watermark":@}"#, false),
-    (
-        "read on Instagram",
-        "messaging",
-        r#""read":{"mid":"m0"}"#,
-        false,
-    ),
+    ("read on Instagram", "messaging", r#""read":{"mid":"m0"}"#, false),
     (
         "echo of ours",
         "messaging",
@@ -552,12 +442,7 @@ const SAMPLES: [Sample; 42] = [
         r#""message":{"mid":"m14","is_echo":true,"app_id":16,"text":"hi"}"#,
         false,
     ),
-    (
-        "edit",
-        "messaging",
-        r#""message_edit":{"mid":"m1","text":"new","num_edit":1}"#,
-        false,
-    ),
+    ("edit", "messaging", r#""message_edit":{"mid":"m1","text":"new","num_edit":1}"#, false),
     (
         "handover: pass",
         "messaging",
@@ -576,18 +461,8 @@ const SAMPLES: [Sample; 42] = [
         r#""request_thread_control":{"requested_owner_app_id":3}"#,
         false,
     ),
-    (
-        "handover: roles",
-        "messaging",
-        r#""app_roles":{"123":["primary_receiver"]}"#,
-        false,
-    ),
-    (
-        "policy",
-        "messaging",
-        r#""policy_enforcement":{"action":"warning","reason":"r"}"#,
-        false,
-    ),
+    ("handover: roles", "messaging", r#""app_roles":{"123":["primary_receiver"]}"#, false),
+    ("policy", "messaging", r#""policy_enforcement":{"action":"warning","reason":"r"}"#, false),
     (
         "label",
         "changes",
@@ -612,12 +487,7 @@ const SAMPLES: [Sample; 42] = [
         r#""account_linking":{"status":"linked","authorization_code":"c"}"#,
         false,
     ),
-    (
-        "account unlinked",
-        "messaging",
-        r#""account_linking":{"status":"unlinked"}"#,
-        false,
-    ),
+    ("account unlinked", "messaging", r#""account_linking":{"status":"unlinked"}"#, false),
 ];
 
 /// A sample's JSON with the time in it, as Meta may spell it.
@@ -635,8 +505,7 @@ fn item(sample: &Sample, time: &str) -> String {
 
 /// The event that arrives at `received` as the only one of its notification.
 fn event(object: &str, container: &str, item: &str, received: i64) -> Event {
-    let body =
-        format!(r#"{{"object":"{object}","entry":[{{"id":"10","{container}":[{item}]}}]}}"#);
+    let body = format!(r#"{{"object":"{object}","entry":[{{"id":"10","{container}":[{item}]}}]}}"#);
     let records = split(body.as_bytes(), ms(received)).unwrap();
     assert_eq!(records.len(), 1, "{body}");
     Event::from(&records[0])
@@ -645,16 +514,16 @@ fn event(object: &str, container: &str, item: &str, received: i64) -> Event {
 /// What the windows of a conversation depend on after these events, in the order of their arrival:
 /// as in the table, only a newer window-opening event replaces what is known.
 fn standing_after<'a>(events: impl IntoIterator<Item = &'a Event>) -> Standing {
-    events
-        .into_iter()
-        .filter(|event| event.opens_window())
-        .fold(Standing::default(), |known, event| {
+    events.into_iter().filter(|event| event.opens_window()).fold(
+        Standing::default(),
+        |known, event| {
             let at = event.at.unwrap();
             if known.last_message_at.is_some_and(|last| last >= at) {
                 return known;
             }
             heard_at(at.millis(), DAY, event.platform)
-        })
+        },
+    )
 }
 
 #[test]
@@ -761,17 +630,9 @@ enum When {
 
 impl When {
     fn millis(self, standing: &Standing, margin: i64) -> i64 {
-        let heard = standing
-            .last_message_at
-            .map_or(RETIREMENT, Timestamp::millis);
+        let heard = standing.last_message_at.map_or(RETIREMENT, Timestamp::millis);
         let window_end = standing.free_until.map_or(heard, Timestamp::millis);
-        let edges = [
-            heard,
-            heard + DAY,
-            window_end,
-            heard + 7 * DAY,
-            RETIREMENT,
-        ];
+        let edges = [heard, heard + DAY, window_end, heard + 7 * DAY, RETIREMENT];
         match self {
             Self::Near { edge, early, by } => {
                 edge.get(&edges) + by - if early { margin } else { 0 }
@@ -807,15 +668,13 @@ fn standings() -> impl Strategy<Value = Standing> {
     let heard = RETIREMENT - 40 * DAY..RETIREMENT + 40 * DAY;
     let window = prop_oneof![4 => Just(DAY), 2 => Just(7 * DAY), 2 => DAY..7 * DAY];
     let known = (heard, proptest::option::weighted(0.9, window));
-    (
-        select(PLATFORMS.to_vec()),
-        proptest::option::weighted(0.9, known),
-    )
-        .prop_map(|(platform, known)| Standing {
+    (select(PLATFORMS.to_vec()), proptest::option::weighted(0.9, known)).prop_map(
+        |(platform, known)| Standing {
             platform,
             last_message_at: known.map(|(at, _)| ms(at)),
             free_until: known.and_then(|(at, window)| Some(ms(at + window?))),
-        })
+        },
+    )
 }
 
 fn margins() -> impl Strategy<Value = i64> {

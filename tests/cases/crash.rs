@@ -77,10 +77,7 @@ async fn three_replies_are_delivered_once_and_in_order() {
         |event, _, _| {
             unless_farewell(event, || {
                 let text = |text: &str| Message::text(text);
-                Ok(Decision::nothing()
-                    .say(text("one")?)
-                    .say(text("two")?)
-                    .say(text("three")?))
+                Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
             })
         },
         async |_| {},
@@ -103,10 +100,7 @@ async fn a_reply_a_state_and_a_follow_up_happen_once() {
         unless_farewell(event, || {
             Decision::nothing()
                 .say(Message::text(format!("reply {count}"))?)
-                .later(FollowUp::after(
-                    5 * MINUTE,
-                    Message::text(format!("later {count}"))?,
-                ))
+                .later(FollowUp::after(5 * MINUTE, Message::text(format!("later {count}"))?))
                 .remember(&count)
         })
     };
@@ -119,11 +113,7 @@ async fn a_reply_a_state_and_a_follow_up_happen_once() {
             got.sort();
             assert_eq!(got, ["RESPONSE reply 1", "UPDATE later 1"], "{when}");
             assert_eq!(conversation(platform, PSID).await["state"], "1", "{when}");
-            assert_eq!(
-                conversation(platform, PSID).await["state_revision"],
-                1,
-                "{when}"
-            );
+            assert_eq!(conversation(platform, PSID).await["state_revision"], 1, "{when}");
         },
     )
     .await;
@@ -135,13 +125,9 @@ async fn an_answer_cancels_the_reminder_once_and_for_all() {
         if event.raw.contains("start") {
             let reminder =
                 FollowUp::after(10 * MINUTE, Message::text("reminder")?).unless_answered();
-            return Ok(Decision::nothing()
-                .say(Message::text("question")?)
-                .later(reminder));
+            return Ok(Decision::nothing().say(Message::text("question")?).later(reminder));
         }
-        unless_farewell(event, || {
-            Ok(Decision::nothing().say(Message::text("thanks")?))
-        })
+        unless_farewell(event, || Ok(Decision::nothing().say(Message::text("thanks")?)))
     };
     survive(
         replies,
@@ -196,14 +182,8 @@ async fn an_answer_that_was_recorded_stops_the_reminder_although_its_processing_
     platform.aws.take_calls();
     platform.aws.crash_at(1, Moment::After);
     platform.settle().await;
-    assert_eq!(
-        platform.aws.take_calls()[0].target,
-        "DynamoDB_20120810.UpdateItem"
-    );
-    platform.advance(3 * MINUTE - 2 * SECOND).await;
-    assert_eq!(
-        ends(&platform, PSID).await,
-        ["sent nothing_to_say", "cancelled answered"]
-    );
+    assert_eq!(platform.aws.take_calls()[0].target, "DynamoDB_20120810.UpdateItem");
+    platform.advance((3 * MINUTE).checked_sub(2 * SECOND).unwrap()).await;
+    assert_eq!(ends(&platform, PSID).await, ["sent nothing_to_say", "cancelled answered"]);
     assert_eq!(delivered(&platform, PSID), Vec::<String>::new());
 }

@@ -1,10 +1,5 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    missing_docs,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
 mod budget;
 mod crash;

@@ -1,1 +1,127 @@
+//! Every file in `events/` through the real handlers.
 
+use std::collections::BTreeSet;
+use std::fs;
+
+use simulator::platform::{DEAD_LETTERS, UNREADABLE};
+use simulator::samples;
+
+use crate::support::*;
+
+fn names(prefix: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(samples::folder()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+#[test]
+fn every_sample_belongs_to_a_function() {
+    let all = names("").len();
+    let known: usize =
+        ["webhook-", "event-processor-", "follow-ups-"].iter().map(|p| names(p).len()).sum();
+    assert!(all >= 30);
+    assert_eq!(all, known);
+}
+
+#[tokio::test]
+async fn the_webhook_answers_each_of_its_samples() {
+    for name in names("webhook-") {
+        let platform = platform().await;
+        let sample = samples::read(&name).unwrap().to_string();
+        let request = lambda_http::request::from_str(&sample).unwrap();
+        let expected = match name.as_str() {
+            "webhook-bad-signature" | "webhook-no-signature" => 401,
+            "webhook-verification-wrong-token" => 403,
+            _ => 200,
+        };
+        assert_eq!(platform.invoke_webhook(request).await.status(), expected, "{name}");
+        let kept = platform.sqs.messages(UNREADABLE);
+        match name.as_str() {
+            "webhook-unreadable" => assert_eq!(kept[0].attributes["reason"].value, "not_json"),
+            "webhook-unknown-page" => {
+                assert_eq!(kept[0].attributes["reason"].value, "unknown_page");
+            }
+            _ => assert!(kept.is_empty(), "{name}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_event_processor_takes_each_of_its_samples() {
+    for name in names("event-processor-") {
+        let platform = platform().await;
+        for (psid, message) in [(PSID, "hi"), (OTHER_PSID, "hi")] {
+            platform.meta.person_says(PAGE, psid, message);
+        }
+        let batch = serde_json::from_value(samples::read(&name).unwrap()).unwrap();
+        platform.clock.forward(12 * MINUTE);
+        assert_eq!(platform.invoke_processor(batch).await, Vec::<String>::new(), "{name}");
+        let dead = platform.sqs.messages(DEAD_LETTERS);
+        let replies = delivered(&platform, PSID).len() + delivered(&platform, OTHER_PSID).len();
+        match name.as_str() {
+            "event-processor-text" => assert_eq!((dead.len(), replies), (0, 1)),
+            "event-processor-batch" => assert_eq!((dead.len(), replies), (0, 3)),
+            "event-processor-poisonous" => {
+                assert_eq!((dead.len(), replies), (1, 1));
+                assert_eq!(dead[0].attributes["reason"].value, "not_a_record");
+            }
+            other => panic!("a sample without an expectation: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_follow_ups_take_each_of_their_samples() {
+    let expected = [
+        ("account-update", "UPDATE", ""),
+        ("confirmed-event-update", "UPDATE", ""),
+        ("feedback", "UPDATE", ""),
+        ("human", "RESPONSE", ""),
+        ("post-purchase-update", "UPDATE", ""),
+        ("reply", "RESPONSE", ""),
+        ("utility", "UTILITY", ""),
+        ("update", "UPDATE", ""),
+    ];
+    let mut left = names("follow-ups-");
+    assert!(left.remove("follow-ups-tick") && left.remove("follow-ups-bad-request"));
+    for (name, label, _) in expected {
+        let name = format!("follow-ups-{name}");
+        assert!(left.remove(&name), "{name}");
+        let platform = platform_with(|options| {
+            options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+        })
+        .await;
+        platform.advance(26 * HOUR).await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+        platform.invoke_follow_ups(samples::read(&name).unwrap()).await.unwrap();
+        platform.advance(20 * HOUR).await;
+        let requests = requested(&platform, PSID);
+        assert_eq!(requests.len(), 1, "{name}");
+        assert_eq!(requests[0].messaging_type.as_deref(), Some(label), "{name}");
+        assert_no_leftovers(&platform, PSID).await;
+    }
+    assert_eq!(left, BTreeSet::new(), "samples without an expectation");
+    let platform = platform().await;
+    let error = platform.invoke_follow_ups(samples::read("follow-ups-bad-request").unwrap()).await;
+    assert!(error.unwrap_err().contains("author"));
+    let summary =
+        platform.invoke_follow_ups(samples::read("follow-ups-tick").unwrap()).await.unwrap();
+    assert_eq!(summary["claimed"], 0);
+}
+
+#[test]
+fn a_fresh_sample_is_signed_and_of_this_moment() {
+    let now = shared::clock::Timestamp::from_millis(1_900_000_000_000);
+    for name in ["webhook-text", "webhook-batch", "webhook-base64"] {
+        let sample = samples::read(name).unwrap().to_string();
+        let fresh = samples::refresh(&sample, now, "another secret").unwrap().to_string();
+        let request = lambda_http::request::from_str(&fresh).unwrap();
+        let header = request.headers()["x-hub-signature-256"].to_str().unwrap().to_owned();
+        let secret = secrecy::SecretString::from("another secret");
+        shared::signature::verify(Some(&header), request.body(), [&secret]).unwrap();
+        let records = shared::event::split(request.body(), now).unwrap();
+        let latest = records.iter().filter_map(|r| shared::event::Event::from(r).at).max();
+        assert_eq!(latest, Some(now), "{name}");
+    }
+}

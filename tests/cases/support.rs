@@ -9,9 +9,9 @@ use simulator::platform::{Options, Platform};
 pub(crate) use simulator::samples::{OTHER_PSID, PAGE, PSID};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 pub(crate) async fn platform() -> Arc<Platform> {
     Platform::start(Options::default()).await.unwrap()
@@ -36,39 +36,26 @@ pub(crate) fn delivered(platform: &Platform, psid: &str) -> Vec<String> {
 /// Everything that reached Graph for a person, delivered or not.
 pub(crate) fn requested(platform: &Platform, psid: &str) -> Vec<GraphRequest> {
     let requests = platform.meta.requests().into_iter();
-    requests
-        .filter(|request| request.psid.as_deref() == Some(psid))
-        .collect()
+    requests.filter(|request| request.psid.as_deref() == Some(psid)).collect()
 }
 
 fn label_and_text(request: &GraphRequest) -> String {
-    let label = request
-        .tag
-        .as_deref()
-        .or(request.messaging_type.as_deref())
-        .unwrap_or_default();
-    format!(
-        "{label} {}",
-        request.message["text"].as_str().unwrap_or("…")
-    )
+    let label = request.tag.as_deref().or(request.messaging_type.as_deref()).unwrap_or_default();
+    format!("{label} {}", request.message["text"].as_str().unwrap_or("…"))
 }
 
 pub(crate) async fn conversation(platform: &Platform, psid: &str) -> Map<String, Value> {
     let pk = format!("{PAGE}#{psid}");
-    let items = platform.items().await.unwrap().into_iter();
-    items
-        .filter(|item| item["pk"] == *pk && item["sk"] == "conversation")
-        .next_back()
-        .unwrap_or_default()
+    let mut items = platform.items().await.unwrap().into_iter();
+    items.find(|item| item["pk"] == *pk && item["sk"] == "conversation").unwrap_or_default()
 }
 
 /// The outbox entries of a person, in the order of their decisions.
 pub(crate) async fn entries(platform: &Platform, psid: &str) -> Vec<Map<String, Value>> {
     let pk = format!("{PAGE}#{psid}");
     let items = platform.items().await.unwrap().into_iter();
-    let mut entries: Vec<_> = items
-        .filter(|item| item["pk"] == *pk && item["sk"] != "conversation")
-        .collect();
+    let mut entries: Vec<_> =
+        items.filter(|item| item["pk"] == *pk && item["sk"] != "conversation").collect();
     entries.sort_by_key(|entry| entry["decided_at"].as_i64());
     entries
 }
@@ -77,53 +64,29 @@ pub(crate) async fn entries(platform: &Platform, psid: &str) -> Vec<Map<String, 
 pub(crate) async fn ends(platform: &Platform, psid: &str) -> Vec<String> {
     let entries = entries(platform, psid).await;
     let end = |entry: &Map<String, Value>| {
-        let reason = entry
-            .get("reason")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let reason = entry.get("reason").and_then(Value::as_str).unwrap_or_default();
         let reason = reason.split(':').next().unwrap_or_default();
-        format!("{} {reason}", entry["status"].as_str().unwrap())
-            .trim()
-            .to_owned()
+        format!("{} {reason}", entry["status"].as_str().unwrap()).trim().to_owned()
     };
     entries.iter().map(end).collect()
 }
 
 /// How often a metric was counted.
 pub(crate) fn counted(platform: &Platform, metric: &str) -> u64 {
-    platform
-        .metrics
-        .lock()
-        .unwrap()
-        .iter()
-        .filter_map(|line| line[metric].as_u64())
-        .sum()
+    platform.metrics.lock().unwrap().iter().filter_map(|line| line[metric].as_u64()).sum()
 }
 
 /// Nothing waits, nothing is held, every entry has ended and will expire.
 pub(crate) async fn assert_no_leftovers(platform: &Platform, psid: &str) {
     for entry in entries(platform, psid).await {
         assert_ne!(entry["status"], "open", "{entry:?}");
-        assert!(
-            entry.contains_key("ended_at") && entry.contains_key("expires_at"),
-            "{entry:?}"
-        );
+        assert!(entry.contains_key("ended_at") && entry.contains_key("expires_at"), "{entry:?}");
         for left in ["due_at", "due_page", "lease_until", "lease_by"] {
             assert!(!entry.contains_key(left), "{left} is left: {entry:?}");
         }
     }
-    let waiting = conversation(platform, psid)
-        .await
-        .get("waiting")
-        .cloned()
-        .unwrap_or_default();
-    assert!(
-        waiting.as_object().is_none_or(Map::is_empty),
-        "still waiting: {waiting}"
-    );
-    assert!(
-        platform.sqs.is_empty(simulator::platform::EVENTS),
-        "events are left in the queue"
-    );
+    let waiting = conversation(platform, psid).await.get("waiting").cloned().unwrap_or_default();
+    assert!(waiting.as_object().is_none_or(Map::is_empty), "still waiting: {waiting}");
+    assert!(platform.sqs.is_empty(simulator::platform::EVENTS), "events are left in the queue");
     assert_eq!(platform.next_due().await, None);
 }

@@ -54,7 +54,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Puts the services together; the DynamoDB is reached at its URL.
+    /// Puts the services together; the `DynamoDB` is reached at its URL.
     pub fn new(sqs: Sqs, secrets_manager: SecretsManager, dynamodb_url: String) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self {
@@ -74,21 +74,12 @@ impl Aws {
 
     /// Lets the function die that makes the call of this number, counted from 1 and from now on.
     pub fn crash_at(&self, call: usize, moment: Moment) {
-        *self
-            .crash
-            .planned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some((call, moment));
+        *self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, moment));
     }
 
     /// Plans no death any more: whether one was still to come.
     pub fn spare(&self) -> bool {
-        self.crash
-            .planned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .is_some()
+        self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 
     /// Completes when the planned death has come; the function is to be dropped then.
@@ -98,11 +89,7 @@ impl Aws {
 
     /// Whether this call is the one that its function does not survive.
     fn count_down(&self) -> Option<Moment> {
-        let mut planned = self
-            .crash
-            .planned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut planned = self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, moment) = planned.as_mut()?;
         *left -= 1;
         let moment = *moment;
@@ -129,9 +116,7 @@ impl Aws {
 
     /// Answers one call, by its `X-Amz-Target`.
     async fn answer(&self, headers: HeaderMap, body: Bytes) -> Response {
-        let target = headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok());
+        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let Some(target) = target.map(str::to_owned) else {
             return (StatusCode::BAD_REQUEST, "no X-Amz-Target").into_response();
         };
@@ -142,48 +127,25 @@ impl Aws {
             self.secrets_manager.handle(&target, &body).await
         } else {
             let (response, used) = self.dynamodb(&target, headers, &body).await;
-            let is_write = ["PutItem", "UpdateItem", "DeleteItem"]
-                .iter()
-                .any(|w| target.ends_with(w));
+            let is_write =
+                ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|w| target.ends_with(w));
             *(if is_write { &mut writes } else { &mut reads }) = used;
             response
         };
-        let call = Call {
-            target,
-            writes,
-            reads,
-        };
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(call);
+        let call = Call { target, writes, reads };
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         response
     }
 
     /// Hands a call on, and asks what capacity it uses.
     async fn dynamodb(&self, target: &str, headers: HeaderMap, body: &[u8]) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let counted = [
-            "GetItem",
-            "PutItem",
-            "UpdateItem",
-            "DeleteItem",
-            "Query",
-            "Scan",
-        ];
-        if counted
-            .iter()
-            .any(|operation| target.ends_with(&format!(".{operation}")))
-        {
+        let counted = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"];
+        if counted.iter().any(|operation| target.ends_with(&format!(".{operation}"))) {
             request["ReturnConsumedCapacity"] = "INDEXES".into();
         }
         let mut forwarded = Request::post(&self.dynamodb_url);
-        for name in [
-            "x-amz-target",
-            "content-type",
-            "authorization",
-            "x-amz-date",
-        ] {
+        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
             if let Some(value) = headers.get(name) {
                 forwarded = forwarded.header(name, value);
             }
@@ -201,9 +163,8 @@ impl Aws {
         };
         let bytes = body.to_bytes();
         let parsed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let failed_condition = parsed["__type"]
-            .as_str()
-            .is_some_and(|kind| kind.contains("ConditionalCheck"));
+        let failed_condition =
+            parsed["__type"].as_str().is_some_and(|kind| kind.contains("ConditionalCheck"));
         let used = match parsed["ConsumedCapacity"]["CapacityUnits"].as_f64() {
             Some(units) => units,
             None if failed_condition => 1.0,

@@ -18,10 +18,7 @@ pub struct VirtualClock {
 impl VirtualClock {
     /// A clock that stands at an instant.
     pub fn standing_at(instant: Timestamp) -> Self {
-        Self {
-            runs: AtomicBool::new(false),
-            millis: AtomicI64::new(instant.millis()),
-        }
+        Self { runs: AtomicBool::new(false), millis: AtomicI64::new(instant.millis()) }
     }
 
     /// Lets the clock run from where it stands.
@@ -33,11 +30,7 @@ impl VirtualClock {
 
     /// Moves the clock, forward or back.
     pub fn move_to(&self, instant: Timestamp) {
-        let base = if self.runs.load(Ordering::SeqCst) {
-            SystemClock.now().millis()
-        } else {
-            0
-        };
+        let base = if self.runs.load(Ordering::SeqCst) { SystemClock.now().millis() } else { 0 };
         self.millis.store(instant.millis() - base, Ordering::SeqCst);
     }
 
@@ -56,11 +49,7 @@ impl VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        let base = if self.runs.load(Ordering::SeqCst) {
-            SystemClock.now().millis()
-        } else {
-            0
-        };
+        let base = if self.runs.load(Ordering::SeqCst) { SystemClock.now().millis() } else { 0 };
         Timestamp::from_millis(base + self.millis.load(Ordering::SeqCst))
     }
 

@@ -1,4 +1,4 @@
-//! The table, in an embedded DynamoDB that the functions reach over HTTP with the real SDK.
+//! The table, in an embedded `DynamoDB` that the functions reach over HTTP with the real SDK.
 
 use std::error::Error;
 use std::path::Path;
@@ -24,10 +24,7 @@ impl dynoxide::storage_backend::Clock for TtlClock {
         u64::try_from(self.0.now().millis() / 1000).unwrap_or(0)
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds of this century fit"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of this century fit")]
     fn now_unix_secs_f64(&self) -> f64 {
         self.0.now().millis() as f64 / 1000.0
     }
@@ -45,14 +42,9 @@ pub fn open(data: Option<&Path>, clock: &Arc<VirtualClock>) -> Result<Database, 
 }
 
 /// Serves the database on a port of its own until the task is ended.
-pub fn serve(
-    listener: TcpListener,
-    database: Database,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        let never = std::future::pending();
-        let _ = dynoxide::server::serve_with_shutdown(listener, database, never).await;
-    }
+pub async fn serve(listener: TcpListener, database: Database) {
+    let never = std::future::pending();
+    let _ = dynoxide::server::serve_with_shutdown(listener, database, never).await;
 }
 
 /// Creates the table as `template.yaml` describes it, unless it is there.
@@ -65,26 +57,15 @@ pub async fn create_table(client: &Client, name: &str) -> Result<(), Box<dyn Err
         return Ok(());
     }
     let attribute = |name: &str, kind| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(kind)
-            .build()
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
     };
-    let key = |name: &str, kind| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind)
-            .build()
-    };
+    let key =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
     let index = GlobalSecondaryIndex::builder()
         .index_name(DUE_INDEX)
         .key_schema(key("due_page", KeyType::Hash)?)
         .key_schema(key("due_at", KeyType::Range)?)
-        .projection(
-            Projection::builder()
-                .projection_type(ProjectionType::KeysOnly)
-                .build(),
-        )
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
         .build()?;
     client
         .create_table()
@@ -99,16 +80,9 @@ pub async fn create_table(client: &Client, name: &str) -> Result<(), Box<dyn Err
         .global_secondary_indexes(index)
         .send()
         .await?;
-    let ttl = TimeToLiveSpecification::builder()
-        .attribute_name("expires_at")
-        .enabled(true)
-        .build()?;
-    client
-        .update_time_to_live()
-        .table_name(name)
-        .time_to_live_specification(ttl)
-        .send()
-        .await?;
+    let ttl =
+        TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build()?;
+    client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await?;
     Ok(())
 }
 

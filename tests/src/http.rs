@@ -72,34 +72,25 @@ async fn webhook(
     let Some(platform) = platform.upgrade() else {
         return gone();
     };
-    let mut request = Request::builder()
-        .method(method.as_str())
-        .uri(uri.to_string());
+    let mut request = Request::builder().method(method.as_str()).uri(uri.to_string());
     for (name, value) in &headers {
         request = request.header(name.as_str(), value.as_bytes());
     }
     let Ok(request) = request.body(Body::Binary(body.to_vec())) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri)
-        .unwrap_or_default()
-        .0;
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap_or_default().0;
     let mut query = HashMap::<String, Vec<String>>::new();
     for (name, value) in pairs {
         query.entry(name).or_default().push(value);
     }
     let is_notification = request.method() == Method::POST;
-    let answer = platform
-        .invoke_webhook(request.with_query_string_parameters(query))
-        .await;
+    let answer = platform.invoke_webhook(request.with_query_string_parameters(query)).await;
     if is_notification && answer.status().is_success() {
         platform.meta.observe(&body);
     }
     let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let content_type = answer
-        .headers()
-        .get("content-type")
-        .map(|value| value.as_bytes().to_vec());
+    let content_type = answer.headers().get("content-type").map(|value| value.as_bytes().to_vec());
     let mut response = (status, answer.into_body().to_vec()).into_response();
     if let Some(value) = content_type.and_then(|value| value.try_into().ok()) {
         response.headers_mut().insert("content-type", value);
@@ -136,15 +127,12 @@ async fn move_clock(State(platform): Owner, Json(wanted): Json<Value>) -> Respon
         (Value::String(text), None) => Timestamp::from_rfc3339(text),
         _ => None,
     };
-    match to {
-        Some(to) => {
-            platform.advance_to(to).await;
-            clock_of(&platform)
-        }
-        None => {
-            let form = "give to (ms since the epoch, or RFC 3339) or forward_seconds";
-            (StatusCode::BAD_REQUEST, form).into_response()
-        }
+    if let Some(to) = to {
+        platform.advance_to(to).await;
+        clock_of(&platform)
+    } else {
+        let form = "give to (ms since the epoch, or RFC 3339) or forward_seconds";
+        (StatusCode::BAD_REQUEST, form).into_response()
     }
 }
 
@@ -157,10 +145,7 @@ async fn environment(State(platform): Owner) -> Response {
     let Some(platform) = platform.upgrade() else {
         return gone();
     };
-    let lines = platform
-        .environment()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}\n"));
+    let lines = platform.environment().iter().map(|(name, value)| format!("{name}={value}\n"));
     lines.collect::<String>().into_response()
 }
 
@@ -169,11 +154,7 @@ async fn say(State(platform): Owner, Path(psid): Path<String>, text: String) -> 
     let Some(platform) = platform.upgrade() else {
         return gone();
     };
-    let page = platform
-        .options()
-        .pages
-        .first()
-        .map_or(samples::PAGE, String::as_str);
+    let page = platform.options().pages.first().map_or(samples::PAGE, String::as_str);
     let body = platform.meta.person_says(page, &psid, &text);
     let status = platform.deliver(&body).await;
     let said = platform.meta.delivered(page, &psid);

@@ -2,7 +2,7 @@
 //! your hands.
 //!
 //! [`platform::Platform`] runs the three handlers in one process. Around them stand real parts: a
-//! DynamoDB behind the unchanged AWS SDK ([`dynamodb`]), queues ([`sqs`]) and a secret
+//! `DynamoDB` behind the unchanged AWS SDK ([`dynamodb`]), queues ([`sqs`]) and a secret
 //! ([`secrets_manager`]) behind their AWS protocols ([`aws`]), and a stand-in for Meta that enforces
 //! the windows itself ([`meta`]). [`scenario`] plays a conversation on it, [`http`] serves it.
 

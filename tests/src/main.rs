@@ -37,7 +37,7 @@ enum Command {
 
 #[derive(Args)]
 struct Values {
-    /// The port on 127.0.0.1; DynamoDB and Graph take the two after it.
+    /// The port on 127.0.0.1; `DynamoDB` and Graph take the two after it.
     #[arg(long, global = true, default_value_t = 8080)]
     port: u16,
     /// Keeps the table in this file.
@@ -79,18 +79,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(exit_code(&differences))
         }
         Some(Command::Play) => {
-            let options = Options {
-                port: 0,
-                ..with_sample_page(values.options())
-            };
+            let options = Options { port: 0, ..with_sample_page(values.options()) };
             let platform = Platform::start(options).await?;
             Ok(exit_code(&play(&platform).await?))
         }
         Some(Command::Serve) => {
-            let options = Options {
-                now: SystemClock.now(),
-                ..values.options()
-            };
+            let options = Options { now: SystemClock.now(), ..values.options() };
             serve(&*Platform::start(options).await?).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -106,9 +100,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// The functions' own log, beside the timeline; `RUST_LOG=info` shows more of it.
 fn log_to_stderr() {
-    let level = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok());
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(lambda_http::tracing::Level::ERROR);
     let log = lambda_http::tracing::subscriber::fmt().with_writer(std::io::stderr);
     log.with_max_level(level).without_time().init();
@@ -128,11 +120,7 @@ async fn play(platform: &Platform) -> Result<Vec<String>, Box<dyn Error>> {
     if differences.is_empty() {
         writeln!(out, "\nEverything is as it must be.")?;
     } else {
-        writeln!(
-            out,
-            "\n{} things differ from what must come of it:",
-            differences.len()
-        )?;
+        writeln!(out, "\n{} things differ from what must come of it:", differences.len())?;
         for difference in &differences {
             writeln!(out, "  {difference}")?;
         }
@@ -165,9 +153,5 @@ Serving, by the clock of this machine from {now}, until Ctrl-C:
 }
 
 fn exit_code(differences: &[String]) -> ExitCode {
-    if differences.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

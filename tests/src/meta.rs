@@ -200,18 +200,12 @@ impl Meta {
             sent: 0,
             errors: 0,
         };
-        Self {
-            now,
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { now, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Connects a Page to the app, with its access token.
     pub fn add_page(&self, page_id: &str, token: &str, platform: Platform) {
-        let page = Page {
-            platform,
-            token: Some(token.to_owned()),
-        };
+        let page = Page { platform, token: Some(token.to_owned()) };
         let mut state = self.state();
         state.dead_tokens.remove(token);
         state.pages.insert(page_id.to_owned(), page);
@@ -224,8 +218,7 @@ impl Meta {
 
     /// Replaces a connected Page's token; the former one is answered with 190 / 460 from now on.
     pub fn set_token(&self, page_id: &str, token: &str) {
-        self.state()
-            .end_token(page_id, TokenEnd::Replaced, Some(token));
+        self.state().end_token(page_id, TokenEnd::Replaced, Some(token));
     }
 
     /// Ends a connected Page's token, which is answered with 190 / 463 until [`Meta::set_token`] gives another.
@@ -284,9 +277,7 @@ impl Meta {
 
     /// Shows a fault to the next request for this person, behind those that already wait.
     pub fn fail_next_for(&self, psid: &str, fault: Fault) {
-        self.state()
-            .faults
-            .push_back((Some(psid.to_owned()), fault));
+        self.state().faults.push_back((Some(psid.to_owned()), fault));
     }
 
     /// Shows a fault to every request that no waiting fault is for, until set to `None`.
@@ -319,9 +310,7 @@ impl State {
 
     /// A Page that is not connected counts as one of Messenger: its people can still act.
     fn platform(&self, page_id: &str) -> Platform {
-        self.pages
-            .get(page_id)
-            .map_or(Platform::Messenger, |page| page.platform)
+        self.pages.get(page_id).map_or(Platform::Messenger, |page| page.platform)
     }
 
     fn take_fault(&mut self, psid: Option<&str>) -> Option<Fault> {

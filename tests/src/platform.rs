@@ -43,7 +43,7 @@ const SECRET: &str = "messenger";
 /// As in `template.yaml`.
 const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
-const FOURTEEN_DAYS: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const FOURTEEN_DAYS: Duration = Duration::from_hours(336);
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// How the platform is set up.
@@ -123,21 +123,15 @@ impl Platform {
             let clock = Arc::clone(&clock);
             Arc::new(move || clock.now().millis())
         };
-        let app = App {
-            app_id: samples::APP_ID.to_owned(),
-            app_secret: options.app_secret.clone(),
-        };
+        let app =
+            App { app_id: samples::APP_ID.to_owned(), app_secret: options.app_secret.clone() };
         let meta = Meta::new(Arc::clone(&now), app);
         for page in &options.pages {
             meta.add_page(page, &page_token(page), Product::Messenger);
         }
 
         let beside = |distance: u16| {
-            if options.port == 0 {
-                0
-            } else {
-                options.port + distance
-            }
+            if options.port == 0 { 0 } else { options.port + distance }
         };
         let front_door = listen(options.port).await?;
         let dynamodb_door = listen(beside(1)).await?;
@@ -147,26 +141,11 @@ impl Platform {
         let graph_url = format!("http://{}", graph_door.local_addr()?);
 
         let sqs = Sqs::new(now, front_url.clone());
-        let [dead_letters, unreadable, events] = create_queues(&sqs);
         let secrets_manager = SecretsManager::new();
         secrets_manager.put(SECRET, &secret(&options).to_string());
 
-        let mut environment: BTreeMap<String, String> = [
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "simulator"),
-            ("AWS_SECRET_ACCESS_KEY", "simulator"),
-            ("AWS_ENDPOINT_URL", &front_url),
-            ("AWS_MAX_ATTEMPTS", "1"),
-            ("TABLE_NAME", TABLE),
-            ("SECRET_ID", SECRET),
-            ("QUEUE_URL", &events),
-            ("DEAD_LETTER_QUEUE_URL", &dead_letters),
-            ("UNREADABLE_QUEUE_URL", &unreadable),
-            ("GRAPH_BASE_URL", &graph_url),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        environment.extend(options.variables.clone());
+        let queues = create_queues(&sqs);
+        let environment = environment(&options, &front_url, &graph_url, queues);
         let vars = {
             let environment = environment.clone();
             Variables::from_lookup(move |name| environment.get(name).cloned())
@@ -177,10 +156,7 @@ impl Platform {
         let telemetry = {
             let metrics = Arc::clone(&metrics);
             Telemetry::to(Arc::clone(&shared_clock), move |line| {
-                metrics
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line.clone());
+                metrics.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
             })
         };
         let clients = SdkClients::from_variables(&vars)?;
@@ -233,10 +209,7 @@ impl Platform {
     }
 
     fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
-        self.servers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(server);
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).spawn(server);
     }
 
     /// The variables that a function needs to run beside the platform.
@@ -303,11 +276,7 @@ impl Platform {
     /// Invokes the event processor with a batch, under the present time: the ids of the messages
     /// that are to be delivered again, all of them if it dies.
     pub async fn invoke_processor(&self, batch: SqsEvent) -> Vec<String> {
-        let all = batch
-            .records
-            .iter()
-            .filter_map(|message| message.message_id.clone())
-            .collect();
+        let all = batch.records.iter().filter_map(|message| message.message_id.clone()).collect();
         let deadline = self.clock.now() + PROCESSOR_TIMEOUT;
         let invocation = self.invocation("processor");
         tokio::select! {
@@ -317,6 +286,17 @@ impl Platform {
             }
             () = self.aws.crashed() => all,
         }
+    }
+
+    /// Invokes the follow-ups function as the schedule does, with little time: until `deadline`.
+    ///
+    /// # Errors
+    /// What the function answers with.
+    pub async fn sweep_until(&self, deadline: Timestamp) -> Result<Value, String> {
+        let invocation = self.invocation("follow-ups");
+        let tick = json!({"source": "schedule"});
+        let answer = self.follow_ups.handle(tick, &invocation, deadline).await;
+        answer.map_err(|error| error.to_string())
     }
 
     /// Invokes the follow-ups function.
@@ -363,10 +343,7 @@ impl Platform {
 
     async fn process(&self, received: Vec<Received>) {
         let failed = self.invoke_processor(batch(&received)).await;
-        for message in received
-            .iter()
-            .filter(|message| !failed.contains(&message.message_id))
-        {
+        for message in received.iter().filter(|message| !failed.contains(&message.message_id)) {
             self.sqs.delete(EVENTS, &message.receipt_handle);
         }
     }
@@ -381,10 +358,7 @@ impl Platform {
             };
             self.clock.move_forward_to(next);
             self.settle().await;
-            if self
-                .next_due()
-                .await
-                .is_some_and(|due| due <= self.clock.now())
+            if self.next_due().await.is_some_and(|due| due <= self.clock.now())
                 && let Err(error) = self.tick().await
             {
                 tracing::error!(%error, "a sweep failed");
@@ -418,12 +392,7 @@ impl Platform {
         for page in &self.options.pages {
             let far = Timestamp::from_millis(i64::MAX);
             let due = self.store.due(page, far, 1).await.unwrap_or_default();
-            next = due
-                .first()
-                .map(|due| due.due_at)
-                .into_iter()
-                .chain(next)
-                .min();
+            next = due.first().map(|due| due.due_at).into_iter().chain(next).min();
         }
         next
     }
@@ -452,7 +421,7 @@ impl Platform {
         outbox.sort_by_key(|entry| entry.get("decided_at").and_then(Value::as_i64));
         let queue = |name: &str| {
             let messages = self.sqs.messages(name).into_iter().map(|message| {
-                let reason = Value::Null; // TEMP
+                let reason = message.attributes.get("reason").map(|reason| reason.value.clone());
                 json!({"body": message.body, "reason": reason, "receives": message.receive_count})
             });
             messages.collect::<Vec<_>>()
@@ -470,10 +439,7 @@ impl Platform {
     }
 
     fn invocation(&self, function: &str) -> String {
-        let mut count = self
-            .invocations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
         *count += 1;
         format!("{function}-{count}")
     }
@@ -482,6 +448,32 @@ impl Platform {
 async fn listen(port: u16) -> Result<TcpListener, Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await;
     listener.map_err(|error| format!("port {port} of 127.0.0.1: {error}; try --port").into())
+}
+
+/// What the functions are told of the platform.
+fn environment(
+    options: &Options,
+    front_url: &str,
+    graph_url: &str,
+    [dead_letters, unreadable, events]: [String; 3],
+) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "simulator"),
+        ("AWS_SECRET_ACCESS_KEY", "simulator"),
+        ("AWS_ENDPOINT_URL", front_url),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("TABLE_NAME", TABLE),
+        ("SECRET_ID", SECRET),
+        ("QUEUE_URL", &events),
+        ("DEAD_LETTER_QUEUE_URL", &dead_letters),
+        ("UNREADABLE_QUEUE_URL", &unreadable),
+        ("GRAPH_BASE_URL", graph_url),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    environment.extend(options.variables.clone());
+    environment
 }
 
 fn create_queues(sqs: &Sqs) -> [String; 3] {
@@ -506,10 +498,8 @@ fn create_queues(sqs: &Sqs) -> [String; 3] {
 }
 
 fn secret(options: &Options) -> Value {
-    let pages = options
-        .pages
-        .iter()
-        .map(|page| (page.clone(), json!({"access_token": page_token(page)})));
+    let pages =
+        options.pages.iter().map(|page| (page.clone(), json!({"access_token": page_token(page)})));
     json!({
         "app_id": samples::APP_ID,
         "app_secret": options.app_secret,
@@ -533,20 +523,11 @@ fn record(message: &Received) -> SqsMessage {
     record.event_source = Some("aws:sqs".to_owned());
     let optional = |value: &Option<String>| value.clone().unwrap_or_default();
     record.attributes = HashMap::from([
-        (
-            "ApproximateReceiveCount".to_owned(),
-            message.receive_count.to_string(),
-        ),
+        ("ApproximateReceiveCount".to_owned(), message.receive_count.to_string()),
         ("SentTimestamp".to_owned(), message.sent_at_ms.to_string()),
         ("MessageGroupId".to_owned(), optional(&message.group_id)),
-        (
-            "MessageDeduplicationId".to_owned(),
-            optional(&message.deduplication_id),
-        ),
-        (
-            "SequenceNumber".to_owned(),
-            optional(&message.sequence_number),
-        ),
+        ("MessageDeduplicationId".to_owned(), optional(&message.deduplication_id)),
+        ("SequenceNumber".to_owned(), optional(&message.sequence_number)),
     ]);
     record.message_attributes = HashMap::<String, SqsMessageAttribute>::new();
     record

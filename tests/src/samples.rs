@@ -47,9 +47,7 @@ pub fn read(name: &str) -> Result<Value, Box<dyn Error>> {
 /// If there is no such sample, or it has no body.
 pub fn body(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     let sample = read(name)?;
-    let body = sample["body"]
-        .as_str()
-        .ok_or_else(|| format!("{name} has no body"))?;
+    let body = sample["body"].as_str().ok_or_else(|| format!("{name} has no body"))?;
     Ok(match sample["isBase64Encoded"].as_bool() {
         Some(true) => STANDARD.decode(body)?,
         _ => body.as_bytes().to_vec(),
@@ -79,42 +77,27 @@ pub fn refresh(sample: &str, now: Timestamp, app_secret: &str) -> Result<Value, 
         return Ok(sample);
     };
     let is_base64 = sample["isBase64Encoded"] == true;
-    let body = if is_base64 {
-        STANDARD.decode(body)?
-    } else {
-        body.as_bytes().to_vec()
-    };
+    let body = if is_base64 { STANDARD.decode(body)? } else { body.as_bytes().to_vec() };
     let mut notification: Value = serde_json::from_slice(&body)?;
     move_times(&mut notification, now);
     let body = notification.to_string();
     let signature = sign(body.as_bytes(), &SecretString::from(app_secret));
     sample["headers"][SIGNATURE_HEADER] = signature.into();
-    sample["body"] = if is_base64 {
-        STANDARD.encode(body)
-    } else {
-        body
-    }
-    .into();
+    sample["body"] = if is_base64 { STANDARD.encode(body) } else { body }.into();
     Ok(sample)
 }
 
 /// Moves the times of an event, in milliseconds and in seconds, so that the latest is `now`.
 fn move_times(value: &mut Value, now: Timestamp) {
     fn each(value: &mut Value, change: &mut impl FnMut(i64) -> i64) {
-        const NAMES: [&str; 5] = [
-            "timestamp",
-            "time",
-            "watermark",
-            "received_at",
-            "entry_time",
-        ];
+        const NAMES: [&str; 5] = ["timestamp", "time", "watermark", "received_at", "entry_time"];
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| each(item, change)),
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match value.as_i64() {
                         Some(number) if NAMES.contains(&name.as_str()) => {
-                            *value = change(number).into()
+                            *value = change(number).into();
                         }
                         _ => each(value, change),
                     }

@@ -12,9 +12,9 @@ use crate::meta::Outcome;
 use crate::platform::Platform;
 use crate::samples;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Plays the conversation and writes a timeline: what differs from what must come of it.
 ///
@@ -24,196 +24,206 @@ pub async fn play(
     platform: &Platform,
     out: &mut impl Write,
 ) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut play = Play {
-        platform,
-        out,
-        seen: 0,
-        ended: BTreeSet::new(),
-        differences: Vec::new(),
-    };
-    let start = samples::BEGINNING;
+    let mut play = Play { platform, out, seen: 0, ended: BTreeSet::new(), differences: Vec::new() };
+    play.webhook().await?;
+    play.questions().await?;
+    play.a_person_is_asked_for().await?;
+    play.answers().await?;
+    play.standard_window().await?;
+    play.seven_days().await?;
+    play.after_seven_days().await?;
+    Ok(play.differences)
+}
 
-    play.title("Meta's webhook")?;
-    play.request(
-        start,
-        "Meta verifies the webhook",
-        "webhook-verification",
-        "200 1158201444",
-    )
-    .await?;
-    play.request(
-        start,
-        "a forged notification",
-        "webhook-bad-signature",
-        "401 INVALID_SIGNATURE",
-    )
-    .await?;
+const START: Timestamp = samples::BEGINNING;
 
-    play.title("A conversation with questions, and a reminder that fires")?;
-    play.event(
-        start + MINUTE,
-        "a guest taps Get Started",
-        "webhook-postback",
-        &["RESPONSE: Hello! How can we help?"],
-    )
-    .await?;
-    play.event(
-        start + 2 * MINUTE,
-        "a guest taps Book",
-        "webhook-quick-reply",
-        &["RESPONSE: What would you like to book?"],
-    )
-    .await?;
+impl<W: Write> Play<'_, W> {
+    async fn webhook(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("Meta's webhook")?;
+        self.request(START, "Meta verifies the webhook", "webhook-verification", "200 1158201444")
+            .await?;
+        self.request(
+            START,
+            "a forged notification",
+            "webhook-bad-signature",
+            "401 INVALID_SIGNATURE",
+        )
+        .await?;
+        Ok(())
+    }
 
-    play.title("Somebody else asks for a person, and the bot is quiet")?;
-    play.event(
-        start + 4 * MINUTE,
-        "another guest asks for the opening hours",
-        "webhook-base64",
-        &["RESPONSE: We are open every day from 9 to 18."],
-    )
-    .await?;
-    play.event(
-        start + 5 * MINUTE,
-        "another guest asks for a person",
-        "webhook-person",
-        &["RESPONSE: A person will answer you here. We are quiet until then."],
-    )
-    .await?;
-    play.event(
-        start + 8 * MINUTE,
-        "the shop writes to that guest in the Page inbox",
-        "webhook-echo-of-a-person",
-        &[],
-    )
-    .await?;
-    play.event(
-        start + 9 * MINUTE,
-        "that guest writes; the bot is quiet",
-        "webhook-non-ascii",
-        &[],
-    )
-    .await?;
+    async fn questions(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("A conversation with questions, and a reminder that fires")?;
+        self.event(
+            START + MINUTE,
+            "a guest taps Get Started",
+            "webhook-postback",
+            &["RESPONSE: Hello! How can we help?"],
+        )
+        .await?;
+        self.event(
+            START + 2 * MINUTE,
+            "a guest taps Book",
+            "webhook-quick-reply",
+            &["RESPONSE: What would you like to book?"],
+        )
+        .await?;
+        Ok(())
+    }
 
-    play.title("a guest goes on")?;
-    play.time(
-        start + 64 * MINUTE,
-        "an hour passes",
-        &["UPDATE: Are you still there? Just tell us what you would like to book."],
-    )
-    .await?;
-    play.event(
-        start + 65 * MINUTE,
-        "a guest answers: table",
-        "webhook-text",
-        &["RESPONSE: A table, with pleasure. For which day?"],
-    )
-    .await?;
-    play.event(
-        start + 65 * MINUTE,
-        "the same, delivered twice",
-        "webhook-text",
-        &[],
-    )
-    .await?;
-    play.event(
-        start + 70 * MINUTE,
-        "a guest answers: Friday; the reminder is needless",
-        "webhook-text-day",
-        &[
-            "cancelled (answered): For which day shall we book?",
-            "RESPONSE: Noted: a table, Friday. We will confirm it soon.",
-            "RESPONSE: [button] Anything else?",
-        ],
-    )
-    .await?;
-    play.event(
-        start + 75 * MINUTE,
-        "the same, delivered again after the queue forgot it",
-        "webhook-text",
-        &[],
-    )
-    .await?;
-    let heard = play.last_message_at().await?;
-    play.event(
-        start + 76 * MINUTE,
-        "a photo of 09:30 arrives late",
-        "webhook-late",
-        &["RESPONSE: Thank you, that has arrived."],
-    )
-    .await?;
-    let still = play.last_message_at().await?;
-    play.check(
-        heard == still && heard.is_some(),
-        "the last message time stays where it was",
-    )?;
+    async fn a_person_is_asked_for(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("Somebody else asks for a person, and the bot is quiet")?;
+        self.event(
+            START + 4 * MINUTE,
+            "another guest asks for the opening hours",
+            "webhook-base64",
+            &["RESPONSE: We are open every day from 9 to 18."],
+        )
+        .await?;
+        self.event(
+            START + 5 * MINUTE,
+            "another guest asks for a person",
+            "webhook-person",
+            &["RESPONSE: A person will answer you here. We are quiet until then."],
+        )
+        .await?;
+        self.event(
+            START + 8 * MINUTE,
+            "the shop writes to that guest in the Page inbox",
+            "webhook-echo-of-a-person",
+            &[],
+        )
+        .await?;
+        self.event(
+            START + 9 * MINUTE,
+            "that guest writes; the bot is quiet",
+            "webhook-non-ascii",
+            &[],
+        )
+        .await?;
+        Ok(())
+    }
 
-    play.title("The 24-hour window")?;
-    play.follow_up(
-        "an update for 30 h after the guest's last message is stored",
-        "follow-ups-update",
-        "first",
-        &[],
-    )
-    .await?;
-    play.time(
-        start + 22 * HOUR,
-        "the next morning",
-        &["UPDATE: Your booking is on our list. Is there anything to change?"],
-    )
-    .await?;
-    play.time(
-        start + 32 * HOUR,
-        "the update falls due",
-        &["refused (window_closed): Your table is still free. Shall we keep it?"],
-    )
-    .await?;
+    async fn answers(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("a guest goes on")?;
+        self.time(
+            START + 64 * MINUTE,
+            "an hour passes",
+            &["UPDATE: Are you still there? Just tell us what you would like to book."],
+        )
+        .await?;
+        self.event(
+            START + 65 * MINUTE,
+            "a guest answers: table",
+            "webhook-text",
+            &["RESPONSE: A table, with pleasure. For which day?"],
+        )
+        .await?;
+        self.event(START + 65 * MINUTE, "the same, delivered twice", "webhook-text", &[]).await?;
+        self.event(
+            START + 70 * MINUTE,
+            "a guest answers: Friday; the reminder is needless",
+            "webhook-text-day",
+            &[
+                "cancelled (answered): For which day shall we book?",
+                "RESPONSE: Noted: a table, Friday. We will confirm it soon.",
+                "RESPONSE: [button] Anything else?",
+            ],
+        )
+        .await?;
+        self.event(
+            START + 75 * MINUTE,
+            "the same, delivered again after the queue forgot it",
+            "webhook-text",
+            &[],
+        )
+        .await?;
+        let heard = self.last_message_at().await?;
+        self.event(
+            START + 76 * MINUTE,
+            "a photo of 09:30 arrives late",
+            "webhook-late",
+            &["RESPONSE: Thank you, that has arrived."],
+        )
+        .await?;
+        let still = self.last_message_at().await?;
+        self.check(heard == still && heard.is_some(), "the last message time stays where it was")?;
+        Ok(())
+    }
 
-    play.title("Day 3: people may still answer")?;
-    play.time(start + 3 * DAY, "two days pass", &[]).await?;
-    play.follow_up(
-        "the front desk answers",
-        "follow-ups-human",
-        "day-3",
-        &["MESSAGE_TAG HUMAN_AGENT: This is the front desk: your table is by the window."],
-    )
-    .await?;
-    play.follow_up(
-        "a survey",
-        "follow-ups-feedback",
-        "day-3",
-        &["MESSAGE_TAG CUSTOMER_FEEDBACK: [customer_feedback] Rate your visit"],
-    )
-    .await?;
-    play.follow_up(
-        "an update under a tag that Meta retired",
-        "follow-ups-account-update",
-        "day-3",
-        &["refused (tag_retired): Your account was changed."],
-    )
-    .await?;
+    async fn standard_window(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("The 24-hour window")?;
+        self.follow_up(
+            "an update for 30 h after the guest's last message is stored",
+            "follow-ups-update",
+            "first",
+            &[],
+        )
+        .await?;
+        self.time(
+            START + 22 * HOUR,
+            "the next morning",
+            &["UPDATE: Your booking is on our list. Is there anything to change?"],
+        )
+        .await?;
+        self.time(
+            START + 32 * HOUR,
+            "the update falls due",
+            &["refused (window_closed): Your table is still free. Shall we keep it?"],
+        )
+        .await?;
+        Ok(())
+    }
 
-    play.title("Day 8: only utility templates")?;
-    play.time(start + 8 * DAY, "five days pass", &[]).await?;
-    play.follow_up(
-        "the front desk answers again",
-        "follow-ups-human",
-        "day-8",
-        &["refused (seven_days_passed): This is the front desk: your table is by the window."],
-    )
-    .await?;
-    play.follow_up(
-        "an order was shipped",
-        "follow-ups-utility",
-        "day-8",
-        &["UTILITY: [template] order_shipped"],
-    )
-    .await?;
+    async fn seven_days(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("Day 3: people may still answer")?;
+        self.time(START + 3 * DAY, "two days pass", &[]).await?;
+        self.follow_up(
+            "the front desk answers",
+            "follow-ups-human",
+            "day-3",
+            &["MESSAGE_TAG HUMAN_AGENT: This is the front desk: your table is by the window."],
+        )
+        .await?;
+        self.follow_up(
+            "a survey",
+            "follow-ups-feedback",
+            "day-3",
+            &["MESSAGE_TAG CUSTOMER_FEEDBACK: [customer_feedback] Rate your visit"],
+        )
+        .await?;
+        self.follow_up(
+            "an update under a tag that Meta retired",
+            "follow-ups-account-update",
+            "day-3",
+            &["refused (tag_retired): Your account was changed."],
+        )
+        .await?;
+        Ok(())
+    }
 
-    let left = platform.next_due().await;
-    play.check(left.is_none(), "nothing is left waiting")?;
-    let differences = play.differences;
-    Ok(differences)
+    async fn after_seven_days(&mut self) -> Result<(), Box<dyn Error>> {
+        self.title("Day 8: only utility templates")?;
+        self.time(START + 8 * DAY, "five days pass", &[]).await?;
+        self.follow_up(
+            "the front desk answers again",
+            "follow-ups-human",
+            "day-8",
+            &["refused (seven_days_passed): This is the front desk: your table is by the window."],
+        )
+        .await?;
+        self.follow_up(
+            "an order was shipped",
+            "follow-ups-utility",
+            "day-8",
+            &["UTILITY: [template] order_shipped"],
+        )
+        .await?;
+
+        let left = self.platform.next_due().await;
+        self.check(left.is_none(), "nothing is left waiting")?;
+        Ok(())
+    }
 }
 
 struct Play<'a, W> {
@@ -231,10 +241,7 @@ impl<W: Write> Play<'_, W> {
 
     fn line(&mut self, at: Timestamp, text: &str) -> Result<(), Box<dyn Error>> {
         let at = at.to_string();
-        let (day, time) = (
-            at.get(5..10).unwrap_or_default(),
-            at.get(11..16).unwrap_or_default(),
-        );
+        let (day, time) = (at.get(5..10).unwrap_or_default(), at.get(11..16).unwrap_or_default());
         Ok(writeln!(self.out, "  {day} {time}  {text}")?)
     }
 
@@ -243,10 +250,7 @@ impl<W: Write> Play<'_, W> {
         if !holds {
             self.differences.push(format!("not so: {what}"));
         }
-        self.line(
-            now,
-            &format!("{} {what}", if holds { "✓" } else { "✗ not so:" }),
-        )
+        self.line(now, &format!("{} {what}", if holds { "✓" } else { "✗ not so:" }))
     }
 
     /// Invokes the webhook with a sample as it stands.
@@ -278,8 +282,7 @@ impl<W: Write> Play<'_, W> {
         self.line(at, what)?;
         let status = self.platform.deliver(&samples::body(sample)?).await;
         if status != 200 {
-            self.differences
-                .push(format!("{what}: the webhook answered {status}"));
+            self.differences.push(format!("{what}: the webhook answered {status}"));
         }
         self.report(what, expected).await
     }
@@ -316,14 +319,9 @@ impl<W: Write> Play<'_, W> {
         let items = self.platform.items().await?;
         let of_guest = |item: &&Map<String, Value>| {
             item["sk"] == "conversation"
-                && item["pk"]
-                    .as_str()
-                    .is_some_and(|pk| pk.ends_with(samples::PSID))
+                && item["pk"].as_str().is_some_and(|pk| pk.ends_with(samples::PSID))
         };
-        Ok(items
-            .iter()
-            .find(of_guest)
-            .and_then(|item| item.get("last_message_at").cloned()))
+        Ok(items.iter().find(of_guest).and_then(|item| item.get("last_message_at").cloned()))
     }
 
     /// Writes what has left and what has ended since the last report.
@@ -331,35 +329,19 @@ impl<W: Write> Play<'_, W> {
         let mut lines = Vec::new();
         for entry in self.platform.items().await? {
             let id = format!("{}{}", entry["pk"], entry["sk"]);
-            let status = entry
-                .get("status")
-                .and_then(Value::as_str)
-                .unwrap_or("open");
+            let status = entry.get("status").and_then(Value::as_str).unwrap_or("open");
             if status == "open" || !self.ended.insert(id) || status == "sent" {
                 continue;
             }
-            let reason = entry
-                .get("reason")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let reason = entry.get("reason").and_then(Value::as_str).unwrap_or_default();
             let reason = reason.split(':').next().unwrap_or_default();
-            let at = entry
-                .get("ended_at")
-                .and_then(Value::as_i64)
-                .unwrap_or_default();
-            lines.push((
-                at,
-                format!("{status} ({reason}): {}", first_message(&entry)),
-            ));
+            let at = entry.get("ended_at").and_then(Value::as_i64).unwrap_or_default();
+            lines.push((at, format!("{status} ({reason}): {}", first_message(&entry))));
         }
         let requests = self.platform.meta.requests();
         for request in &requests[self.seen..] {
             let kind = request.messaging_type.as_deref().unwrap_or_default();
-            let tag = request
-                .tag
-                .as_deref()
-                .map(|tag| format!(" {tag}"))
-                .unwrap_or_default();
+            let tag = request.tag.as_deref().map(|tag| format!(" {tag}")).unwrap_or_default();
             let mut line = format!("{kind}{tag}: {}", preview(&request.message));
             if !matches!(request.outcome, Outcome::Delivered { .. }) {
                 line = format!("{line} ✗ {:?}", request.outcome);
@@ -369,11 +351,8 @@ impl<W: Write> Play<'_, W> {
         self.seen = requests.len();
         lines.sort_by_key(|(at, _)| *at);
         for (at, line) in &lines {
-            let sign = if line.starts_with(|c: char| c.is_ascii_uppercase()) {
-                "←"
-            } else {
-                "×"
-            };
+            let sign =
+                if line.starts_with(|c: char| c.is_ascii_uppercase()) { "←" } else { "×" };
             self.line(Timestamp::from_millis(*at), &format!("    {sign} {line}"))?;
         }
         let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
@@ -396,10 +375,7 @@ impl<W: Write> Play<'_, W> {
 }
 
 fn first_message(entry: &Map<String, Value>) -> String {
-    let step = entry
-        .get("steps")
-        .and_then(|steps| steps[0]["message"].as_str())
-        .unwrap_or("{}");
+    let step = entry.get("steps").and_then(|steps| steps[0]["message"].as_str()).unwrap_or("{}");
     preview(&serde_json::from_str(step).unwrap_or_default())
 }
 
@@ -411,15 +387,8 @@ fn preview(message: &Value) -> String {
     if let Some(name) = message["template"]["name"].as_str() {
         return format!("[template] {name}");
     }
-    let kind = payload["template_type"]
-        .as_str()
-        .or(message["attachment"]["type"].as_str());
-    let text = [&payload["text"], &payload["title"], &payload["url"]]
-        .into_iter()
-        .find_map(Value::as_str);
-    format!(
-        "[{}] {}",
-        kind.unwrap_or("message"),
-        text.unwrap_or_default()
-    )
+    let kind = payload["template_type"].as_str().or(message["attachment"]["type"].as_str());
+    let text =
+        [&payload["text"], &payload["title"], &payload["url"]].into_iter().find_map(Value::as_str);
+    format!("[{}] {}", kind.unwrap_or("message"), text.unwrap_or_default())
 }

@@ -52,11 +52,8 @@ impl SecretsManager {
         let mut state = self.state();
         let number = state.secrets.get(name).map_or(1, |last| last.number + 1);
         let version_id = version_id(name, number, secret_string);
-        let version = Version {
-            number,
-            id: version_id.clone(),
-            secret_string: secret_string.to_owned(),
-        };
+        let version =
+            Version { number, id: version_id.clone(), secret_string: secret_string.to_owned() };
         state.secrets.insert(name.to_owned(), version);
         version_id
     }
@@ -72,10 +69,7 @@ impl SecretsManager {
     }
 
     /// Answers one HTTP request: the value of its `X-Amz-Target` header and its body.
-    #[expect(
-        clippy::unused_async,
-        reason = "called like every service behind the same server"
-    )]
+    #[expect(clippy::unused_async, reason = "called like every service behind the same server")]
     pub async fn handle(&self, target: &str, body: &[u8]) -> Response {
         answer(self.perform(target, body))
     }
@@ -123,10 +117,7 @@ impl GetSecretValue {
     /// Only current versions are kept.
     fn means(&self, version: &Version) -> bool {
         self.version_id.as_ref().is_none_or(|id| *id == version.id)
-            && self
-                .version_stage
-                .as_ref()
-                .is_none_or(|stage| stage == CURRENT)
+            && self.version_stage.as_ref().is_none_or(|stage| stage == CURRENT)
     }
 }
 
@@ -142,10 +133,8 @@ impl Refusal {
         shape: "ServiceUnavailable",
         message: "The service is unavailable. Please try again.",
     };
-    const UNKNOWN_OPERATION: Self = Self::client(
-        "UnknownOperationException",
-        "The operation is unknown or not simulated.",
-    );
+    const UNKNOWN_OPERATION: Self =
+        Self::client("UnknownOperationException", "The operation is unknown or not simulated.");
     const MALFORMED: Self = Self::client("SerializationException", "The request cannot be read.");
     const NO_SUCH_SECRET: Self = Self::client(
         "ResourceNotFoundException",
@@ -157,22 +146,16 @@ impl Refusal {
     );
 
     const fn client(shape: &'static str, message: &'static str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            shape,
-            message,
-        }
+        Self { status: StatusCode::BAD_REQUEST, shape, message }
     }
 }
 
 fn answer(result: Result<Value, Refusal>) -> Response {
     let (status, content) = match result {
         Ok(content) => (StatusCode::OK, content),
-        Err(Refusal {
-            status,
-            shape,
-            message,
-        }) => (status, json!({ "__type": shape, "Message": message })),
+        Err(Refusal { status, shape, message }) => {
+            (status, json!({ "__type": shape, "Message": message }))
+        }
     };
     let content_type = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
     (status, content_type, content.to_string()).into_response()
@@ -192,14 +175,7 @@ fn arn(name: &str) -> String {
 
 fn version_id(name: &str, number: u64, secret_string: &str) -> String {
     let hex = digest(&[name, &number.to_string(), secret_string]);
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..15],
-        &hex[15..18],
-        &hex[18..30]
-    )
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }
 
 fn digest(parts: &[&str]) -> String {
@@ -318,10 +294,7 @@ mod tests {
             assert!(error.message().is_some_and(|m| m.contains("can't find")));
         }
 
-        let current = read()
-            .secret_id("page")
-            .version_id(current)
-            .version_stage("AWSCURRENT");
+        let current = read().secret_id("page").version_id(current).version_stage("AWSCURRENT");
         assert_eq!(current.send().await.unwrap().secret_string(), Some("two"));
     }
 
@@ -349,21 +322,9 @@ mod tests {
     async fn what_cannot_be_read_is_refused() {
         let secrets = SecretsManager::new();
         let cases = [
-            (
-                "secretsmanager.GetSecretValue",
-                "{",
-                "SerializationException",
-            ),
-            (
-                "secretsmanager.GetSecretValue",
-                "{}",
-                "SerializationException",
-            ),
-            (
-                "secretsmanager.ListSecrets",
-                "{}",
-                "UnknownOperationException",
-            ),
+            ("secretsmanager.GetSecretValue", "{", "SerializationException"),
+            ("secretsmanager.GetSecretValue", "{}", "SerializationException"),
+            ("secretsmanager.ListSecrets", "{}", "UnknownOperationException"),
         ];
         for (target, body, shape) in cases {
             let response = secrets.handle(target, body.as_bytes()).await;

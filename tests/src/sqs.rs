@@ -140,11 +140,7 @@ impl Sqs {
     ///
     /// `base_url` is where [`Sqs::handle`] is served (`http://127.0.0.1:4566`).
     pub fn new(now: Now, base_url: String) -> Self {
-        Self {
-            now,
-            base_url: base_url.into(),
-            state: Arc::default(),
-        }
+        Self { now, base_url: base_url.into(), state: Arc::default() }
     }
 
     /// Creates a queue, or changes the settings of the one of that name, and returns its URL.
@@ -181,18 +177,14 @@ impl Sqs {
     /// queue also when its visibility timeout has ended.
     pub fn delete(&self, name: &str, receipt_handle: &str) -> bool {
         let now = (self.now)();
-        self.queue(name, now, |queue| {
-            queue.delete(receipt_handle, now) == Ok(true)
-        })
+        self.queue(name, now, |queue| queue.delete(receipt_handle, now) == Ok(true))
     }
 
     /// Ends a received message's visibility timeout now; false under the conditions of
     /// [`Sqs::delete`].
     pub fn make_visible(&self, name: &str, receipt_handle: &str) -> bool {
         let now = (self.now)();
-        self.queue(name, now, |queue| {
-            queue.change_visibility(receipt_handle, 0, now).is_ok()
-        })
+        self.queue(name, now, |queue| queue.change_visibility(receipt_handle, 0, now).is_ok())
     }
 
     /// The earliest instant, in ms since the epoch, at which a receive call finds a message.
@@ -208,9 +200,7 @@ impl Sqs {
     /// All messages of a queue in their order, whether visible or not.
     pub fn messages(&self, name: &str) -> Vec<StoredView> {
         let now = (self.now)();
-        self.queue(name, now, |queue| {
-            queue.messages.iter().map(|m| m.view(now)).collect()
-        })
+        self.queue(name, now, |queue| queue.messages.iter().map(|m| m.view(now)).collect())
     }
 
     /// Whether a queue holds no message at all, neither visible nor in flight.
@@ -247,9 +237,9 @@ impl Sqs {
             None => self.perform(operation, body, &[]),
             Some(Fault::Entries(failing)) => self.perform(operation, body, &failing),
             Some(Fault::Unavailable) => Err(Refusal::unavailable()),
-            Some(Fault::AnswerLost) => self
-                .perform(operation, body, &[])
-                .and(Err(Refusal::unavailable())),
+            Some(Fault::AnswerLost) => {
+                self.perform(operation, body, &[]).and(Err(Refusal::unavailable()))
+            }
             Some(Fault::Silence) => std::future::pending().await,
         };
         answer(result)
@@ -281,9 +271,7 @@ impl Sqs {
                 let (queue, serial) = state.queue_at(&request.queue_url, now)?;
                 check_entries("Send", &request.entries)?;
                 queue.check_outgoing(&request.entries)?;
-                Ok(each(&request.entries, failing, |message| {
-                    queue.send(message, serial, now)
-                }))
+                Ok(each(&request.entries, failing, |message| queue.send(message, serial, now)))
             }
             "ReceiveMessage" => {
                 let request: Single<Receive> = parse(body)?;
@@ -304,9 +292,7 @@ impl Sqs {
                 let (queue, _) = state.queue_at(&request.queue_url, now)?;
                 check_entries("Delete", &request.entries)?;
                 Ok(each(&request.entries, failing, |receipt| {
-                    queue
-                        .delete(&receipt.receipt_handle, now)
-                        .map(|_| json!({}))
+                    queue.delete(&receipt.receipt_handle, now).map(|_| json!({}))
                 }))
             }
             "ChangeMessageVisibility" => {

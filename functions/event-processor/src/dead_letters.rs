@@ -9,10 +9,8 @@ use crate::{Processor, attribute};
 impl Processor {
     /// Copies a message with its reason to the dead-letter queue: whether it is there.
     pub(crate) async fn give_up(&self, message: &SqsMessage, reason: &str) -> bool {
-        let Ok(why) = MessageAttributeValue::builder()
-            .data_type("String")
-            .string_value(reason)
-            .build()
+        let Ok(why) =
+            MessageAttributeValue::builder().data_type("String").string_value(reason).build()
         else {
             return false;
         };

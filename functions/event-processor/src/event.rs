@@ -20,17 +20,10 @@ impl Processor {
     /// Processes an event; doing it again completes what was left.
     pub(crate) async fn process(&self, event: Event, turn: &Turn) -> Result<(), RecordError> {
         let Some(person) = event.person.clone() else {
-            tracing::info!(
-                event = event.id,
-                kind = event.kind_name(),
-                "an event without a person"
-            );
+            tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
             return Ok(());
         };
-        let who = Who {
-            page_id: event.page_id.clone(),
-            person,
-        };
+        let who = Who { page_id: event.page_id.clone(), person };
         match &event.kind {
             Kind::Delivery(_) | Kind::Read(_) => Ok(()),
             Kind::Echo(echo) if echo.is_own() => self.confirm(echo).await,
@@ -43,15 +36,10 @@ impl Processor {
     }
 
     async fn answer(&self, who: Who, event: &Event, turn: &Turn) -> Result<(), RecordError> {
-        let hold = Hold {
-            by: BUSY_BY.to_owned(),
-            until: turn.hold.until,
-        };
+        let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until };
         let now = self.clock.now();
         let store = self.outbox.store();
-        let opened = store
-            .open_conversation(&who, standing(event).as_ref(), &hold, now)
-            .await;
+        let opened = store.open_conversation(&who, standing(event).as_ref(), &hold, now).await;
         let opened = opened.map_err(OutboxError::from)?;
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&who, event, &mut conversation).await?;
@@ -61,13 +49,7 @@ impl Processor {
             (self.replies)(event, &seen_by_author(event, &conversation), now)
         };
         let exclusive = opened.exclusive;
-        let heard = Heard {
-            event,
-            who,
-            conversation,
-            exclusive,
-            forget,
-        };
+        let heard = Heard { event, who, conversation, exclusive, forget };
         Ok(self.outbox.commit(heard, decision, turn).await?)
     }
 
@@ -82,23 +64,14 @@ impl Processor {
         let Some(answered_at) = event.at.filter(|_| event.opens_window()) else {
             return Ok(forget);
         };
-        for waiting in conversation
-            .waiting
-            .iter()
-            .filter(|waiting| waiting.cancelled_by_answer)
-        {
-            let key = EntryKey {
-                who: who.clone(),
-                id: waiting.id.clone(),
-            };
+        for waiting in conversation.waiting.iter().filter(|waiting| waiting.cancelled_by_answer) {
+            let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
             let outcome = self.outbox.cancel(&key, answered_at).await?;
             if outcome != CancelOutcome::Kept {
                 forget.push(waiting.clone());
             }
         }
-        conversation
-            .waiting
-            .retain(|waiting| !forget.contains(waiting));
+        conversation.waiting.retain(|waiting| !forget.contains(waiting));
         Ok(forget)
     }
 
@@ -111,10 +84,7 @@ impl Processor {
     }
 
     async fn confirm(&self, echo: &Echo) -> Result<(), RecordError> {
-        let step = echo
-            .metadata
-            .as_deref()
-            .and_then(|metadata| metadata.parse::<StepKey>().ok());
+        let step = echo.metadata.as_deref().and_then(|metadata| metadata.parse::<StepKey>().ok());
         match step {
             Some(step) => Ok(self.outbox.confirm(&step, echo.mid.as_deref()).await?),
             None => Ok(()),
@@ -153,10 +123,7 @@ impl Processor {
     }
 
     async fn set_quiet(&self, who: &Who, until: Timestamp) -> Result<(), OutboxError> {
-        let settlement = Settlement {
-            quiet_until: Some(until),
-            ..Settlement::default()
-        };
+        let settlement = Settlement { quiet_until: Some(until), ..Settlement::default() };
         Ok(self.outbox.store().settle(who, &settlement).await?)
     }
 }
@@ -172,15 +139,9 @@ fn standing(event: &Event) -> Option<Standing> {
 }
 
 fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
-    let state = conversation
-        .state
-        .as_deref()
-        .map(serde_json::from_str::<Value>);
+    let state = conversation.state.as_deref().map(serde_json::from_str::<Value>);
     Conversation {
         state: state.and_then(Result::ok).unwrap_or_default(),
-        standing: Standing {
-            platform: event.platform,
-            ..conversation.standing()
-        },
+        standing: Standing { platform: event.platform, ..conversation.standing() },
     }
 }

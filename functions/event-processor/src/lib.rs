@@ -88,13 +88,7 @@ impl Processor {
         replies: Replies,
         settings: ProcessorSettings,
     ) -> Self {
-        Self {
-            outbox,
-            sqs,
-            clock,
-            replies,
-            settings,
-        }
+        Self { outbox, sqs, clock, replies, settings }
     }
 
     /// Processes a batch: message groups side by side, each group in order.
@@ -115,12 +109,7 @@ impl Processor {
                 .or_default()
                 .push(message);
         }
-        let failed = join_all(
-            lanes
-                .into_values()
-                .map(|lane| self.process_lane(lane, &turn)),
-        )
-        .await;
+        let failed = join_all(lanes.into_values().map(|lane| self.process_lane(lane, &turn))).await;
         let failures = failed.into_iter().flatten().map(|id| {
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = id;
@@ -138,9 +127,7 @@ impl Processor {
             let Err(error) = self.process_message(&message, turn).await else {
                 continue;
             };
-            let receives = attribute(&message, "ApproximateReceiveCount")
-                .parse()
-                .unwrap_or(1);
+            let receives = attribute(&message, "ApproximateReceiveCount").parse().unwrap_or(1);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
             if let RecordError::Poisonous(reason) = error
                 && receives >= LAST_RECEIVE
@@ -161,9 +148,7 @@ impl Processor {
         let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
         let work = AssertUnwindSafe(self.process(Event::from(&record), turn));
-        work.catch_unwind()
-            .await
-            .unwrap_or(Err(RecordError::Poisonous("panic")))
+        work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")))
     }
 }
 

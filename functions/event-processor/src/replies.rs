@@ -12,7 +12,7 @@ use shared::decision::{Conversation, Decision, FollowUp};
 use shared::event::{Event, Kind};
 use shared::message::{Button, Invalid, Message, QuickReply};
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What the bot remembers of a person: at most 512 bytes as JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -89,14 +89,8 @@ fn confirm(what: &str, day: &str) -> Result<Decision, Invalid> {
     let more = Message::buttons(
         "Anything else?",
         vec![
-            Button::Postback {
-                title: "Book again".into(),
-                payload: "BOOK".into(),
-            },
-            Button::Postback {
-                title: "Talk to a person".into(),
-                payload: "PERSON".into(),
-            },
+            Button::Postback { title: "Book again".into(), payload: "BOOK".into() },
+            Button::Postback { title: "Talk to a person".into(), payload: "PERSON".into() },
         ],
     )?;
     let tomorrow = Message::text("Your booking is on our list. Is there anything to change?")?;
@@ -109,10 +103,7 @@ fn confirm(what: &str, day: &str) -> Result<Decision, Invalid> {
 
 fn call_a_person() -> Result<Decision, Invalid> {
     let promise = Message::text("A person will answer you here. We are quiet until then.")?;
-    Ok(Decision::nothing()
-        .say(promise)
-        .quiet_for(12 * HOUR)
-        .remember(&State::Idle)?)
+    Decision::nothing().say(promise).quiet_for(12 * HOUR).remember(&State::Idle)
 }
 
 fn answer_text(text: &str) -> Result<Decision, Invalid> {
@@ -148,19 +139,13 @@ mod tests {
         );
         let event = Event::from(&split(body.as_bytes(), NOW).unwrap()[0]);
         let state = serde_json::to_value(state).unwrap();
-        let conversation = Conversation {
-            state,
-            ..Conversation::default()
-        };
+        let conversation = Conversation { state, ..Conversation::default() };
         reply(&event, &conversation, NOW).unwrap()
     }
 
     #[test]
     fn a_booking_from_start_to_end() {
-        let start = decide(
-            r#""postback":{"mid":"a","payload":"GET_STARTED"}"#,
-            &State::Idle,
-        );
+        let start = decide(r#""postback":{"mid":"a","payload":"GET_STARTED"}"#, &State::Idle);
         assert_eq!(start.say.len(), 1);
         let asked = decide(
             r#""message":{"mid":"b","text":"Book","quick_reply":{"payload":"BOOK"}}"#,
@@ -171,9 +156,7 @@ mod tests {
         assert_eq!(day.state.unwrap()["what"], "table");
         let done = decide(
             r#""message":{"mid":"d","text":"Friday"}"#,
-            &State::AskedDay {
-                what: "table".into(),
-            },
+            &State::AskedDay { what: "table".into() },
         );
         assert_eq!(done.say.len(), 2);
         assert_eq!(done.state.unwrap()["step"], "idle");
@@ -181,10 +164,7 @@ mod tests {
 
     #[test]
     fn talking_to_a_person_makes_the_bot_quiet() {
-        let decision = decide(
-            r#""postback":{"mid":"a","payload":"PERSON"}"#,
-            &State::AskedWhat,
-        );
+        let decision = decide(r#""postback":{"mid":"a","payload":"PERSON"}"#, &State::AskedWhat);
         assert_eq!(decision.quiet_for, Some(12 * HOUR));
     }
 

@@ -28,9 +28,7 @@ impl FollowUpsSettings {
     /// # Errors
     /// [`SettingError`] if it is no number.
     pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)?,
-        })
+        Ok(Self { rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)? })
     }
 }
 
@@ -59,16 +57,12 @@ pub struct FollowUps {
 impl FollowUps {
     /// Puts the parts together.
     pub fn new(outbox: Arc<Outbox>, clock: SharedClock, settings: FollowUpsSettings) -> Self {
-        Self {
-            outbox,
-            clock,
-            settings,
-        }
+        Self { outbox, clock, settings }
     }
 
     /// Sweeps, or stores what is asked for: a summary, or what was stored.
     ///
-    /// A schedule's event is an object without `psid` and with a `source`, as EventBridge sends it.
+    /// A schedule's event is an object without `psid` and with a `source`, as `EventBridge` sends it.
     ///
     /// # Errors
     /// [`FollowUpsError`]; what was due and not sent stays due.

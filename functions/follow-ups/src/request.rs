@@ -14,7 +14,7 @@ use crate::{FollowUps, FollowUpsError};
 const LONGEST_ID: usize = 128;
 
 /// The latest that a message may be due: a year from now.
-const LATEST: std::time::Duration = std::time::Duration::from_secs(366 * 24 * 60 * 60);
+const LATEST: std::time::Duration = std::time::Duration::from_hours(8784);
 
 /// What is wrong with a request; the text begins with the field's name.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,8 @@ pub enum RequestError {
     NotTaken(ScheduleError),
 }
 
-const FIELDS: [&str; 8] = [
-    "id", "page_id", "psid", "message", "messages", "purpose", "author", "due_at",
-];
+const FIELDS: [&str; 8] =
+    ["id", "page_id", "psid", "message", "messages", "purpose", "author", "due_at"];
 
 impl FollowUps {
     /// Stores the message of a request.
@@ -58,10 +57,7 @@ impl FollowUps {
         invocation: &str,
     ) -> Result<Value, FollowUpsError> {
         let wanted = read(payload, invocation, self.clock.now())?;
-        let id = payload["id"]
-            .as_str()
-            .map_or(invocation, |id| id)
-            .to_owned();
+        let id = payload["id"].as_str().map_or(invocation, |id| id).to_owned();
         let stored = match self.outbox.schedule(wanted).await {
             Ok(stored) => stored,
             Err(ScheduleError::Outbox(error)) => return Err(error.into()),
@@ -85,17 +81,10 @@ impl FollowUps {
 fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule, RequestError> {
     let fields = payload.as_object().ok_or(RequestError::NotAnObject)?;
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        let name: String = unknown
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(40)
-            .collect();
+        let name: String = unknown.chars().filter(|c| !c.is_control()).take(40).collect();
         return Err(RequestError::Unknown(name));
     }
-    let wrong = |field, problem: &str| RequestError::Wrong {
-        field,
-        problem: problem.to_owned(),
-    };
+    let wrong = |field, problem: &str| RequestError::Wrong { field, problem: problem.to_owned() };
     let text = |field: &'static str| match fields.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
@@ -103,10 +92,7 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
     };
     let needed = |field| text(field)?.ok_or(RequestError::Missing(field));
     let id = text("id")?;
-    if id
-        .as_ref()
-        .is_some_and(|id| id.chars().count() > LONGEST_ID)
-    {
+    if id.as_ref().is_some_and(|id| id.chars().count() > LONGEST_ID) {
         return Err(wrong("id", "has more than 128 characters"));
     }
     let person = needed("psid")?;
@@ -120,17 +106,13 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
     })?;
     let author = text("author")?;
     if purpose == Purpose::Human && author.is_none() {
-        return Err(wrong(
-            "author",
-            "is missing: a message for purpose human names who wrote it",
-        ));
+        return Err(wrong("author", "is missing: a message for purpose human names who wrote it"));
     }
     let messages = match (fields.get("message"), fields.get("messages")) {
         (Some(message), None) => vec![Message::from_json(message)?],
-        (None, Some(Value::Array(messages))) if !messages.is_empty() => messages
-            .iter()
-            .map(Message::from_json)
-            .collect::<Result<_, _>>()?,
+        (None, Some(Value::Array(messages))) if !messages.is_empty() => {
+            messages.iter().map(Message::from_json).collect::<Result<_, _>>()?
+        }
         (None, Some(_)) => return Err(wrong("messages", "must be a list that is not empty")),
         (Some(_), Some(_)) => {
             return Err(wrong("messages", "stands beside message; give one of them"));
@@ -138,10 +120,9 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
         (None, None) => return Err(RequestError::Missing("message")),
     };
     let due_at = match fields.get("due_at") {
-        None | Some(Value::Null) => None,
         Some(Value::Number(millis)) => millis.as_i64().map(Timestamp::from_seconds_or_millis),
         Some(Value::String(text)) => Timestamp::from_rfc3339(text),
-        Some(_) => None,
+        _ => None,
     };
     let due_given = fields.get("due_at").is_some_and(|due| !due.is_null());
     if due_given && due_at.is_none_or(|due| due.millis() <= 0 || due > now + LATEST) {
@@ -152,14 +133,7 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
     let page_id = needed("page_id")?;
     let named = id.unwrap_or_else(|| invocation.to_owned());
     let id = format!("request-{}", &digest(&[&named])[..32]);
-    Ok(ToSchedule {
-        id,
-        who: Who { page_id, person },
-        messages,
-        purpose,
-        author,
-        due_at,
-    })
+    Ok(ToSchedule { id, who: Who { page_id, person }, messages, purpose, author, due_at })
 }
 
 #[cfg(test)]
@@ -205,10 +179,7 @@ mod tests {
         };
         assert_eq!(with_id("order-5", "a"), with_id("order-5", "b"));
         assert_ne!(with_id("order-5", "a"), with_id("order-6", "a"));
-        assert_eq!(
-            read(&request(), "a", NOW).unwrap().id,
-            read(&request(), "a", NOW).unwrap().id
-        );
+        assert_eq!(read(&request(), "a", NOW).unwrap().id, read(&request(), "a", NOW).unwrap().id);
     }
 
     #[test]
@@ -222,10 +193,7 @@ mod tests {
             due(1_795_000_060_000_i64.into()),
             Timestamp::from_rfc3339("2026-11-18T11:07:40Z")
         );
-        assert_eq!(
-            due("2026-11-18T11:07:40Z".into()),
-            due("2026-11-18T12:07:40+01:00".into())
-        );
+        assert_eq!(due("2026-11-18T11:07:40Z".into()), due("2026-11-18T12:07:40+01:00".into()));
         assert_eq!(due(Value::Null), None);
     }
 }

@@ -81,10 +81,7 @@ impl FollowUps {
         if due.is_empty() {
             return Ok(());
         }
-        if !store
-            .take_page(page_id, &turn.hold, self.clock.now())
-            .await?
-        {
+        if !store.take_page(page_id, &turn.hold, self.clock.now()).await? {
             tracing::info!(page = page_id, "another sweep has the Page");
             return Ok(());
         }
@@ -115,7 +112,7 @@ impl FollowUps {
         match self.deliver(who, ids, turn).await {
             Ok(Some(outcomes)) => {
                 add(summary, |summary| {
-                    outcomes.into_iter().for_each(|one| summary.count(one))
+                    summary.count_all(outcomes);
                 });
             }
             Ok(None) => add(summary, |summary| summary.skipped += ids.len() as u64),
@@ -138,31 +135,12 @@ impl FollowUps {
         let Some(conversation) = store.take_conversation(who, &turn.hold, now).await? else {
             return Ok(None);
         };
-        let earlier = conversation
-            .waiting
-            .iter()
-            .filter(|waiting| waiting.first_due <= now);
+        let earlier = conversation.waiting.iter().filter(|waiting| waiting.first_due <= now);
         let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
-        all.extend(
-            ids.iter()
-                .filter(|id| !all.contains(id))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
-        let delivered = self
-            .outbox
-            .deliver_due(who, &conversation, &all, turn)
-            .await?;
-        store
-            .release_conversation(who, &turn.hold, &delivered.forget)
-            .await?;
-        Ok(Some(
-            delivered
-                .outcomes
-                .into_iter()
-                .map(|(_, outcome)| outcome)
-                .collect(),
-        ))
+        all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
+        let delivered = self.outbox.deliver_due(who, &conversation, &all, turn).await?;
+        store.release_conversation(who, &turn.hold, &delivered.forget).await?;
+        Ok(Some(delivered.outcomes.into_iter().map(|(_, outcome)| outcome).collect()))
     }
 }
 
@@ -186,6 +164,12 @@ fn add(summary: &Mutex<Summary>, change: impl FnOnce(&mut Summary)) {
 }
 
 impl Summary {
+    fn count_all(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            self.count(outcome);
+        }
+    }
+
     fn count(&mut self, outcome: Outcome) {
         let (status, reason) = match outcome {
             Outcome::Waits(_) => {

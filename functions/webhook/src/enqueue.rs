@@ -54,11 +54,7 @@ pub(crate) struct Queues {
 
 impl Queues {
     pub(crate) fn new(sqs: Client, events_url: String, unreadable_url: String) -> Self {
-        Self {
-            sqs,
-            events_url,
-            unreadable_url,
-        }
+        Self { sqs, events_url, unreadable_url }
     }
 
     /// Queues events; those of one group in their order.
@@ -86,17 +82,9 @@ impl Queues {
             .try_for_each_concurrent(LANES, async |index| {
                 let part = body.chunks(PART_BYTES).nth(index).unwrap_or_default();
                 let part_of = format!("{} of {count}", index + 1);
-                let attributes = [
-                    ("reason", reason),
-                    ("part", &part_of),
-                    ("encoding", "base64"),
-                ];
+                let attributes = [("reason", reason), ("part", &part_of), ("encoding", "base64")];
                 // SQS takes no empty message: nothing is told by padding alone.
-                let text = if part.is_empty() {
-                    "=".to_owned()
-                } else {
-                    STANDARD.encode(part)
-                };
+                let text = if part.is_empty() { "=".to_owned() } else { STANDARD.encode(part) };
                 self.keep(text, &attributes).await
             })
             .await
@@ -112,11 +100,8 @@ impl Queues {
     }
 
     async fn keep(&self, text: String, attributes: &[(&str, &str)]) -> Result<(), QueueError> {
-        let mut request = self
-            .sqs
-            .send_message()
-            .queue_url(&self.unreadable_url)
-            .message_body(text);
+        let mut request =
+            self.sqs.send_message().queue_url(&self.unreadable_url).message_body(text);
         for (name, value) in attributes {
             let value = MessageAttributeValue::builder()
                 .data_type("String")
@@ -150,13 +135,9 @@ impl Queues {
             });
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             let request = self.sqs.send_message_batch().queue_url(&self.events_url);
-            let answer = request
-                .set_entries(Some(entries))
-                .send()
-                .await
-                .map_err(|error| {
-                    QueueError::Unavailable(DisplayErrorContext(&error).to_string())
-                })?;
+            let answer = request.set_entries(Some(entries)).send().await.map_err(|error| {
+                QueueError::Unavailable(DisplayErrorContext(&error).to_string())
+            })?;
             if let Some(refused) = answer.failed().iter().find(|failed| failed.sender_fault()) {
                 return Err(QueueError::Refused(refused.code().to_owned()));
             }
@@ -180,7 +161,7 @@ fn batches(lane: Vec<Queued>) -> Vec<Vec<Queued>> {
         bytes += event.text.len();
         match batches.last_mut() {
             Some(batch) if batch.len() < BATCH_COUNT && bytes <= MAX_RECORD_BYTES => {
-                batch.push(event)
+                batch.push(event);
             }
             _ => {
                 bytes = event.text.len();
@@ -206,12 +187,8 @@ mod tests {
 
     #[test]
     fn batches_are_cut_by_count_and_by_bytes() {
-        let counts = |sizes: &[usize]| {
-            batches(lane(sizes))
-                .iter()
-                .map(Vec::len)
-                .collect::<Vec<_>>()
-        };
+        let counts =
+            |sizes: &[usize]| batches(lane(sizes)).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(counts(&[1; 25]), [10, 10, 5]);
         let half = MAX_RECORD_BYTES / 2;
         assert_eq!(counts(&[half, half, half, 1]), [2, 2]);

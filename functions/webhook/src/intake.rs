@@ -26,10 +26,7 @@ enum IntakeError {
 impl Webhook {
     /// 200 once every event is queued, 401 if Meta did not sign it, 500 for everything else.
     pub(crate) async fn take_in(&self, request: &Request) -> Response<Body> {
-        let header = request
-            .headers()
-            .get(SIGNATURE_HEADER)
-            .and_then(|value| value.to_str().ok());
+        let header = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
         match self.queue_all(header, request.body().as_ref()).await {
             Ok(()) => answer(StatusCode::OK, "EVENT_RECEIVED"),
             Err(IntakeError::Signature(error)) => {
@@ -49,10 +46,7 @@ impl Webhook {
             Ok(records) => records,
             Err(reason) => {
                 tracing::warn!(%reason, bytes = body.len(), "a signed body cannot be read");
-                return Ok(self
-                    .queues
-                    .keep_unreadable(body, &reason.to_string())
-                    .await?);
+                return Ok(self.queues.keep_unreadable(body, &reason.to_string()).await?);
             }
         };
         let (ours, foreign) = self.sort_by_page(secret, records).await?;
@@ -88,10 +82,7 @@ impl Webhook {
         mut secret: Arc<Secret>,
         records: Vec<Record>,
     ) -> Result<(Vec<Queued>, Vec<Queued>), IntakeError> {
-        if records
-            .iter()
-            .any(|record| !secret.has_page(&record.page_id))
-        {
+        if records.iter().any(|record| !secret.has_page(&record.page_id)) {
             secret = self.secrets.reread().await?;
         }
         let mut counts = BTreeMap::<String, [u64; 3]>::new();
@@ -103,10 +94,7 @@ impl Webhook {
             let (text, truncated) = record.into_queue_text().map_err(QueueError::from)?;
             let queued = Queued { id, group, text };
             if !secret.has_page(&page_id) {
-                tracing::warn!(
-                    page = page_id,
-                    "an event of a Page that the secret does not name"
-                );
+                tracing::warn!(page = page_id, "an event of a Page that the secret does not name");
                 foreign.push(queued);
                 continue;
             }

@@ -66,13 +66,7 @@ impl Webhook {
         settings: WebhookSettings,
     ) -> Self {
         let queues = Queues::new(sqs, settings.queue_url, settings.unreadable_queue_url);
-        Self {
-            queues,
-            secrets,
-            clock,
-            telemetry,
-            answer_within: settings.answer_within,
-        }
+        Self { queues, secrets, clock, telemetry, answer_within: settings.answer_within }
     }
 
     /// Answers a request.
@@ -81,14 +75,10 @@ impl Webhook {
             Method::GET => self.verify(&request).await,
             Method::POST => {
                 let intake = self.take_in(&request);
-                tokio::time::timeout(self.answer_within, intake)
-                    .await
-                    .unwrap_or_else(|_| {
-                        tracing::error!(
-                            "a notification was not queued in time; Meta sends it again"
-                        );
-                        answer(StatusCode::INTERNAL_SERVER_ERROR, "NOT_QUEUED")
-                    })
+                tokio::time::timeout(self.answer_within, intake).await.unwrap_or_else(|_| {
+                    tracing::error!("a notification was not queued in time; Meta sends it again");
+                    answer(StatusCode::INTERNAL_SERVER_ERROR, "NOT_QUEUED")
+                })
             }
             _ => answer(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         }

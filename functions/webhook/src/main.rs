@@ -18,19 +18,12 @@ async fn main() -> Result<(), Error> {
     let clock: SharedClock = Arc::new(SystemClock);
     let aws = Aws::from_variables(&vars)?;
     let secret_id = vars.required("SECRET_ID")?;
-    let secrets = Arc::new(Secrets::new(
-        aws.secrets_manager(),
-        secret_id,
-        Arc::clone(&clock),
-    ));
+    let secrets = Arc::new(Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(&clock)));
     let telemetry = Telemetry::to_stdout(Arc::clone(&clock));
     let settings = WebhookSettings::from_variables(&vars)?;
     let webhook = Webhook::new(aws.sqs(), Arc::clone(&secrets), clock, telemetry, settings);
     if let Err(error) = secrets.current().await {
         tracing::error!(%error, "requests are refused until the secret can be read");
     }
-    run(service_fn(async |request| {
-        Ok::<_, Error>(webhook.handle(request).await)
-    }))
-    .await
+    run(service_fn(async |request| Ok::<_, Error>(webhook.handle(request).await))).await
 }

@@ -13,11 +13,9 @@ impl Webhook {
     pub(crate) async fn verify(&self, request: &Request) -> Response<Body> {
         let parameters = request.query_string_parameters();
         let parameter = |name: &str| parameters.first(name).filter(|value| !value.is_empty());
-        let (Some(mode), Some(token), Some(challenge)) = (
-            parameter("hub.mode"),
-            parameter("hub.verify_token"),
-            parameter("hub.challenge"),
-        ) else {
+        let (Some(mode), Some(token), Some(challenge)) =
+            (parameter("hub.mode"), parameter("hub.verify_token"), parameter("hub.challenge"))
+        else {
             let needed = "hub.mode, hub.verify_token and hub.challenge are needed";
             return answer(StatusCode::BAD_REQUEST, needed);
         };

@@ -14,9 +14,7 @@ pub(super) fn mend_surrogates(json: &str) -> Cow<'_, str> {
     let mut mended = String::new();
     let mut copied = 0;
     let mut at = 0;
-    while let Some(offset) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|b| *b == b'\\'))
+    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\'))
     {
         at += offset;
         match escaped_unit(bytes, at) {
@@ -61,12 +59,7 @@ pub(super) fn tolerant(json: &str) -> Value {
     let read = |part: &RawValue| {
         serde_json::from_str(part.get()).unwrap_or_else(|_| Value::Object(Map::new()))
     };
-    Value::Object(
-        parts
-            .into_iter()
-            .map(|(key, part)| (key, read(part)))
-            .collect(),
-    )
+    Value::Object(parts.into_iter().map(|(key, part)| (key, read(part))).collect())
 }
 
 /// A string, or a number or flag in its place.
@@ -84,13 +77,8 @@ pub(super) fn number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) =>
         {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "saturates, and is then clamped"
-            )]
-            number
-                .as_i64()
-                .or_else(|| number.as_f64().map(|float| float as i64))
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then clamped")]
+            number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
         }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,

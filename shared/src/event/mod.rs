@@ -134,9 +134,7 @@ pub struct Echo {
 impl Echo {
     /// Whether the outbox sent it.
     pub fn is_own(&self) -> bool {
-        self.metadata
-            .as_deref()
-            .is_some_and(|metadata| metadata.starts_with(METADATA_MARK))
+        self.metadata.as_deref().is_some_and(|metadata| metadata.starts_with(METADATA_MARK))
     }
 }
 
@@ -256,10 +254,7 @@ impl Event {
             Kind::Reaction(reaction) => !reaction.is_unreact,
             Kind::Referral(referral) => {
                 referral.source.as_deref() == Some("SHORTLINK")
-                    || matches!(
-                        referral.kind.as_deref(),
-                        Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE")
-                    )
+                    || matches!(referral.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
             }
             _ => false,
         };
@@ -289,11 +284,7 @@ impl Event {
             Some(person) => digest(&["group", &self.page_id, person]),
             None => digest(&["group", &self.page_id]),
         };
-        if self.is_receipt() {
-            format!("{whose}.receipts")
-        } else {
-            whose
-        }
+        if self.is_receipt() { format!("{whose}.receipts") } else { whose }
     }
 
     /// The kind's name, for counting and for the log.

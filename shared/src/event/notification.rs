@@ -72,16 +72,9 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
     let body = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
     let body = mend_surrogates(body);
     let notification: Notification<'_> = serde_json::from_str(&body).map_err(|error| {
-        if error.is_data() {
-            Unreadable::NoNotification
-        } else {
-            Unreadable::NotJson
-        }
+        if error.is_data() { Unreadable::NoNotification } else { Unreadable::NotJson }
     })?;
-    let object = notification
-        .object
-        .and_then(|raw| text(&tolerant(raw.get())))
-        .unwrap_or_default();
+    let object = notification.object.and_then(|raw| text(&tolerant(raw.get()))).unwrap_or_default();
     let mut records = Vec::new();
     for entry in notification.entry {
         split_entry(&object, entry, received_at, &mut records);
@@ -91,11 +84,7 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
 
 fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: &mut Vec<Record>) {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry.get()).unwrap_or_default();
-    let field = |name: &str| {
-        fields
-            .get(name)
-            .map_or(Value::Null, |raw| tolerant(raw.get()))
-    };
+    let field = |name: &str| fields.get(name).map_or(Value::Null, |raw| tolerant(raw.get()));
     let page_id = text(&field("id")).unwrap_or_default();
     let entry_time = number(&field("time"));
     let mut push = |container: &str, item: &RawValue| {
@@ -155,8 +144,7 @@ impl Record {
 
 fn escape_for_sqs(text: String) -> String {
     if text.contains(['\u{FFFE}', '\u{FFFF}']) {
-        text.replace('\u{FFFE}', "\\ufffe")
-            .replace('\u{FFFF}', "\\uffff")
+        text.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
     } else {
         text
     }
@@ -190,11 +178,7 @@ mod tests {
     const RECEIVED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
     fn events(body: &str) -> Vec<Event> {
-        split(body.as_bytes(), RECEIVED)
-            .unwrap()
-            .iter()
-            .map(Event::from)
-            .collect()
+        split(body.as_bytes(), RECEIVED).unwrap().iter().map(Event::from).collect()
     }
 
     fn one(item: &str) -> Event {
@@ -215,14 +199,7 @@ mod tests {
         );
         let seen: Vec<_> = found
             .iter()
-            .map(|e| {
-                (
-                    e.page_id.as_str(),
-                    e.container.as_str(),
-                    e.person.as_deref(),
-                    e.kind_name(),
-                )
-            })
+            .map(|e| (e.page_id.as_str(), e.container.as_str(), e.person.as_deref(), e.kind_name()))
             .collect();
         assert_eq!(
             seen,
@@ -236,11 +213,7 @@ mod tests {
                 ("", "entry", None, "unknown"),
             ]
         );
-        assert!(
-            found
-                .iter()
-                .all(|event| event.platform == Platform::Instagram)
-        );
+        assert!(found.iter().all(|event| event.platform == Platform::Instagram));
         assert_eq!(found[4].at, Some(Timestamp::from_millis(1_671_644_824_000)));
     }
 
@@ -249,15 +222,10 @@ mod tests {
         let event = one(
             r#"{"sender":{"id":42},"recipient":{"id":10},"timestamp":"1794999999000","message":{"mid":7,"text":"a\ud83d","attachments":[{"type":"sticker","payload":{"sticker_id":369239263222822}}]}}"#,
         );
-        let Kind::Message(message) = &event.kind else {
-            panic!("{event:?}")
-        };
+        let Kind::Message(message) = &event.kind else { panic!("{event:?}") };
         assert_eq!(event.person.as_deref(), Some("42"));
         assert_eq!(message.text.as_deref(), Some("a\u{FFFD}"));
-        assert_eq!(
-            message.attachments[0].sticker_id.as_deref(),
-            Some("369239263222822")
-        );
+        assert_eq!(message.attachments[0].sticker_id.as_deref(), Some("369239263222822"));
         assert_eq!(event.at, Some(Timestamp::from_millis(1_794_999_999_000)));
     }
 
@@ -320,10 +288,7 @@ mod tests {
         let (text, truncated) = record.into_queue_text().unwrap();
         let cut = Event::from(&Record::from_queue_text(&text).unwrap());
         assert!(truncated && cut.truncated && text.len() < 2000);
-        assert_eq!(
-            (cut.id, cut.person, cut.at),
-            (whole.id, whole.person, whole.at)
-        );
+        assert_eq!((cut.id, cut.person, cut.at), (whole.id, whole.person, whole.at));
         assert!(matches!(cut.kind, Kind::Message(message) if message.mid.as_deref() == Some("m")));
     }
 
@@ -334,10 +299,7 @@ mod tests {
             (b"hello", Unreadable::NotJson),
             (b"[]", Unreadable::NoNotification),
             (b"{\"object\":\"page\"}", Unreadable::NoNotification),
-            (
-                b"{\"object\":\"page\",\"entry\":{}}",
-                Unreadable::NoNotification,
-            ),
+            (b"{\"object\":\"page\",\"entry\":{}}", Unreadable::NoNotification),
         ] {
             assert_eq!(split(body, RECEIVED).unwrap_err(), why);
         }

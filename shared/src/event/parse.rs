@@ -12,17 +12,11 @@ use super::{
 use crate::clock::Timestamp;
 
 /// How far ahead of its receipt an event's time may lie before it is taken for the receipt's.
-const MAX_AHEAD: Duration = Duration::from_secs(60);
+const MAX_AHEAD: Duration = Duration::from_mins(1);
 
 /// Fields beside which the one that tells the kind stands.
-const COMMON_FIELDS: [&str; 6] = [
-    "sender",
-    "recipient",
-    "timestamp",
-    "prior_message",
-    "hop_context",
-    "is_instagram",
-];
+const COMMON_FIELDS: [&str; 6] =
+    ["sender", "recipient", "timestamp", "prior_message", "hop_context", "is_instagram"];
 
 impl From<&Record> for Event {
     fn from(record: &Record) -> Self {
@@ -79,9 +73,7 @@ fn kind(item: &Value, container: &str) -> Kind {
     let has = |field: &str| item[field].is_object();
     if !matches!(container, "messaging" | "standby") {
         let field = text(&item["field"]).or_else(|| text(&item["event"]));
-        return Kind::Unknown {
-            name: field.unwrap_or_else(|| container.to_owned()),
-        };
+        return Kind::Unknown { name: field.unwrap_or_else(|| container.to_owned()) };
     }
     if has("message") {
         let message = &item["message"];
@@ -124,12 +116,7 @@ fn kind(item: &Value, container: &str) -> Kind {
     } else if has("delivery") {
         let delivery = &item["delivery"];
         Kind::Delivery(Delivery {
-            mids: delivery["mids"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(text)
-                .collect(),
+            mids: delivery["mids"].as_array().into_iter().flatten().filter_map(text).collect(),
             watermark: number(&delivery["watermark"]).map(Timestamp::from_seconds_or_millis),
         })
     } else if has("read") {
@@ -156,14 +143,9 @@ fn kind(item: &Value, container: &str) -> Kind {
     } else if has("messaging_feedback") {
         Kind::Feedback
     } else {
-        let mut fields = item
-            .as_object()
-            .into_iter()
-            .flat_map(|fields| fields.keys());
+        let mut fields = item.as_object().into_iter().flat_map(|fields| fields.keys());
         let name = fields.find(|field| !COMMON_FIELDS.contains(&field.as_str()));
-        Kind::Unknown {
-            name: name.map_or_else(|| container.to_owned(), Clone::clone),
-        }
+        Kind::Unknown { name: name.map_or_else(|| container.to_owned(), Clone::clone) }
     }
 }
 

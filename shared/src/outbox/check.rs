@@ -51,18 +51,12 @@ impl Outbox {
             Ok(label) => label,
             Err(refusal) => return Ok(Go::End(Status::Refused, refusal.to_string())),
         };
-        if let Some(until) = conversation
-            .quiet_until
-            .filter(|_| conversation.is_quiet(now))
-        {
+        if let Some(until) = conversation.quiet_until.filter(|_| conversation.is_quiet(now)) {
             match entry.purpose {
                 Purpose::Human => {}
                 _ if entry.despite_quiet => {}
                 Purpose::Reply => {
-                    return Ok(Go::End(
-                        Status::Cancelled,
-                        "taken_over: people answer".to_owned(),
-                    ));
+                    return Ok(Go::End(Status::Cancelled, "taken_over: people answer".to_owned()));
                 }
                 _ => return Ok(Go::Reschedule(until, "quiet: people answer")),
             }

@@ -76,20 +76,12 @@ impl Outbox {
             Ok(decision)
         });
         if decision.as_ref().is_ok_and(Decision::is_nothing) {
-            let settlement = Settlement {
-                forget: heard.forget,
-                ..Settlement::default()
-            };
+            let settlement = Settlement { forget: heard.forget, ..Settlement::default() };
             return Ok(self.store.settle(&heard.who, &settlement).await?);
         }
-        let key = EntryKey {
-            who: heard.who.clone(),
-            id: entry_id(heard.event),
-        };
+        let key = EntryKey { who: heard.who.clone(), id: entry_id(heard.event) };
         let blocked_until = self.clear_the_way(&mut heard, turn).await?;
-        let (entry, label) = self
-            .prepare(&key, &heard, decision, blocked_until, turn)
-            .await?;
+        let (entry, label) = self.prepare(&key, &heard, decision, blocked_until, turn).await?;
         match self.store.create_entry(&entry).await? {
             Created::New => {
                 if !entry.is_open() && !entry.steps.is_empty() {
@@ -132,13 +124,8 @@ impl Outbox {
             .filter(|w| goes_before(w))
             .map(|w| w.id.clone())
             .collect();
-        let delivered = self
-            .deliver_due(&heard.who, &heard.conversation, &before, turn)
-            .await?;
-        heard
-            .conversation
-            .waiting
-            .retain(|waiting| !delivered.forget.contains(waiting));
+        let delivered = self.deliver_due(&heard.who, &heard.conversation, &before, turn).await?;
+        heard.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
         heard.forget.extend(delivered.forget);
         Ok(delivered.blocked_until)
     }
@@ -171,14 +158,10 @@ impl Outbox {
                 return Ok((entry, None));
             }
         };
-        let steps = decision
-            .say
-            .iter()
-            .map(Step::planned)
-            .collect::<Result<Vec<_>, _>>()?;
+        let steps = decision.say.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
         let mut entry = entry(steps);
         entry.despite_quiet = decision.quiet_for.is_some();
-        entry.unapplied = self.unapplied(heard, decision, now)?;
+        entry.unapplied = Self::unapplied(heard, decision, now)?;
         if entry.steps.is_empty() {
             entry.ended_from_start(
                 Status::Sent,
@@ -191,10 +174,7 @@ impl Outbox {
         let go = match blocked_until {
             Some(until) => Go::Wait(until.max(now), "earlier_messages_wait"),
             None if !heard.exclusive => Go::Wait(now, "busy"),
-            None => {
-                self.check(&key.who.page_id, &entry, &heard.conversation, turn)
-                    .await?
-            }
+            None => self.check(&key.who.page_id, &entry, &heard.conversation, turn).await?,
         };
         match go {
             Go::Send(label) => {
@@ -216,24 +196,20 @@ impl Outbox {
     }
 
     fn unapplied(
-        &self,
         heard: &Heard<'_>,
         decision: Decision,
         now: Timestamp,
     ) -> Result<Option<String>, OutboxError> {
         let caused_at = heard.event.at.unwrap_or(heard.event.received_at);
-        let follow_ups = decision
-            .follow_ups
-            .into_iter()
-            .map(|follow_up| PlannedFollowUp {
-                messages: follow_up.messages,
-                due_at: match follow_up.when {
-                    When::AfterMillis(millis) => now + std::time::Duration::from_millis(millis),
-                    When::At(instant) => instant,
-                },
-                purpose: follow_up.purpose,
-                cancelled_by_answer_after: follow_up.cancelled_by_answer.then_some(caused_at),
-            });
+        let follow_ups = decision.follow_ups.into_iter().map(|follow_up| PlannedFollowUp {
+            messages: follow_up.messages,
+            due_at: match follow_up.when {
+                When::AfterMillis(millis) => now + std::time::Duration::from_millis(millis),
+                When::At(instant) => instant,
+            },
+            purpose: follow_up.purpose,
+            cancelled_by_answer_after: follow_up.cancelled_by_answer.then_some(caused_at),
+        });
         let unapplied = Unapplied {
             follow_ups: follow_ups.collect(),
             state: decision.state.map(|state| state.to_string()),
@@ -243,11 +219,7 @@ impl Outbox {
         let is_empty = unapplied.follow_ups.is_empty()
             && unapplied.state.is_none()
             && unapplied.quiet_until.is_none();
-        Ok(if is_empty {
-            None
-        } else {
-            Some(serde_json::to_string(&unapplied)?)
-        })
+        Ok(if is_empty { None } else { Some(serde_json::to_string(&unapplied)?) })
     }
 
     /// Stores the follow-ups, and changes the conversation in one write.
@@ -289,15 +261,9 @@ impl Outbox {
         for (index, follow_up) in unapplied.follow_ups.into_iter().enumerate() {
             decided_at = decided_at + std::time::Duration::from_millis(1);
             let id = format!("{}.{}", key.id, index + 1);
-            let key = EntryKey {
-                who: key.who.clone(),
-                id,
-            };
-            let steps = follow_up
-                .messages
-                .iter()
-                .map(Step::planned)
-                .collect::<Result<Vec<_>, _>>()?;
+            let key = EntryKey { who: key.who.clone(), id };
+            let steps =
+                follow_up.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
             let give_up_at = follow_up.due_at + self.settings.give_up_after;
             let mut later = Entry::new(
                 &key,
@@ -309,10 +275,8 @@ impl Outbox {
             );
             later.cancelled_by_answer_after = follow_up.cancelled_by_answer_after;
             if room == 0 {
-                let (now, reason) = (
-                    self.clock.now(),
-                    format!("too_many_waiting: {MAX_WAITING} is the most"),
-                );
+                let (now, reason) =
+                    (self.clock.now(), format!("too_many_waiting: {MAX_WAITING} is the most"));
                 later.ended_from_start(Status::Failed, reason, now, self.expires_at(now));
             }
             match self.store.create_entry(&later).await? {
@@ -345,11 +309,7 @@ impl Outbox {
             return Ok(());
         }
         let change = self.put_off_as_unclear(&entry);
-        match self
-            .store
-            .change_entry(key, Guard::Free { due_at: None, now }, change)
-            .await?
-        {
+        match self.store.change_entry(key, Guard::Free { due_at: None, now }, change).await? {
             Some(entry) => self.settle_waiting(&key.who, entry.waiting()).await,
             None => Ok(()),
         }
@@ -369,23 +329,11 @@ impl Outbox {
                 mid: None,
             })
             .collect();
-        let grace = if steps.is_empty() {
-            std::time::Duration::ZERO
-        } else {
-            self.settings.echo_grace
-        };
+        let grace =
+            if steps.is_empty() { std::time::Duration::ZERO } else { self.settings.echo_grace };
         let due_at = self.clock.now() + grace;
-        let fate = Fate::Waits {
-            due_at,
-            reason: Some("unclear".to_owned()),
-            rescheduled: false,
-        };
-        Change {
-            steps,
-            fate,
-            attempts: None,
-            applied: true,
-        }
+        let fate = Fate::Waits { due_at, reason: Some("unclear".to_owned()), rescheduled: false };
+        Change { steps, fate, attempts: None, applied: true }
     }
 
     pub(super) async fn settle_waiting(
@@ -393,10 +341,7 @@ impl Outbox {
         who: &Who,
         waiting: Waiting,
     ) -> Result<(), OutboxError> {
-        let settlement = Settlement {
-            add: vec![waiting],
-            ..Settlement::default()
-        };
+        let settlement = Settlement { add: vec![waiting], ..Settlement::default() };
         Ok(self.store.settle(who, &settlement).await?)
     }
 }
@@ -410,12 +355,6 @@ fn entry_id(event: &Event) -> String {
 /// Entries that are due at once go in the order of their decisions, and two decisions can fall
 /// into one millisecond.
 pub(super) fn after_all_waiting(conversation: &ConversationItem, now: Timestamp) -> Timestamp {
-    let latest = conversation
-        .waiting
-        .iter()
-        .map(|waiting| waiting.decided_at)
-        .max();
-    latest.map_or(now, |latest| {
-        now.max(latest + std::time::Duration::from_millis(1))
-    })
+    let latest = conversation.waiting.iter().map(|waiting| waiting.decided_at).max();
+    latest.map_or(now, |latest| now.max(latest + std::time::Duration::from_millis(1)))
 }

@@ -29,21 +29,11 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.telemetry
-            .count("ConfirmedByEcho", &key.who.page_id, &[]);
-        let guard = Guard::Free {
-            due_at: Some(due_at),
-            now,
-        };
+        self.telemetry.count("ConfirmedByEcho", &key.who.page_id, &[]);
+        let guard = Guard::Free { due_at: Some(due_at), now };
         if entry.next_step().is_some() {
-            let fate = Fate::Waits {
-                due_at: now,
-                reason: None,
-                rescheduled: false,
-            };
-            self.store
-                .change_entry(key, guard, Change::to(fate))
-                .await?;
+            let fate = Fate::Waits { due_at: now, reason: None, rescheduled: false };
+            self.store.change_entry(key, guard, Change::to(fate)).await?;
         } else if entry.unapplied.is_none()
             && self
                 .store
@@ -52,10 +42,7 @@ impl Outbox {
                 .is_some()
         {
             self.count_end(key, &entry, Status::Sent, None);
-            let settlement = Settlement {
-                forget: vec![entry.waiting()],
-                ..Settlement::default()
-            };
+            let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
             self.store.settle(&key.who, &settlement).await?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::check::Go;
 use super::{Outbox, OutboxError, Turn};
 
 /// The longest time between two tries.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 
 /// How an attempt at an entry came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +56,10 @@ impl Outbox {
     ) -> Result<Delivered, OutboxError> {
         let mut delivered = Delivered::default();
         let mut entries = Vec::new();
-        let known = |id: &str| {
-            conversation
-                .waiting
-                .iter()
-                .find(|waiting| waiting.id == id)
-                .cloned()
-        };
+        let known =
+            |id: &str| conversation.waiting.iter().find(|waiting| waiting.id == id).cloned();
         for id in ids {
-            let key = EntryKey {
-                who: who.clone(),
-                id: id.clone(),
-            };
+            let key = EntryKey { who: who.clone(), id: id.clone() };
             match self.store.entry(&key).await? {
                 Some(entry) if entry.is_open() => entries.push((key, entry)),
                 _ => delivered.forget.extend(known(id)),
@@ -76,15 +68,13 @@ impl Outbox {
         entries.sort_by_key(|(_, entry)| (entry.first_due, entry.decided_at));
         for (key, entry) in entries {
             let id = key.id.clone();
-            let outcome = self
-                .attempt(&key, entry, conversation, delivered.blocked_until, turn)
-                .await?;
+            let outcome =
+                self.attempt(&key, entry, conversation, delivered.blocked_until, turn).await?;
             match &outcome {
                 Outcome::Ended(..) => delivered.forget.extend(known(&id)),
                 Outcome::Waits(due_at) => {
-                    let blocked = delivered
-                        .blocked_until
-                        .map_or(*due_at, |until| until.max(*due_at));
+                    let blocked =
+                        delivered.blocked_until.map_or(*due_at, |until| until.max(*due_at));
                     delivered.blocked_until = Some(blocked);
                 }
                 Outcome::Lost => {
@@ -113,14 +103,9 @@ impl Outbox {
         if due_at > now {
             return Ok(Outcome::Waits(due_at));
         }
-        let guard = Guard::Free {
-            due_at: Some(due_at),
-            now,
-        };
+        let guard = Guard::Free { due_at: Some(due_at), now };
         if let Some(until) = blocked_until {
-            return self
-                .put_off(key, guard, until.max(now), "earlier_messages_wait", false)
-                .await;
+            return self.put_off(key, guard, until.max(now), "earlier_messages_wait", false).await;
         }
         if entry.unapplied.is_some() {
             let settlement = self.apply(key, &entry, conversation).await?;
@@ -139,14 +124,9 @@ impl Outbox {
         }
         if step.state == StepState::Unconfirmed && step.sends >= 2 {
             let reason = "outcome_unknown: sent twice, and never confirmed".to_owned();
-            return self
-                .end(key, guard, &entry, Status::Failed, Some(reason))
-                .await;
+            return self.end(key, guard, &entry, Status::Failed, Some(reason)).await;
         }
-        let label = match self
-            .check(&key.who.page_id, &entry, conversation, turn)
-            .await?
-        {
+        let label = match self.check(&key.who.page_id, &entry, conversation, turn).await? {
             Go::Send(label) => label,
             Go::End(status, reason) => {
                 return self.end(key, guard, &entry, status, Some(reason)).await;
@@ -166,9 +146,7 @@ impl Outbox {
                 sends: Some(step.sends + 1),
                 mid: None,
             }],
-            fate: Fate::Held {
-                taken: Some(turn.hold.clone()),
-            },
+            fate: Fate::Held { taken: Some(turn.hold.clone()) },
             attempts: Some(entry.attempts + 1),
             applied: true,
         };
@@ -191,10 +169,7 @@ impl Outbox {
             if let Some(pace) = &turn.pace {
                 pace.wait(&self.clock).await;
             }
-            let step_key = StepKey {
-                entry: key.clone(),
-                step: index,
-            };
+            let step_key = StepKey { entry: key.clone(), step: index };
             let outgoing = Outgoing {
                 page_id: &key.who.page_id,
                 person: &key.who.person,
@@ -227,9 +202,7 @@ impl Outbox {
             }
             let fate = match entry.next_step() {
                 None => self.ended(Status::Sent, None),
-                Some(next) => match self
-                    .check(&key.who.page_id, &entry, conversation, turn)
-                    .await?
+                Some(next) => match self.check(&key.who.page_id, &entry, conversation, turn).await?
                 {
                     Go::Send(next_label) => {
                         label = next_label;
@@ -247,17 +220,8 @@ impl Outbox {
                     Go::Reschedule(due_at, reason) => waits(due_at, reason, true),
                 },
             };
-            let change = Change {
-                steps,
-                fate: fate.clone(),
-                attempts: None,
-                applied: true,
-            };
-            match self
-                .store
-                .change_entry(key, Guard::HeldBy(&turn.hold.by), change)
-                .await?
-            {
+            let change = Change { steps, fate: fate.clone(), attempts: None, applied: true };
+            match self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await? {
                 Some(changed) => entry = changed,
                 None => return self.confirm_late(key, &step_key, &sent).await,
             }
@@ -270,14 +234,7 @@ impl Outbox {
                 }
             }
         }
-        self.end(
-            key,
-            Guard::HeldBy(&turn.hold.by),
-            &entry,
-            Status::Sent,
-            None,
-        )
-        .await
+        self.end(key, Guard::HeldBy(&turn.hold.by), &entry, Status::Sent, None).await
     }
 
     /// Our lease was taken over while we sent; what is known is still written.
@@ -307,17 +264,13 @@ impl Outbox {
         let (state, fate) = match &error {
             SendError::Secret(_) => (StepState::Planned, waits(backoff, "no_secret", false)),
             SendError::Graph(graph) => match graph.fault {
-                Fault::NotConnected | Fault::Temporary => (
-                    StepState::Planned,
-                    waits(backoff, graph.fault.name(), false),
-                ),
+                Fault::NotConnected | Fault::Temporary => {
+                    (StepState::Planned, waits(backoff, graph.fault.name(), false))
+                }
                 Fault::Unclear => {
                     self.telemetry.count("Unclear", &key.who.page_id, &[]);
                     let due_at = now + self.settings.echo_grace;
-                    (
-                        StepState::Unconfirmed,
-                        waits(due_at, graph.fault.name(), false),
-                    )
+                    (StepState::Unconfirmed, waits(due_at, graph.fault.name(), false))
                 }
                 Fault::Throttled
                 | Fault::PageRestricted
@@ -326,25 +279,19 @@ impl Outbox {
                     self.pause_for(&key.who.page_id, graph).await?;
                     (StepState::Planned, waits(now, graph.fault.name(), false))
                 }
-                Fault::MediaUnavailable if entry.attempts < 2 => (
-                    StepState::Planned,
-                    waits(backoff, graph.fault.name(), false),
-                ),
+                Fault::MediaUnavailable if entry.attempts < 2 => {
+                    (StepState::Planned, waits(backoff, graph.fault.name(), false))
+                }
                 Fault::OutsideWindow => {
-                    self.telemetry
-                        .count("WindowRecordWrong", &key.who.page_id, &[]);
-                    (
-                        StepState::Planned,
-                        self.ended(Status::Failed, Some(graph.to_string())),
-                    )
+                    self.telemetry.count("WindowRecordWrong", &key.who.page_id, &[]);
+                    (StepState::Planned, self.ended(Status::Failed, Some(graph.to_string())))
                 }
                 Fault::PermissionMissing
                 | Fault::PersonUnreachable
                 | Fault::MediaUnavailable
-                | Fault::Invalid => (
-                    StepState::Planned,
-                    self.ended(Status::Failed, Some(graph.to_string())),
-                ),
+                | Fault::Invalid => {
+                    (StepState::Planned, self.ended(Status::Failed, Some(graph.to_string())))
+                }
             },
         };
         let sends = match state {
@@ -357,22 +304,12 @@ impl Outbox {
             state
         };
         let change = Change {
-            steps: vec![StepChange {
-                step: index,
-                state,
-                sends,
-                mid: None,
-            }],
+            steps: vec![StepChange { step: index, state, sends, mid: None }],
             fate: fate.clone(),
             attempts: None,
             applied: true,
         };
-        if self
-            .store
-            .change_entry(key, Guard::HeldBy(&turn.hold.by), change)
-            .await?
-            .is_none()
-        {
+        if self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?.is_none() {
             return Ok(Outcome::Lost);
         }
         Ok(match fate {
@@ -393,10 +330,7 @@ impl Outbox {
         reason: &'static str,
         rescheduled: bool,
     ) -> Result<Outcome, OutboxError> {
-        let change = Change {
-            applied: true,
-            ..Change::to(waits(due_at, reason, rescheduled))
-        };
+        let change = Change { applied: true, ..Change::to(waits(due_at, reason, rescheduled)) };
         let Some(entry) = self.store.change_entry(key, guard, change).await? else {
             return Ok(Outcome::Lost);
         };
@@ -414,10 +348,7 @@ impl Outbox {
         status: Status,
         reason: Option<String>,
     ) -> Result<Outcome, OutboxError> {
-        let change = Change {
-            applied: true,
-            ..Change::to(self.ended(status, reason.clone()))
-        };
+        let change = Change { applied: true, ..Change::to(self.ended(status, reason.clone())) };
         if self.store.change_entry(key, guard, change).await?.is_none() {
             return Ok(Outcome::Lost);
         }
@@ -427,17 +358,11 @@ impl Outbox {
 }
 
 fn waits(due_at: Timestamp, reason: &str, rescheduled: bool) -> Fate {
-    Fate::Waits {
-        due_at,
-        reason: Some(reason.to_owned()),
-        rescheduled,
-    }
+    Fate::Waits { due_at, reason: Some(reason.to_owned()), rescheduled }
 }
 
 /// One minute, doubled with each attempt, an hour at most.
 fn backoff(attempts: u64) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1))
-        .unwrap_or(u32::MAX)
-        .min(10);
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
     Duration::from_secs(60 << doublings).min(LONGEST_BACKOFF)
 }

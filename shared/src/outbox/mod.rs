@@ -89,15 +89,8 @@ impl Turn {
     /// What it takes stays taken for the safety margin beyond, so that a clock which is ahead of
     /// ours by less than that does not see it free while we still send.
     pub fn until(deadline: Timestamp, by: impl Into<String>, policy: &Policy) -> Self {
-        let hold = Hold {
-            by: by.into(),
-            until: deadline + policy.margin,
-        };
-        Self {
-            hold,
-            deadline,
-            pace: None,
-        }
+        let hold = Hold { by: by.into(), until: deadline + policy.margin };
+        Self { hold, deadline, pace: None }
     }
 
     /// Whether a step may still be begun.
@@ -116,10 +109,7 @@ pub struct Pace {
 impl Pace {
     /// At most so many messages a second.
     pub fn per_second(rate: u32) -> Self {
-        Self {
-            interval: Duration::from_secs(1) / rate.max(1),
-            next: Mutex::new(None),
-        }
+        Self { interval: Duration::from_secs(1) / rate.max(1), next: Mutex::new(None) }
     }
 
     async fn wait(&self, clock: &SharedClock) {
@@ -181,15 +171,7 @@ impl Outbox {
         telemetry: Telemetry,
         settings: OutboxSettings,
     ) -> Self {
-        Self {
-            store,
-            send,
-            secrets,
-            clock,
-            telemetry,
-            settings,
-            pages: Mutex::default(),
-        }
+        Self { store, send, secrets, clock, telemetry, settings, pages: Mutex::default() }
     }
 
     /// Builds everything from the environment: `TABLE_NAME`, `SECRET_ID`, and the settings of
@@ -204,11 +186,7 @@ impl Outbox {
         telemetry: Telemetry,
     ) -> Result<Self, SettingError> {
         let secret_id = vars.required("SECRET_ID")?;
-        let secrets = Arc::new(Secrets::new(
-            aws.secrets_manager(),
-            secret_id,
-            Arc::clone(clock),
-        ));
+        let secrets = Arc::new(Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(clock)));
         let graph = Graph::new(GraphSettings::from_variables(vars)?)?;
         Ok(Self::new(
             Store::new(aws.dynamodb(), vars.required("TABLE_NAME")?),
@@ -261,13 +239,9 @@ impl Outbox {
     ) -> Result<CancelOutcome, OutboxError> {
         let now = self.clock.now();
         let expires_at = self.expires_at(now);
-        let outcome = self
-            .store
-            .cancel_entry(key, answered_at, now, expires_at)
-            .await?;
+        let outcome = self.store.cancel_entry(key, answered_at, now, expires_at).await?;
         if outcome == CancelOutcome::Cancelled {
-            self.telemetry
-                .count("Cancelled", &key.who.page_id, &[("reason", "answered")]);
+            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", "answered")]);
         }
         Ok(outcome)
     }
@@ -284,12 +258,7 @@ impl Outbox {
 
     fn ended(&self, status: Status, reason: Option<String>) -> Fate {
         let at = self.clock.now();
-        Fate::Ended {
-            status,
-            reason,
-            at,
-            expires_at: self.expires_at(at),
-        }
+        Fate::Ended { status, reason, at, expires_at: self.expires_at(at) }
     }
 
     /// When an entry that ends at `at` is dropped, in seconds since the epoch.
@@ -306,10 +275,48 @@ impl Outbox {
             Status::Cancelled => "Cancelled",
             Status::Open => return,
         };
-        let reason = reason
-            .and_then(|reason| reason.split(':').next())
-            .unwrap_or("done");
+        let reason = reason.and_then(|reason| reason.split(':').next()).unwrap_or("done");
         let details = [("purpose", entry.purpose.name()), ("reason", reason)];
         self.telemetry.count(metric, &key.who.page_id, &details);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, ready};
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Time passes only while somebody sleeps.
+    #[derive(Debug, Default)]
+    struct SleepClock(AtomicI64);
+
+    impl Clock for SleepClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        }
+
+        fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+            Box::pin(ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_second_holds_more_messages_than_the_rate() {
+        let clock: SharedClock = Arc::new(SleepClock::default());
+        let pace = Pace::per_second(4);
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            pace.wait(&clock).await;
+            times.push(clock.now().millis());
+        }
+        for start in &times {
+            assert!(times.iter().filter(|at| (*start..*start + 1000).contains(*at)).count() <= 4);
+        }
+        assert_eq!(times.last(), Some(&4750), "and no slower than it may be");
     }
 }

@@ -12,10 +12,10 @@ use super::{KnownPage, Outbox, OutboxError};
 const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 /// The longest pause that ends by time.
-const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(4);
 
 /// A pause that only a new version of the secret ends is looked at again after this time.
-const UNTIL_MENDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const UNTIL_MENDED: Duration = Duration::from_hours(8760);
 
 impl Outbox {
     /// Until when a Page is paused, as known at most 5 s ago.
@@ -27,10 +27,7 @@ impl Outbox {
         let known = self.pages.lock().await.get(page_id).cloned();
         let page = match known {
             Some(known) if now.since(known.read_at) < KNOWN_FOR => known.page,
-            _ => {
-                self.remember_page(page_id, self.store.page(page_id).await?)
-                    .await
-            }
+            _ => self.remember_page(page_id, self.store.page(page_id).await?).await,
         };
         let Some(until) = page.paused_until.filter(|until| now < *until) else {
             return Ok(None);
@@ -38,8 +35,7 @@ impl Outbox {
         if let Some(version) = &page.pause_version
             && self.secrets.current().await?.version != *version
         {
-            self.remember_page(page_id, self.store.unpause_page(page_id).await?)
-                .await;
+            self.remember_page(page_id, self.store.unpause_page(page_id).await?).await;
             return Ok(None);
         }
         Ok(Some(until))
@@ -52,9 +48,7 @@ impl Outbox {
     /// # Errors
     /// [`OutboxError`] if the table or the secret cannot be read.
     pub async fn is_paused_for_sweep(&self, page_id: &str) -> Result<bool, OutboxError> {
-        let page = self
-            .remember_page(page_id, self.store.page(page_id).await?)
-            .await;
+        let page = self.remember_page(page_id, self.store.page(page_id).await?).await;
         if page.pause_version.is_some() {
             self.secrets.reread().await?;
         }
@@ -68,17 +62,15 @@ impl Outbox {
         error: &GraphError,
     ) -> Result<bool, OutboxError> {
         let first = match error.fault {
-            Fault::Throttled => error.regain_after.unwrap_or(Duration::from_secs(60)),
-            Fault::PageRestricted => Duration::from_secs(30 * 60),
-            Fault::PolicyBlock => Duration::from_secs(60 * 60),
+            Fault::Throttled => error.regain_after.unwrap_or(Duration::from_mins(1)),
+            Fault::PageRestricted => Duration::from_mins(30),
+            Fault::PolicyBlock => Duration::from_hours(1),
             Fault::TokenDead => UNTIL_MENDED,
             _ => return Ok(false),
         };
         let now = self.clock.now();
         let page = self.store.page(page_id).await?;
-        let before = page
-            .paused_until
-            .filter(|until| now.since(*until) < LONGEST);
+        let before = page.paused_until.filter(|until| now.since(*until) < LONGEST);
         let count = before.map_or(0, |_| page.pause_count + 1);
         let (span, secret_version) = if error.fault == Fault::TokenDead {
             (first, Some(self.secrets.current().await?.version.clone()))
@@ -87,25 +79,16 @@ impl Outbox {
             (doubled.clamp(first, LONGEST.max(first)), None)
         };
         let reason = error.fault.name();
-        let pause = Pause {
-            until: now + span,
-            reason,
-            secret_version,
-            count,
-        };
+        let pause = Pause { until: now + span, reason, secret_version, count };
         let page = self.store.pause_page(page_id, &pause).await?;
         self.remember_page(page_id, page).await;
-        self.telemetry
-            .count("PagePaused", page_id, &[("reason", reason)]);
+        self.telemetry.count("PagePaused", page_id, &[("reason", reason)]);
         tracing::error!(page = page_id, %error, until = %pause.until, "the Page is paused");
         Ok(true)
     }
 
     async fn remember_page(&self, page_id: &str, page: PageItem) -> PageItem {
-        let known = KnownPage {
-            page: page.clone(),
-            read_at: self.clock.now(),
-        };
+        let known = KnownPage { page: page.clone(), read_at: self.clock.now() };
         self.pages.lock().await.insert(page_id.to_owned(), known);
         page
     }

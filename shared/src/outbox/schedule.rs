@@ -76,60 +76,33 @@ impl Outbox {
         let standing: Standing = conversation.standing();
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
         let due_at = wanted.due_at.unwrap_or(now).max(now);
-        let steps = wanted
-            .messages
-            .iter()
-            .map(Step::planned)
-            .collect::<Result<Vec<_>, _>>();
+        let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>();
         let steps = steps.map_err(OutboxError::from)?;
-        let key = EntryKey {
-            who: wanted.who,
-            id: wanted.id,
-        };
+        let key = EntryKey { who: wanted.who, id: wanted.id };
         let decided_at = after_all_waiting(&conversation, now);
         let give_up_at = due_at + self.settings.give_up_after;
         let mut entry = Entry::new(&key, wanted.purpose, steps, due_at, decided_at, give_up_at);
         entry.author.clone_from(&wanted.author);
-        let (entry, is_new) = match self
-            .store
-            .create_entry(&entry)
-            .await
-            .map_err(OutboxError::from)?
-        {
-            Created::New => (entry, true),
-            Created::Existing(there) => (*there, false),
-        };
+        let (entry, is_new) =
+            match self.store.create_entry(&entry).await.map_err(OutboxError::from)? {
+                Created::New => (entry, true),
+                Created::Existing(there) => (*there, false),
+            };
         if entry.is_open() {
             let added = self.store.add_waiting(&key.who, &entry.waiting()).await;
             if !added.map_err(OutboxError::from)? {
                 let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
-                let guard = Guard::Free {
-                    due_at: entry.due_at,
-                    now,
-                };
+                let guard = Guard::Free { due_at: entry.due_at, now };
                 let change = Change::to(self.ended(Status::Failed, reason.clone()));
-                self.store
-                    .change_entry(&key, guard, change)
-                    .await
-                    .map_err(OutboxError::from)?;
+                self.store.change_entry(&key, guard, change).await.map_err(OutboxError::from)?;
                 self.count_end(&key, &entry, Status::Failed, reason.as_deref());
                 return Err(ScheduleError::TooManyWaiting);
             }
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
-        let outlook = decide(
-            entry.purpose,
-            author,
-            &standing,
-            due_at.max(now),
-            &self.settings.policy,
-        );
-        Ok(Scheduled {
-            key,
-            due_at,
-            is_new,
-            outlook,
-        })
+        let outlook =
+            decide(entry.purpose, author, &standing, due_at.max(now), &self.settings.policy);
+        Ok(Scheduled { key, due_at, is_new, outlook })
     }
 }

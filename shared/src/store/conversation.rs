@@ -86,23 +86,14 @@ pub struct Waiting {
 impl Waiting {
     fn member(&self) -> String {
         let flag = u8::from(self.cancelled_by_answer);
-        format!(
-            "{}.{}.{flag}",
-            self.first_due.millis(),
-            self.decided_at.millis()
-        )
+        format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis())
     }
 
     fn from_member(id: String, member: &str) -> Option<Self> {
         let mut parts = member.split('.');
         let mut instant = || parts.next()?.parse().ok().map(Timestamp::from_millis);
         let (first_due, decided_at) = (instant()?, instant()?);
-        Some(Self {
-            first_due,
-            decided_at,
-            cancelled_by_answer: parts.next()? == "1",
-            id,
-        })
+        Some(Self { first_due, decided_at, cancelled_by_answer: parts.next()? == "1", id })
     }
 }
 
@@ -174,15 +165,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Opened, StoreError> {
         let both = mark_busy(record(Update::default(), heard), hold, now);
-        let old = match self
-            .update::<ConversationItem>(&who.pk(), SORT_KEY, both)
-            .await?
-        {
+        let old = match self.update::<ConversationItem>(&who.pk(), SORT_KEY, both).await? {
             Ok(conversation) => {
-                return Ok(Opened {
-                    conversation,
-                    exclusive: true,
-                });
+                return Ok(Opened { conversation, exclusive: true });
             }
             Err(old) => old.unwrap_or_default(),
         };
@@ -191,21 +176,12 @@ impl Store {
             (false, _) => mark_busy(Update::default(), hold, now),
             (true, Some(_)) => record(Update::default(), heard),
             (true, None) => {
-                return Ok(Opened {
-                    conversation: old,
-                    exclusive: false,
-                });
+                return Ok(Opened { conversation: old, exclusive: false });
             }
         };
         Ok(match self.update(&who.pk(), SORT_KEY, rest).await? {
-            Ok(conversation) => Opened {
-                conversation,
-                exclusive: !is_busy,
-            },
-            Err(now_old) => Opened {
-                conversation: now_old.unwrap_or(old),
-                exclusive: false,
-            },
+            Ok(conversation) => Opened { conversation, exclusive: !is_busy },
+            Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
         })
     }
 
@@ -215,9 +191,7 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn record_heard(&self, who: &Who, heard: &Standing) -> Result<(), StoreError> {
         let update = record(Update::default(), Some(heard));
-        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update)
-            .await
-            .map(drop)
+        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await.map(drop)
     }
 
     /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
@@ -248,9 +222,7 @@ impl Store {
             .remove("#busy_until, #busy_by")
             .when("#busy_by = :by")
             .value("by", &hold.by);
-        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update)
-            .await
-            .map(drop)
+        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await.map(drop)
     }
 
     /// Applies what a decision changes. A state that was decided on another revision is not written.
@@ -278,18 +250,11 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        match self
-            .update::<ConversationItem>(&who.pk(), SORT_KEY, update)
-            .await?
-        {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                let rest = Settlement {
-                    state: None,
-                    ..settlement.clone()
-                };
-                Box::pin(self.settle(who, &rest)).await
-            }
+        if self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await?.is_ok() {
+            Ok(())
+        } else {
+            let rest = Settlement { state: None, ..settlement.clone() };
+            Box::pin(self.settle(who, &rest)).await
         }
     }
 
@@ -317,9 +282,7 @@ impl Store {
             Ok(_) => Ok(true),
             Err(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
             Err(_) => {
-                self.update::<ConversationItem>(&who.pk(), SORT_KEY, create_map)
-                    .await?
-                    .ok();
+                self.update::<ConversationItem>(&who.pk(), SORT_KEY, create_map).await?.ok();
                 Ok(self
                     .update::<ConversationItem>(&who.pk(), SORT_KEY, add(Update::default()))
                     .await?
@@ -330,11 +293,8 @@ impl Store {
 }
 
 fn record(update: Update, heard: Option<&Standing>) -> Update {
-    let Some(Standing {
-        platform,
-        last_message_at: Some(at),
-        free_until: Some(free_until),
-    }) = heard
+    let Some(Standing { platform, last_message_at: Some(at), free_until: Some(free_until) }) =
+        heard
     else {
         return update;
     };
@@ -361,25 +321,18 @@ fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
 }
 
 fn forgetting(update: Update, forget: &[Waiting]) -> Update {
-    forget
-        .iter()
-        .enumerate()
-        .fold(update, |update, (index, waiting)| {
-            let name = format!("forgotten{index}");
-            update
-                .remove(format!("#waiting.#{name}"))
-                .name(&name, &waiting.id)
-        })
+    forget.iter().enumerate().fold(update, |update, (index, waiting)| {
+        let name = format!("forgotten{index}");
+        update.remove(format!("#waiting.#{name}")).name(&name, &waiting.id)
+    })
 }
 
 fn adding(update: Update, add: &[Waiting]) -> Update {
-    add.iter()
-        .enumerate()
-        .fold(update, |update, (index, waiting)| {
-            let name = format!("added{index}");
-            update
-                .set(format!("#waiting.#{name} = :{name}"))
-                .name(&name, &waiting.id)
-                .value(&name, &waiting.member())
-        })
+    add.iter().enumerate().fold(update, |update, (index, waiting)| {
+        let name = format!("added{index}");
+        update
+            .set(format!("#waiting.#{name} = :{name}"))
+            .name(&name, &waiting.id)
+            .value(&name, &waiting.member())
+    })
 }

@@ -33,10 +33,7 @@ impl EntryKey {
 
     pub(super) fn from_table(pk: &str, sk: &str) -> Option<Self> {
         let id = sk.strip_prefix("outbox#")?.to_owned();
-        Some(Self {
-            who: Who::from_pk(pk)?,
-            id,
-        })
+        Some(Self { who: Who::from_pk(pk)?, id })
     }
 }
 
@@ -51,10 +48,7 @@ pub struct StepKey {
 
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            entry: EntryKey { who, id },
-            step,
-        } = self;
+        let Self { entry: EntryKey { who, id }, step } = self;
         let plain = format!("{} {step} {id} {}", who.page_id, who.person);
         write!(f, "{METADATA_MARK}{}", URL_SAFE_NO_PAD.encode(plain))
     }
@@ -72,16 +66,7 @@ impl FromStr for StepKey {
         let page_id = next()?;
         let step = next()?.parse().map_err(drop)?;
         let id = next()?;
-        Ok(Self {
-            entry: EntryKey {
-                who: Who {
-                    page_id,
-                    person: next()?,
-                },
-                id,
-            },
-            step,
-        })
+        Ok(Self { entry: EntryKey { who: Who { page_id, person: next()? }, id }, step })
     }
 }
 
@@ -156,14 +141,12 @@ pub struct Step {
 
 impl Step {
     /// A message that is not sent yet.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
     pub fn planned(message: &impl Serialize) -> Result<Self, serde_json::Error> {
         let message = serde_json::to_string(message)?;
-        Ok(Self {
-            message,
-            state: StepState::Planned,
-            sends: 0,
-            mid: None,
-        })
+        Ok(Self { message, state: StepState::Planned, sends: 0, mid: None })
     }
 
     /// The Send API's `message` object.
@@ -222,7 +205,7 @@ pub struct Entry {
     /// When it ended, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When the table drops it, in **seconds** since the epoch, as DynamoDB's TTL wants it.
+    /// When the table drops it, in **seconds** since the epoch, as `DynamoDB`'s TTL wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
@@ -277,9 +260,7 @@ impl Entry {
 
     /// The first step that is not known to be sent.
     pub fn next_step(&self) -> Option<usize> {
-        self.steps
-            .iter()
-            .position(|step| step.state != StepState::Sent)
+        self.steps.iter().position(|step| step.state != StepState::Sent)
     }
 
     /// Whether somebody has it.
@@ -404,12 +385,7 @@ pub struct Change {
 impl Change {
     /// A change of the entry's fate alone.
     pub fn to(fate: Fate) -> Self {
-        Self {
-            steps: Vec::new(),
-            fate,
-            attempts: None,
-            applied: false,
-        }
+        Self { steps: Vec::new(), fate, attempts: None, applied: false }
     }
 }
 
@@ -463,9 +439,8 @@ impl Store {
         guard: Guard<'_>,
         change: Change,
     ) -> Result<Option<Entry>, StoreError> {
-        let mut update = Update::default()
-            .when("#status = :open")
-            .value("open", Status::Open.name());
+        let mut update =
+            Update::default().when("#status = :open").value("open", Status::Open.name());
         update = match guard {
             Guard::HeldBy(holder) => update.when("#lease_by = :holder").value("holder", holder),
             Guard::Free { due_at, now } => {
@@ -477,13 +452,7 @@ impl Store {
                 }
             }
         };
-        for StepChange {
-            step,
-            state,
-            sends,
-            mid,
-        } in change.steps
-        {
+        for StepChange { step, state, sends, mid } in change.steps {
             update = update
                 .set(format!("#steps[{step}].#state = :state{step}"))
                 .value(&format!("state{step}"), state.name());
@@ -507,29 +476,16 @@ impl Store {
                 .set("#lease_until = :until, #lease_by = :by")
                 .value("until", hold.until)
                 .value("by", &hold.by),
-            Fate::Waits {
-                due_at,
-                reason,
-                rescheduled,
-            } => {
+            Fate::Waits { due_at, reason, rescheduled } => {
                 let update = update
                     .set("#due_page = :page, #due_at = :due")
                     .value("page", &key.who.page_id)
                     .value("due", due_at)
                     .remove("#lease_until, #lease_by");
-                let update = if rescheduled {
-                    update.set("#first_due = :due")
-                } else {
-                    update
-                };
+                let update = if rescheduled { update.set("#first_due = :due") } else { update };
                 set_optional(update, "#reason", "reason", reason.as_ref())
             }
-            Fate::Ended {
-                status,
-                reason,
-                at,
-                expires_at,
-            } => {
+            Fate::Ended { status, reason, at, expires_at } => {
                 let update = update
                     .set("#status = :status, #ended_at = :at, #expires_at = :expires")
                     .value("status", status.name())
@@ -565,10 +521,7 @@ impl Store {
             .value("sending", StepState::Sending.name())
             .value("unconfirmed", StepState::Unconfirmed.name());
         let update = set_optional(update, &format!("{step}.#mid"), "mid", mid);
-        Ok(self
-            .update(&key.entry.who.pk(), &key.entry.sk(), update)
-            .await?
-            .ok())
+        Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.ok())
     }
 
     /// Cancels an entry that nobody has, because the person answered at `answered_at`: whether it
@@ -594,16 +547,11 @@ impl Store {
             .value("expires", Timestamp::from_millis(expires_at))
             .value("open", Status::Open.name())
             .value("answer", answered_at);
-        Ok(
-            match self
-                .update::<Entry>(&key.who.pk(), &key.sk(), update)
-                .await?
-            {
-                Ok(_) => CancelOutcome::Cancelled,
-                Err(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
-                Err(_) => CancelOutcome::EndedBefore,
-            },
-        )
+        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+            Ok(_) => CancelOutcome::Cancelled,
+            Err(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
+            Err(_) => CancelOutcome::EndedBefore,
+        })
     }
 }
 
@@ -631,17 +579,8 @@ mod tests {
 
     #[test]
     fn metadata_finds_its_step_and_is_opaque() {
-        let who = Who {
-            page_id: "10".into(),
-            person: "user_ref:a b".into(),
-        };
-        let key = StepKey {
-            entry: EntryKey {
-                who,
-                id: "e.1".into(),
-            },
-            step: 2,
-        };
+        let who = Who { page_id: "10".into(), person: "user_ref:a b".into() };
+        let key = StepKey { entry: EntryKey { who, id: "e.1".into() }, step: 2 };
         let metadata = key.to_string();
         assert_eq!(metadata.parse(), Ok(key));
         assert!(!metadata.contains("user_ref"));

@@ -35,7 +35,7 @@ type Item = HashMap<String, AttributeValue>;
 /// Why the table did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB did not answer, or refused.
+    /// `DynamoDB` did not answer, or refused.
     #[error("the table did not answer as it should: {0}")]
     Unavailable(String),
     /// An item is not of the form that this version writes.
@@ -68,10 +68,7 @@ impl Who {
 
     fn from_pk(pk: &str) -> Option<Self> {
         let (page_id, person) = pk.split_once('#')?;
-        Some(Self {
-            page_id: page_id.to_owned(),
-            person: person.to_owned(),
-        })
+        Some(Self { page_id: page_id.to_owned(), person: person.to_owned() })
     }
 }
 
@@ -85,10 +82,7 @@ pub struct Store {
 impl Store {
     /// Works on the table of this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self {
-            client,
-            table: table.into(),
-        }
+        Self { client, table: table.into() }
     }
 
     async fn get<T: DeserializeOwned>(&self, pk: &str, sk: &str) -> Result<Option<T>, StoreError> {

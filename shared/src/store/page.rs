@@ -85,10 +85,7 @@ impl Store {
             .value("until", hold.until)
             .value("by", &hold.by)
             .value("now", now);
-        Ok(self
-            .update::<PageItem>(&pk(page_id), SORT_KEY, update)
-            .await?
-            .is_ok())
+        Ok(self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?.is_ok())
     }
 
     /// Gives the Page back after a sweep.
@@ -100,9 +97,7 @@ impl Store {
             .remove("#sweep_until, #sweep_by")
             .when("#sweep_by = :by")
             .value("by", &hold.by);
-        self.update::<PageItem>(&pk(page_id), SORT_KEY, update)
-            .await
-            .map(drop)
+        self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 
     /// Pauses a Page, unless it is paused for longer already: the Page's item afterwards.
@@ -117,9 +112,7 @@ impl Store {
             .value("reason", pause.reason)
             .value("count", pause.count);
         update = match &pause.secret_version {
-            Some(version) => update
-                .set("#pause_version = :version")
-                .value("version", version),
+            Some(version) => update.set("#pause_version = :version").value("version", version),
             None => update.remove("#pause_version"),
         };
         Ok(match self.update(&pk(page_id), SORT_KEY, update).await? {
@@ -135,10 +128,7 @@ impl Store {
     pub async fn unpause_page(&self, page_id: &str) -> Result<PageItem, StoreError> {
         let update =
             Update::default().remove("#paused_until, #pause_reason, #pause_version, #pause_count");
-        Ok(self
-            .update(&pk(page_id), SORT_KEY, update)
-            .await?
-            .unwrap_or_default())
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.unwrap_or_default())
     }
 
     /// What is due for a Page, the earliest first, at most `limit` entries.
@@ -165,11 +155,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
-        let items = answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(parse::<DueItem>);
+        let items = answer.items.unwrap_or_default().into_iter().map(parse::<DueItem>);
         items
             .map(|item| {
                 let DueItem { pk, sk, due_at } = item?;

@@ -127,10 +127,6 @@ impl IntoValue for u64 {
 /// A map of strings.
 impl IntoValue for BTreeMap<String, String> {
     fn into_value(self) -> AttributeValue {
-        AttributeValue::M(
-            self.into_iter()
-                .map(|(k, v)| (k, AttributeValue::S(v)))
-                .collect(),
-        )
+        AttributeValue::M(self.into_iter().map(|(k, v)| (k, AttributeValue::S(v))).collect())
     }
 }

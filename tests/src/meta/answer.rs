@@ -6,11 +6,7 @@ use super::{Outcome, Platform, State};
 
 /// What the client gets.
 pub(super) enum Answer {
-    Json {
-        http: u16,
-        usage: Option<String>,
-        body: Value,
-    },
+    Json { http: u16, usage: Option<String>, body: Value },
     Html,
     Closed,
 }
@@ -26,12 +22,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(http: u16, code: i64, subcode: Option<i64>, message: &str) -> Self {
-        Self {
-            http,
-            code,
-            subcode,
-            message: message.to_owned(),
-        }
+        Self { http, code, subcode, message: message.to_owned() }
     }
 
     /// An invalid parameter.
@@ -44,12 +35,7 @@ impl Refusal {
     }
 
     pub(super) fn outside_the_window() -> Self {
-        Self::new(
-            400,
-            10,
-            Some(2_018_278),
-            "(#10) This message is sent outside of allowed window.",
-        )
+        Self::new(400, 10, Some(2_018_278), "(#10) This message is sent outside of allowed window.")
     }
 
     pub(super) fn of_fault(http: u16, code: i64, subcode: Option<i64>) -> Self {
@@ -58,11 +44,7 @@ impl Refusal {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        Outcome::Refused {
-            code: self.code,
-            subcode: self.subcode,
-            message: self.message.clone(),
-        }
+        Outcome::Refused { code: self.code, subcode: self.subcode, message: self.message.clone() }
     }
 }
 
@@ -81,11 +63,7 @@ impl State {
         if let Some(mid) = mid {
             body["message_id"] = json!(mid);
         }
-        Answer::Json {
-            http: 200,
-            usage: self.usage(page_id, 0),
-            body,
-        }
+        Answer::Json { http: 200, usage: self.usage(page_id, 0), body }
     }
 
     /// The answer to a request that is refused.

@@ -39,11 +39,7 @@ impl Meta {
         let body = &arrival.body;
         let psid = state.psid_of(&page_id, &body["recipient"]);
         let (outcome, answer) = match state.take_fault(psid.as_deref()) {
-            Some(Fault::Error {
-                http,
-                code,
-                subcode,
-            }) => {
+            Some(Fault::Error { http, code, subcode }) => {
                 let refusal = Refusal::of_fault(http, code, subcode);
                 (refusal.outcome(), state.error(&page_id, 0, &refusal))
             }
@@ -140,10 +136,7 @@ impl State {
     fn authenticate(&self, page_id: &str, arrival: &Arrival) -> Result<(), Refusal> {
         let dead = |subcode, message: &str| Err(Refusal::new(401, 190, subcode, message));
         let Some(token) = arrival.token.as_deref() else {
-            return dead(
-                None,
-                "An access token is required to request this resource.",
-            );
+            return dead(None, "An access token is required to request this resource.");
         };
         match self.dead_tokens.get(token) {
             Some(TokenEnd::Replaced) => {
@@ -153,18 +146,12 @@ impl State {
                 );
             }
             Some(TokenEnd::Expired) => {
-                return dead(
-                    Some(463),
-                    "Error validating access token: Session has expired",
-                );
+                return dead(Some(463), "Error validating access token: Session has expired");
             }
             None => {}
         }
         let Some(owner) = self.token_owner(token) else {
-            return dead(
-                None,
-                "Invalid OAuth access token - Cannot parse access token",
-            );
+            return dead(None, "Invalid OAuth access token - Cannot parse access token");
         };
         let proof = hmac_hex(&self.app.app_secret, token.as_bytes());
         if arrival.proof.as_deref() != Some(proof.as_str()) {
@@ -197,22 +184,15 @@ impl State {
             _ => false,
         };
         if !complete {
-            return Err(Refusal::invalid(
-                "Param sender_action is unknown or lacks its payload",
-            ));
+            return Err(Refusal::invalid("Param sender_action is unknown or lacks its payload"));
         }
         let Recipient::Person(person) = recipient else {
-            return Err(Refusal::invalid(
-                "Param sender_action is not for private replies",
-            ));
+            return Err(Refusal::invalid("Param sender_action is not for private replies"));
         };
         if self.record.find(page_id, &person).is_none() {
             return Err(Refusal::no_matching_user());
         }
-        Ok(Done {
-            recipient_id: psid(&person),
-            mid: None,
-        })
+        Ok(Done { recipient_id: psid(&person), mid: None })
     }
 
     fn deliver(
@@ -232,10 +212,8 @@ impl State {
         check_options(body)?;
         let person = match recipient {
             Recipient::Person(person) => {
-                let known = self
-                    .record
-                    .find(page_id, &person)
-                    .ok_or_else(Refusal::no_matching_user)?;
+                let known =
+                    self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
                 if !reach.allows(known.last_opening, now) {
                     return Err(Refusal::outside_the_window());
                 }
@@ -246,10 +224,7 @@ impl State {
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
-        Ok(Done {
-            recipient_id: psid(&person),
-            mid: Some(mid),
-        })
+        Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
     }
 
     /// Uses up the one private reply that a comment or post allows, and tells its author.
@@ -283,9 +258,7 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
     };
     let mut given = fields.iter().filter(|(_, value)| !value.is_null());
     let (Some((kind, value)), None) = (given.next(), given.next()) else {
-        return Err(Refusal::invalid(
-            "Param recipient must hold exactly one field",
-        ));
+        return Err(Refusal::invalid("Param recipient must hold exactly one field"));
     };
     let Some(id) = value.as_str().filter(|id| !id.is_empty()) else {
         return Err(Refusal::invalid(&format!(
@@ -298,9 +271,9 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
         "user_ref" => Ok(Recipient::Person(Person::UserRef(id))),
         "comment_id" => Ok(Recipient::PrivateReply(PublicPost::Comment(id))),
         "post_id" => Ok(Recipient::PrivateReply(PublicPost::Post(id))),
-        _ => Err(Refusal::invalid(&format!(
-            "Param recipient[{kind}] is not available to this app"
-        ))),
+        _ => {
+            Err(Refusal::invalid(&format!("Param recipient[{kind}] is not available to this app")))
+        }
     }
 }
 
@@ -327,9 +300,7 @@ fn outcome(result: Result<Done, Refusal>) -> Outcome {
 }
 
 fn failed(how: &str) -> Outcome {
-    Outcome::Failed {
-        how: how.to_owned(),
-    }
+    Outcome::Failed { how: how.to_owned() }
 }
 
 fn psid(person: &Person) -> Option<String> {

@@ -9,23 +9,15 @@ use super::answer::Refusal;
 
 type Verdict = Result<(), Refusal>;
 
-const CONTENTS: [&str; 5] = [
-    "text",
-    "attachment",
-    "attachments",
-    "sticker_id",
-    "template",
-];
+const CONTENTS: [&str; 5] = ["text", "attachment", "attachments", "sticker_id", "template"];
 
 /// Checks a message against the Send API's limits; lengths are in Unicode scalar values.
 pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
     if !message.is_object() {
         return refuse("Param message must be an object");
     }
-    let contents: Vec<&str> = CONTENTS
-        .into_iter()
-        .filter(|name| !message[name].is_null())
-        .collect();
+    let contents: Vec<&str> =
+        CONTENTS.into_iter().filter(|name| !message[name].is_null()).collect();
     match contents.as_slice() {
         ["text"] => text(platform, &message["text"])?,
         ["attachment"] => attachment(platform, &message["attachment"])?,
@@ -36,10 +28,7 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
             return refuse("Param message must hold text, an attachment, a sticker or a template");
         }
         several => {
-            return refuse(&format!(
-                "Param message must hold only one of {}",
-                several.join(", ")
-            ));
+            return refuse(&format!("Param message must hold only one of {}", several.join(", ")));
         }
     }
     optional_length(&message["metadata"], "message[metadata]", 1..=999)?;
@@ -134,15 +123,8 @@ fn generic_template(payload: &Value) -> Verdict {
     for element in list(&payload["elements"], "payload[elements]", 1..=10)? {
         length(&element["title"], "elements[title]", 1..=80)?;
         optional_length(&element["subtitle"], "elements[subtitle]", 1..=80)?;
-        buttons(optional_list(
-            &element["buttons"],
-            "elements[buttons]",
-            1..=3,
-        )?)?;
-        if ["subtitle", "image_url", "buttons"]
-            .into_iter()
-            .all(|name| element[name].is_null())
-        {
+        buttons(optional_list(&element["buttons"], "elements[buttons]", 1..=3)?)?;
+        if ["subtitle", "image_url", "buttons"].into_iter().all(|name| element[name].is_null()) {
             return refuse(
                 "Incomplete element data: title and at least one other field (image url, subtitle \
                  or buttons) is required with non-empty value",
@@ -180,11 +162,7 @@ fn customer_feedback(payload: &Value) -> Verdict {
     if !days.is_null() && !days.as_u64().is_some_and(|days| (1..=7).contains(&days)) {
         return refuse("Param payload[expires_in_days] must be 1 to 7");
     }
-    for screen in list(
-        &payload["feedback_screens"],
-        "payload[feedback_screens]",
-        1..=1,
-    )? {
+    for screen in list(&payload["feedback_screens"], "payload[feedback_screens]", 1..=1)? {
         for question in list(&screen["questions"], "feedback_screens[questions]", 1..=1)? {
             feedback_question(question)?;
         }
@@ -195,24 +173,16 @@ fn customer_feedback(payload: &Value) -> Verdict {
 fn feedback_question(question: &Value) -> Verdict {
     length(&question["id"], "questions[id]", 1..=80)?;
     let plain = |id: &str| {
-        id.chars()
-            .all(|character| character.is_ascii_alphanumeric() || character == '_')
+        id.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
     };
     if !question["id"].as_str().is_some_and(plain) {
         return refuse("Param questions[id] may hold letters, digits and underscores only");
     }
-    if !matches!(
-        question["type"].as_str(),
-        Some("csat" | "nps" | "ces" | "free_form")
-    ) {
+    if !matches!(question["type"].as_str(), Some("csat" | "nps" | "ces" | "free_form")) {
         return refuse("Param questions[type] must be one of csat, nps, ces, free_form");
     }
     optional_length(&question["title"], "questions[title]", 5..=85)?;
-    optional_length(
-        &question["follow_up"]["placeholder"],
-        "follow_up[placeholder]",
-        1..=400,
-    )
+    optional_length(&question["follow_up"]["placeholder"], "follow_up[placeholder]", 1..=400)
 }
 
 fn quick_replies(replies: &Value) -> Verdict {
@@ -250,11 +220,7 @@ fn length(value: &Value, name: &str, allowed: RangeInclusive<usize>) -> Verdict 
 }
 
 fn optional_length(value: &Value, name: &str, allowed: RangeInclusive<usize>) -> Verdict {
-    if value.is_null() {
-        Ok(())
-    } else {
-        length(value, name, allowed)
-    }
+    if value.is_null() { Ok(()) } else { length(value, name, allowed) }
 }
 
 fn list<'a>(
@@ -277,11 +243,7 @@ fn optional_list<'a>(
     name: &str,
     allowed: RangeInclusive<usize>,
 ) -> Result<&'a [Value], Refusal> {
-    if value.is_null() {
-        Ok(&[])
-    } else {
-        list(value, name, allowed)
-    }
+    if value.is_null() { Ok(&[]) } else { list(value, name, allowed) }
 }
 
 fn refuse(why: &str) -> Verdict {

@@ -88,8 +88,7 @@ impl State {
             }
         }
         for item in items {
-            self.webhooks
-                .push(bytes(&of(platform, page_id, now, &item)));
+            self.webhooks.push(bytes(&of(platform, page_id, now, &item)));
         }
     }
 
@@ -104,11 +103,8 @@ impl State {
                 echo[copied] = message[copied].clone();
             }
         }
-        let (attachment, sticker, template) = (
-            &message["attachment"],
-            &message["sticker_id"],
-            &message["template"],
-        );
+        let (attachment, sticker, template) =
+            (&message["attachment"], &message["sticker_id"], &message["template"]);
         if !attachment.is_null() {
             echo["attachments"] = json!([attachment]);
         } else if !sticker.is_null() {

@@ -26,9 +26,7 @@ impl Person {
     }
 
     fn from_value(value: &Value) -> Option<Self> {
-        id(&value["id"])
-            .map(Self::Psid)
-            .or_else(|| id(&value["user_ref"]).map(Self::UserRef))
+        id(&value["id"]).map(Self::Psid).or_else(|| id(&value["user_ref"]).map(Self::UserRef))
     }
 }
 
@@ -46,9 +44,7 @@ pub(super) struct Acquaintance {
 
 impl Record {
     pub(super) fn find(&self, page_id: &str, person: &Person) -> Option<Acquaintance> {
-        self.people
-            .get(&(page_id.to_owned(), person.clone()))
-            .copied()
+        self.people.get(&(page_id.to_owned(), person.clone())).copied()
     }
 
     pub(super) fn meet(&mut self, page_id: &str, person: Person) -> &mut Acquaintance {
@@ -68,16 +64,12 @@ impl Record {
             let Some(page_id) = id(&entry["id"]) else {
                 continue;
             };
-            for item in list(&entry["messaging"])
-                .iter()
-                .chain(list(&entry["standby"]))
-            {
+            for item in list(&entry["messaging"]).iter().chain(list(&entry["standby"])) {
                 self.take_item(&page_id, item, &entry["time"], now);
             }
             let callers = list(&entry["calls"]).iter().map(|call| id(&call["from"]));
-            let labelled = list(&entry["changes"])
-                .iter()
-                .map(|change| id(&change["value"]["user"]["id"]));
+            let labelled =
+                list(&entry["changes"]).iter().map(|change| id(&change["value"]["user"]["id"]));
             for psid in callers.chain(labelled).flatten() {
                 self.meet(&page_id, Person::Psid(psid));
             }
@@ -113,10 +105,7 @@ impl Record {
 /// Meta's table of the actions that open or refresh the standard messaging window.
 fn opens_the_window(item: &Value) -> bool {
     let (message, referral) = (&item["message"], &item["referral"]);
-    let lead = matches!(
-        referral["type"].as_str(),
-        Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE")
-    );
+    let lead = matches!(referral["type"].as_str(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"));
     let said = message.is_object()
         && message["is_echo"] != json!(true)
         && message["is_deleted"] != json!(true);
@@ -207,27 +196,17 @@ impl Meta {
 
     /// Makes a person known to a Page without an action that opens the window.
     pub fn add_person(&self, page_id: &str, psid: &str) {
-        self.state()
-            .record
-            .meet(page_id, Person::Psid(psid.to_owned()));
+        self.state().record.meet(page_id, Person::Psid(psid.to_owned()));
     }
 
     /// When a person last opened the window by Meta's record, in ms since the epoch.
     pub fn last_opening(&self, page_id: &str, psid: &str) -> Option<i64> {
-        self.state()
-            .record
-            .find(page_id, &Person::Psid(psid.to_owned()))?
-            .last_opening
+        self.state().record.find(page_id, &Person::Psid(psid.to_owned()))?.last_opening
     }
 
     /// Adds a comment on the Page, which allows one private reply by `comment_id`.
     pub fn add_comment(&self, page_id: &str, comment_id: &str, psid: &str, at: i64) {
-        self.add_public_post(
-            page_id,
-            PublicPost::Comment(comment_id.to_owned()),
-            psid,
-            at,
-        );
+        self.add_public_post(page_id, PublicPost::Comment(comment_id.to_owned()), psid, at);
     }
 
     /// Adds a visitor's post on the Page, which allows one private reply by `post_id`.
@@ -236,14 +215,8 @@ impl Meta {
     }
 
     fn add_public_post(&self, page_id: &str, post: PublicPost, psid: &str, at: i64) {
-        let authorship = Authorship {
-            psid: psid.to_owned(),
-            at,
-            replied: false,
-        };
-        self.state()
-            .public_posts
-            .insert((page_id.to_owned(), post), authorship);
+        let authorship = Authorship { psid: psid.to_owned(), at, replied: false };
+        self.state().public_posts.insert((page_id.to_owned(), post), authorship);
     }
 
     fn with_mid(&self, page_id: &str, mut message: Value) -> Value {

@@ -68,19 +68,14 @@ async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &router));
     // An error here is a client that left, or an answer that was to be lost.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn respond(
     request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
 ) -> io::Result<Response<Body>> {
-    let response = router
-        .call(request)
-        .await
-        .unwrap_or_else(|never: Infallible| match never {});
+    let response = router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
     match response.extensions().get::<CloseInstead>() {
         Some(CloseInstead) => Err(io::Error::other("the answer is lost on purpose")),
         None => Ok(response),
@@ -163,12 +158,11 @@ fn json_response(http: u16, usage: Option<String>, body: Value) -> Response<Body
 
 /// Whether a path begins like Meta's, with a version such as `v24.0`.
 fn is_version(version: &str) -> bool {
-    version
-        .strip_prefix('v')
-        .and_then(|numbers| numbers.split_once('.'))
-        .is_some_and(|(major, minor)| {
+    version.strip_prefix('v').and_then(|numbers| numbers.split_once('.')).is_some_and(
+        |(major, minor)| {
             [major, minor]
                 .into_iter()
                 .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-        })
+        },
+    )
 }

@@ -1,9 +1,6 @@
 //! Meta's behaviour, seen over HTTP by a client that shares no code with it.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test that cannot go on says what it lacked"
-)]
+#![allow(clippy::expect_used, reason = "a test that cannot go on says what it lacked")]
 
 mod access;
 mod delivery;
@@ -39,26 +36,14 @@ const PSID: &str = "7001";
 
 /// Proofs made elsewhere, by app secret and token.
 const PROOFS: [(&str, &str, &str); 5] = [
-    (
-        "app-secret-1",
-        "token-1",
-        "af8bc814b4f71da72a826efceba0898adc984158737a896bf8a58586b59876e9",
-    ),
-    (
-        "app-secret-1",
-        "token-2",
-        "6e5142aac62dee5a828cf67aacfc6107b8fc72b102508d3a7a624c228d288267",
-    ),
+    ("app-secret-1", "token-1", "af8bc814b4f71da72a826efceba0898adc984158737a896bf8a58586b59876e9"),
+    ("app-secret-1", "token-2", "6e5142aac62dee5a828cf67aacfc6107b8fc72b102508d3a7a624c228d288267"),
     (
         "app-secret-1",
         "token-ig",
         "b5317fab3bcd5e91cfe10545ad8051ee2dd6e3d3fec1a43cd7bc434f641585d8",
     ),
-    (
-        "app-secret-2",
-        "token-1",
-        "b088e23b886558fc9fd59556fb3a29ad731cd27fb36486b780955dcd747d28ae",
-    ),
+    ("app-secret-2", "token-1", "b088e23b886558fc9fd59556fb3a29ad731cd27fb36486b780955dcd747d28ae"),
     (
         "app-secret-1",
         "token-unknown",
@@ -67,9 +52,8 @@ const PROOFS: [(&str, &str, &str); 5] = [
 ];
 
 fn proof(secret: &str, token: &str) -> &'static str {
-    let made = PROOFS
-        .iter()
-        .find(|(by_secret, of_token, _)| (*by_secret, *of_token) == (secret, token));
+    let made =
+        PROOFS.iter().find(|(by_secret, of_token, _)| (*by_secret, *of_token) == (secret, token));
     made.expect("a proof made elsewhere").2
 }
 
@@ -98,27 +82,20 @@ impl Reply {
         let body = self.json();
         let error = &body["error"];
         let code = error["code"].as_i64();
-        (
-            code.expect("an error answer"),
-            error["error_subcode"].as_i64(),
-        )
+        (code.expect("an error answer"), error["error_subcode"].as_i64())
     }
 
     fn mid(&self) -> String {
         let body = self.json();
         let mid = body["message_id"].as_str();
-        mid.unwrap_or_else(|| panic!("not delivered: {body}"))
-            .to_owned()
+        mid.unwrap_or_else(|| panic!("not delivered: {body}")).to_owned()
     }
 }
 
 impl World {
     fn new() -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
-        let app = App {
-            app_id: "4004".to_owned(),
-            app_secret: "app-secret-1".to_owned(),
-        };
+        let app = App { app_id: "4004".to_owned(), app_secret: "app-secret-1".to_owned() };
         let hand = Arc::clone(&clock);
         let meta = Meta::new(Arc::new(move || hand.load(Ordering::SeqCst)), app);
         meta.add_page(PAGE, "token-1", Platform::Messenger);
@@ -170,25 +147,19 @@ impl World {
 
     /// Sends with valid credentials; `None` when the connection closes without an answer.
     fn try_send(&self, page_id: &str, body: &Value) -> Option<Reply> {
-        let token = if page_id == INSTAGRAM {
-            "token-ig"
-        } else {
-            "token-1"
-        };
+        let token = if page_id == INSTAGRAM { "token-ig" } else { "token-1" };
         let proof = proof("app-secret-1", token);
         let path = format!("/v24.0/{page_id}/messages?appsecret_proof={proof}");
         self.request("POST", &path, Some(token), &body.to_string())
     }
 
     fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Reply {
-        self.request("POST", path, bearer, &body.to_string())
-            .expect("an answer")
+        self.request("POST", path, bearer, &body.to_string()).expect("an answer")
     }
 
     fn request(&self, method: &str, path: &str, bearer: Option<&str>, body: &str) -> Option<Reply> {
-        let authorization = bearer.map_or_else(String::new, |token| {
-            format!("Authorization: Bearer {token}\r\n")
-        });
+        let authorization =
+            bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
         let head = format!("{authorization}Content-Type: application/json\r\n");
         let answer = self.exchange(method, path, &head, body);
         if answer.is_empty() {
@@ -212,9 +183,7 @@ impl World {
     /// All that the server sends until it closes the connection.
     fn exchange(&self, method: &str, path: &str, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .expect("a time limit");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: graph\r\nConnection: close\r\n\

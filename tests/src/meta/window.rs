@@ -50,9 +50,7 @@ pub(super) fn reach(platform: Platform, body: &Value, now: i64) -> Result<Reach,
     let messaging_type = body["messaging_type"].as_str();
     let templated = !body["message"]["template"].is_null();
     if templated && messaging_type != Some("UTILITY") {
-        return Err(Refusal::invalid(
-            "Param message[template] needs messaging_type UTILITY",
-        ));
+        return Err(Refusal::invalid("Param message[template] needs messaging_type UTILITY"));
     }
     match (messaging_type, tag) {
         (Some("MESSAGE_TAG"), Some(reach)) => {
@@ -64,21 +62,21 @@ pub(super) fn reach(platform: Platform, body: &Value, now: i64) -> Result<Reach,
             }
             Ok(reach)
         }
-        (Some("MESSAGE_TAG"), None) => Err(Refusal::invalid(
-            "Param tag is required with messaging_type MESSAGE_TAG",
-        )),
-        (Some("RESPONSE" | "UPDATE" | "UTILITY"), Some(_)) => Err(Refusal::invalid(
-            "Param tag needs messaging_type MESSAGE_TAG",
-        )),
+        (Some("MESSAGE_TAG"), None) => {
+            Err(Refusal::invalid("Param tag is required with messaging_type MESSAGE_TAG"))
+        }
+        (Some("RESPONSE" | "UPDATE" | "UTILITY"), Some(_)) => {
+            Err(Refusal::invalid("Param tag needs messaging_type MESSAGE_TAG"))
+        }
         (Some("RESPONSE" | "UPDATE"), None) => Ok(Reach::Within(DAY)),
         (Some("UTILITY"), None) => match platform {
-            Platform::Instagram => Err(Refusal::invalid(
-                "messaging_type UTILITY is not available on Instagram",
-            )),
+            Platform::Instagram => {
+                Err(Refusal::invalid("messaging_type UTILITY is not available on Instagram"))
+            }
             Platform::Messenger if templated => Ok(Reach::Always),
-            Platform::Messenger => Err(Refusal::invalid(
-                "messaging_type UTILITY needs message[template]",
-            )),
+            Platform::Messenger => {
+                Err(Refusal::invalid("messaging_type UTILITY needs message[template]"))
+            }
         },
         (Some(unknown), _) => Err(Refusal::invalid(&format!(
             "Param messaging_type must be one of RESPONSE, UPDATE, MESSAGE_TAG, UTILITY: {unknown}"

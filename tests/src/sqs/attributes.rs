@@ -100,10 +100,7 @@ impl OutgoingAttribute {
                 "Can't cast the value of message (user) attribute '{name}' to a number."
             )));
         }
-        Ok(MessageAttribute {
-            data_type: data_type.clone(),
-            value,
-        })
+        Ok(MessageAttribute { data_type: data_type.clone(), value })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -119,11 +116,7 @@ impl MessageAttribute {
     }
 
     pub(super) fn answer(&self) -> Value {
-        let field = if self.is_binary() {
-            "BinaryValue"
-        } else {
-            "StringValue"
-        };
+        let field = if self.is_binary() { "BinaryValue" } else { "StringValue" };
         json!({ "DataType": self.data_type, field: self.value })
     }
 }

@@ -17,8 +17,8 @@ const MAX_ID_CHARS: usize = 128;
 const MAX_DELAY_S: i64 = 15 * 60;
 const MAX_WAIT_S: i64 = 20;
 
-pub(super) const INVALID_CHARACTERS: &str = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | \
-     #xE000 to #xFFFD | #x10000 to #x10FFFF";
+pub(super) const INVALID_CHARACTERS: &str = "Invalid characters found. Valid unicode characters \
+     are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -123,10 +123,7 @@ impl Outgoing {
             ));
         }
         check_id("MessageGroupId", self.message_group_id.as_deref())?;
-        check_id(
-            "MessageDeduplicationId",
-            self.message_deduplication_id.as_deref(),
-        )?;
+        check_id("MessageDeduplicationId", self.message_deduplication_id.as_deref())?;
         match self.delay_seconds {
             None | Some(0) => Ok(0),
             Some(delay) if settings.fifo => Err(Refusal::invalid(format!(
@@ -153,10 +150,8 @@ impl Receive {
     /// How many messages at most, and their visibility timeout in ms if the queue's is not meant.
     pub(super) fn checked(&self) -> Result<(usize, Option<i64>), Refusal> {
         let max = self.max_number_of_messages.unwrap_or(1);
-        let max = usize::try_from(max)
-            .ok()
-            .filter(|max| (1..=10).contains(max))
-            .ok_or_else(|| {
+        let max =
+            usize::try_from(max).ok().filter(|max| (1..=10).contains(max)).ok_or_else(|| {
                 Refusal::invalid(format!(
                     "Value {max} for parameter MaxNumberOfMessages is invalid. Reason: Must be \
                      between 1 and 10, if provided."
@@ -222,14 +217,8 @@ impl Received {
         let always = [
             ("SenderId", Some(ACCOUNT.to_owned())),
             ("SentTimestamp", Some(self.sent_at_ms.to_string())),
-            (
-                "ApproximateFirstReceiveTimestamp",
-                Some(self.first_received_at_ms.to_string()),
-            ),
-            (
-                "ApproximateReceiveCount",
-                Some(self.receive_count.to_string()),
-            ),
+            ("ApproximateFirstReceiveTimestamp", Some(self.first_received_at_ms.to_string())),
+            ("ApproximateReceiveCount", Some(self.receive_count.to_string())),
             ("MessageGroupId", self.group_id.clone()),
             ("MessageDeduplicationId", self.deduplication_id.clone()),
             ("SequenceNumber", self.sequence_number.clone()),
@@ -255,12 +244,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn sqs(shape: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            shape,
-            code,
-            message: message.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, shape, code, message: message.into() }
     }
 
     pub(super) fn no_such_queue() -> Self {
@@ -280,11 +264,7 @@ impl Refusal {
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::sqs(
-            "InvalidParameterValueException",
-            "InvalidParameterValue",
-            message,
-        )
+        Self::sqs("InvalidParameterValueException", "InvalidParameterValue", message)
     }
 
     pub(super) fn missing_deduplication_id() -> Self {
@@ -303,11 +283,7 @@ impl Refusal {
     }
 
     fn malformed(error: &serde_json::Error) -> Self {
-        Self::sqs(
-            "SerializationException",
-            "SerializationException",
-            error.to_string(),
-        )
+        Self::sqs("SerializationException", "SerializationException", error.to_string())
     }
 
     pub(super) fn unknown_operation() -> Self {
@@ -346,18 +322,11 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 pub(super) fn answer(result: Result<Value, Refusal>) -> Response {
-    let content_type = (
-        header::CONTENT_TYPE,
-        "application/x-amz-json-1.0".to_owned(),
-    );
+    let content_type = (header::CONTENT_TYPE, "application/x-amz-json-1.0".to_owned());
     match result {
         Ok(content) => ([content_type], content.to_string()).into_response(),
         Err(refusal) => {
-            let fault = if refusal.is_senders_fault() {
-                "Sender"
-            } else {
-                "Receiver"
-            };
+            let fault = if refusal.is_senders_fault() { "Sender" } else { "Receiver" };
             let query_error = (
                 HeaderName::from_static("x-amzn-query-error"),
                 format!("{};{fault}", refusal.code),
@@ -366,12 +335,7 @@ pub(super) fn answer(result: Result<Value, Refusal>) -> Response {
                 "__type": format!("com.amazonaws.sqs#{}", refusal.shape),
                 "message": refusal.message,
             });
-            (
-                refusal.status,
-                [content_type, query_error],
-                content.to_string(),
-            )
-                .into_response()
+            (refusal.status, [content_type, query_error], content.to_string()).into_response()
         }
     }
 }

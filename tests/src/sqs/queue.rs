@@ -44,10 +44,7 @@ impl State {
             .rsplit_once('/')
             .filter(|(place, _)| place.ends_with(&format!("/{ACCOUNT}")))
             .map_or("", |(_, name)| name);
-        let queue = self
-            .queues
-            .get_mut(name)
-            .ok_or_else(Refusal::no_such_queue)?;
+        let queue = self.queues.get_mut(name).ok_or_else(Refusal::no_such_queue)?;
         queue.drop_expired(now);
         Ok((queue, &mut self.serial))
     }
@@ -142,12 +139,7 @@ enum Holding {
 
 impl Queue {
     pub(super) fn new(settings: QueueSettings, now: i64) -> Self {
-        Self {
-            settings,
-            created_at: now,
-            messages: Vec::new(),
-            accepted: HashMap::new(),
-        }
+        Self { settings, created_at: now, messages: Vec::new(), accepted: HashMap::new() }
     }
 
     pub(super) fn send(
@@ -165,8 +157,7 @@ impl Queue {
             sent["MD5OfMessageAttributes"] = json!(attributes_md5(&attributes));
         }
 
-        self.accepted
-            .retain(|_, accepted| now - accepted.at < DEDUPLICATION_INTERVAL_MS);
+        self.accepted.retain(|_, accepted| now - accepted.at < DEDUPLICATION_INTERVAL_MS);
         if let Some(first) = key.as_ref().and_then(|key| self.accepted.get(key)) {
             sent["MessageId"] = json!(first.message_id);
             sent["SequenceNumber"] = json!(first.sequence_number);
@@ -179,11 +170,8 @@ impl Queue {
         if let Some(key) = key {
             let number = next_sequence_number(serial);
             sent["SequenceNumber"] = json!(number);
-            let accepted = Accepted {
-                at: now,
-                message_id: id.clone(),
-                sequence_number: number.clone(),
-            };
+            let accepted =
+                Accepted { at: now, message_id: id.clone(), sequence_number: number.clone() };
             self.accepted.insert(key, accepted);
             sequence_number = Some(number);
         }
@@ -298,9 +286,8 @@ impl Queue {
         for message in &self.messages {
             let expires_at = self.expires_at(message);
             let free_at = message.visible_at.min(expires_at);
-            let (group_free_at, group_expires_at) = groups
-                .entry(message.group())
-                .or_insert((free_at, expires_at));
+            let (group_free_at, group_expires_at) =
+                groups.entry(message.group()).or_insert((free_at, expires_at));
             *group_free_at = free_at.max(*group_free_at);
             *group_expires_at = expires_at.max(*group_expires_at);
         }
@@ -361,11 +348,7 @@ impl Queue {
                  receipt handle has expired."
             )));
         }
-        Ok(if superseded {
-            Holding::Superseded
-        } else {
-            Holding::Current(index)
-        })
+        Ok(if superseded { Holding::Superseded } else { Holding::Current(index) })
     }
 
     /// Takes out the messages at these indexes, in sending order.
@@ -396,15 +379,12 @@ impl Queue {
     }
 
     fn expires_at(&self, message: &Message) -> i64 {
-        message
-            .sent_at
-            .saturating_add(millis(self.settings.retention))
+        message.sent_at.saturating_add(millis(self.settings.retention))
     }
 
     pub(super) fn drop_expired(&mut self, now: i64) {
         let retention_ms = millis(self.settings.retention);
-        self.messages
-            .retain(|message| now < message.sent_at.saturating_add(retention_ms));
+        self.messages.retain(|message| now < message.sent_at.saturating_add(retention_ms));
     }
 
     pub(super) fn attributes(&self, now: i64) -> Map<String, Value> {
@@ -418,27 +398,15 @@ impl Queue {
         let mut attributes = BTreeMap::from([
             ("ApproximateNumberOfMessages", visible.to_string()),
             ("ApproximateNumberOfMessagesDelayed", delayed.to_string()),
-            (
-                "ApproximateNumberOfMessagesNotVisible",
-                in_flight.to_string(),
-            ),
+            ("ApproximateNumberOfMessagesNotVisible", in_flight.to_string()),
             ("CreatedTimestamp", (self.created_at / 1000).to_string()),
             ("DelaySeconds", "0".to_owned()),
-            (
-                "LastModifiedTimestamp",
-                (self.created_at / 1000).to_string(),
-            ),
+            ("LastModifiedTimestamp", (self.created_at / 1000).to_string()),
             ("MaximumMessageSize", settings.max_message_bytes.to_string()),
-            (
-                "MessageRetentionPeriod",
-                settings.retention.as_secs().to_string(),
-            ),
+            ("MessageRetentionPeriod", settings.retention.as_secs().to_string()),
             ("QueueArn", arn(&settings.name)),
             ("ReceiveMessageWaitTimeSeconds", "0".to_owned()),
-            (
-                "VisibilityTimeout",
-                settings.visibility.as_secs().to_string(),
-            ),
+            ("VisibilityTimeout", settings.visibility.as_secs().to_string()),
         ]);
         if settings.fifo {
             attributes.extend([
@@ -452,10 +420,7 @@ impl Queue {
             let policy = json!({ "deadLetterTargetArn": arn(target), "maxReceiveCount": limit });
             attributes.insert("RedrivePolicy", policy.to_string());
         }
-        attributes
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Value::from(value)))
-            .collect()
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
     }
 }
 

@@ -114,8 +114,7 @@ impl Service {
     }
 
     fn send_plain(&self, body: &str) {
-        self.call("SendMessage", PLAIN, json!({ "MessageBody": body }))
-            .unwrap();
+        self.call("SendMessage", PLAIN, json!({ "MessageBody": body })).unwrap();
     }
 
     fn bodies(&self, name: &str, max: usize) -> Vec<String> {
@@ -154,10 +153,8 @@ fn binary(data_type: &str, value: &[u8]) -> MessageAttributeValue {
 
 fn kept(attributes: &[(&str, &str, &str)]) -> BTreeMap<String, MessageAttribute> {
     let attributes = attributes.iter().map(|&(name, data_type, value)| {
-        let attribute = MessageAttribute {
-            data_type: data_type.to_owned(),
-            value: value.to_owned(),
-        };
+        let attribute =
+            MessageAttribute { data_type: data_type.to_owned(), value: value.to_owned() };
         (name.to_owned(), attribute)
     });
     attributes.collect()
@@ -176,9 +173,7 @@ async fn a_batch_is_sent_received_and_deleted_through_the_sdk() {
         .await
         .unwrap();
     assert!(sent.failed().is_empty());
-    let [x, y] = sent.successful() else {
-        panic!("{sent:?}")
-    };
+    let [x, y] = sent.successful() else { panic!("{sent:?}") };
     assert_eq!((x.id(), y.id()), ("x", "y"));
     // Known digests, so that the computation is not compared with itself.
     assert_eq!(x.md5_of_message_body(), "5d41402abc4b2a76b9719d911017c592");
@@ -195,9 +190,7 @@ async fn a_batch_is_sent_received_and_deleted_through_the_sdk() {
         .send()
         .await
         .unwrap();
-    let [first, second] = received.messages() else {
-        panic!("{received:?}")
-    };
+    let [first, second] = received.messages() else { panic!("{received:?}") };
     assert_eq!(first.message_id(), Some(x.message_id()));
     assert_eq!(first.body(), Some("hello"));
     assert_eq!(first.md5_of_body(), Some(x.md5_of_message_body()));
@@ -205,24 +198,14 @@ async fn a_batch_is_sent_received_and_deleted_through_the_sdk() {
     let attributes = first.attributes().unwrap();
     let attribute = |name| attributes.get(&name).map(String::as_str);
     assert_eq!(attribute(Attribute::MessageGroupId), Some("anna"));
-    assert_eq!(
-        attribute(Attribute::MessageDeduplicationId),
-        first.md5_of_body()
-    );
+    assert_eq!(attribute(Attribute::MessageDeduplicationId), first.md5_of_body());
     assert_eq!(attribute(Attribute::SequenceNumber), x.sequence_number());
     assert_eq!(attribute(Attribute::SentTimestamp), Some("1700000000000"));
-    assert_eq!(
-        attribute(Attribute::ApproximateFirstReceiveTimestamp),
-        Some("1700000001500")
-    );
+    assert_eq!(attribute(Attribute::ApproximateFirstReceiveTimestamp), Some("1700000001500"));
     assert_eq!(attribute(Attribute::ApproximateReceiveCount), Some("1"));
 
     let delete = |id: &str, handle: &str| {
-        DeleteMessageBatchRequestEntry::builder()
-            .id(id)
-            .receipt_handle(handle)
-            .build()
-            .unwrap()
+        DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(handle).build().unwrap()
     };
     let deleted = client
         .delete_message_batch()
@@ -333,17 +316,9 @@ fn make_visible_gives_a_message_back_at_once() {
     service.send("a", "a1");
     service.send("a", "a2");
     let received = service.sqs.receive(EVENTS, 2);
-    assert!(
-        service
-            .sqs
-            .make_visible(EVENTS, &received[0].receipt_handle)
-    );
+    assert!(service.sqs.make_visible(EVENTS, &received[0].receipt_handle));
     assert!(service.sqs.receive(EVENTS, 2).is_empty(), "a2 is in flight");
-    assert!(
-        service
-            .sqs
-            .make_visible(EVENTS, &received[1].receipt_handle)
-    );
+    assert!(service.sqs.make_visible(EVENTS, &received[1].receipt_handle));
     assert_eq!(service.bodies(EVENTS, 2), ["a1", "a2"]);
 }
 
@@ -360,14 +335,8 @@ fn a_duplicate_is_accepted_as_the_first_for_five_minutes_even_after_its_deletion
         "MessageBody": "hello", "MessageGroupId": "a", "MessageDeduplicationId": "id",
     });
     let duplicate = service.call("SendMessage", EVENTS, duplicate).unwrap();
-    assert_eq!(
-        duplicate["SequenceNumber"].as_str(),
-        received.sequence_number.as_deref()
-    );
-    assert_eq!(
-        duplicate["MD5OfMessageBody"],
-        "5d41402abc4b2a76b9719d911017c592"
-    );
+    assert_eq!(duplicate["SequenceNumber"].as_str(), received.sequence_number.as_deref());
+    assert_eq!(duplicate["MD5OfMessageBody"], "5d41402abc4b2a76b9719d911017c592");
     assert!(service.sqs.is_empty(EVENTS));
 
     let other_group = service.send_as("b", "id", "three");
@@ -385,12 +354,8 @@ fn a_duplicate_is_accepted_as_the_first_for_five_minutes_even_after_its_deletion
 fn a_refused_message_does_not_make_the_next_one_a_duplicate() {
     let service = Service::in_process();
     let content = |body| json!({ "MessageBody": body, "MessageGroupId": "a", "MessageDeduplicationId": "id" });
-    service
-        .call("SendMessage", EVENTS, content("\u{1}"))
-        .unwrap_err();
-    service
-        .call("SendMessage", EVENTS, content("fine"))
-        .unwrap();
+    service.call("SendMessage", EVENTS, content("\u{1}")).unwrap_err();
+    service.call("SendMessage", EVENTS, content("fine")).unwrap();
     assert_eq!(service.stored(EVENTS), ["fine"]);
 }
 
@@ -443,9 +408,7 @@ fn without_its_dead_letter_queue_a_message_stays_and_is_received_on() {
             dead_letter: Some((target.to_owned(), 1)),
             ..QueueSettings::default()
         });
-        service
-            .call("SendMessage", name, json!({ "MessageBody": "m" }))
-            .unwrap();
+        service.call("SendMessage", name, json!({ "MessageBody": "m" })).unwrap();
         for count in 1..=3 {
             assert_eq!(service.sqs.receive(name, 1)[0].receive_count, count);
         }
@@ -461,11 +424,7 @@ fn a_message_is_dropped_when_its_retention_ends() {
     assert_eq!(service.bodies(EVENTS, 1), ["old"]);
     assert!(service.sqs.receive(EVENTS, 10).is_empty());
     service.advance(1);
-    assert_eq!(
-        service.bodies(EVENTS, 10),
-        ["new"],
-        "its group is free again"
-    );
+    assert_eq!(service.bodies(EVENTS, 10), ["new"], "its group is free again");
     assert_eq!(service.stored(EVENTS), ["new"]);
     service.advance(RETENTION_MS);
     assert!(service.sqs.is_empty(EVENTS));
@@ -600,16 +559,10 @@ fn stored_messages_can_be_looked_at() {
         receive_count,
         visible,
     };
-    assert_eq!(
-        service.sqs.messages(EVENTS),
-        [view("a1", 1, false), view("a2", 0, true)]
-    );
+    assert_eq!(service.sqs.messages(EVENTS), [view("a1", 1, false), view("a2", 0, true)]);
     assert!(!service.sqs.is_empty(EVENTS));
     service.advance(VISIBILITY_MS);
-    assert_eq!(
-        service.sqs.messages(EVENTS),
-        [view("a1", 1, true), view("a2", 0, true)]
-    );
+    assert_eq!(service.sqs.messages(EVENTS), [view("a1", 1, true), view("a2", 0, true)]);
 }
 
 #[tokio::test]
@@ -637,11 +590,8 @@ async fn a_queue_is_found_by_name_and_described() {
     let found = client.get_queue_url().queue_name(EVENTS);
     let url = found.send().await.unwrap().queue_url.unwrap();
     assert!(url.ends_with("/000000000000/events.fifo"), "{url}");
-    let settings = QueueSettings {
-        name: "other.fifo".to_owned(),
-        fifo: true,
-        ..QueueSettings::default()
-    };
+    let settings =
+        QueueSettings { name: "other.fifo".to_owned(), fifo: true, ..QueueSettings::default() };
     let found = client.get_queue_url().queue_name("other.fifo");
     let unknown = found.clone().send().await.unwrap_err();
     assert!(unknown.into_service_error().is_queue_does_not_exist());
@@ -652,24 +602,13 @@ async fn a_queue_is_found_by_name_and_described() {
     service.send("a", "a2");
     service.sqs.receive(EVENTS, 1);
     let described = client.get_queue_attributes().queue_url(&url);
-    let all = described
-        .clone()
-        .attribute_names(QueueAttributeName::All)
-        .send()
-        .await
-        .unwrap();
+    let all = described.clone().attribute_names(QueueAttributeName::All).send().await.unwrap();
     let all = all.attributes().unwrap();
     for (name, value) in [
         (QueueAttributeName::ApproximateNumberOfMessages, "1"),
-        (
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            "1",
-        ),
+        (QueueAttributeName::ApproximateNumberOfMessagesNotVisible, "1"),
         (QueueAttributeName::ApproximateNumberOfMessagesDelayed, "0"),
-        (
-            QueueAttributeName::QueueArn,
-            "arn:aws:sqs:us-east-1:000000000000:events.fifo",
-        ),
+        (QueueAttributeName::QueueArn, "arn:aws:sqs:us-east-1:000000000000:events.fifo"),
         (QueueAttributeName::VisibilityTimeout, "30"),
         (QueueAttributeName::MessageRetentionPeriod, "345600"),
         (QueueAttributeName::MaximumMessageSize, "1048576"),
@@ -789,11 +728,7 @@ async fn a_body_is_limited_in_bytes() {
     send(PLAIN, "m".repeat(1_048_576)).await.unwrap();
     let long = send(PLAIN, "m".repeat(1_048_577)).await.unwrap_err();
     assert_eq!(long.code(), Some("InvalidParameterValue"));
-    assert!(
-        long.message()
-            .unwrap()
-            .contains("shorter than 1048576 bytes")
-    );
+    assert!(long.message().unwrap().contains("shorter than 1048576 bytes"));
 
     service.sqs.create_queue(QueueSettings {
         name: "short".to_owned(),
@@ -810,13 +745,9 @@ async fn a_fifo_queue_requires_valid_ids() {
     let (service, client) = Service::served().await;
     let send = async |name: &str, group: Option<&str>, id: Option<&str>| {
         let send = client.send_message().queue_url(service.sqs.url(name));
-        let send = send
-            .message_body("m")
-            .set_message_group_id(group.map(Into::into));
+        let send = send.message_body("m").set_message_group_id(group.map(Into::into));
         let send = send.set_message_deduplication_id(id.map(Into::into));
-        send.send()
-            .await
-            .map_err(|error| error.code().unwrap().to_owned())
+        send.send().await.map_err(|error| error.code().unwrap().to_owned())
     };
     let longest = "x".repeat(128);
     let punctuation = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##;
@@ -845,17 +776,13 @@ async fn a_fifo_queue_requires_valid_ids() {
 async fn a_malformed_batch_is_refused_as_a_whole() {
     let (service, client) = Service::served().await;
     let send = async |entries: Vec<BatchEntry>| {
-        let send = client
-            .send_message_batch()
-            .queue_url(service.sqs.url(EVENTS));
+        let send = client.send_message_batch().queue_url(service.sqs.url(EVENTS));
         let result = send.set_entries(Some(entries)).send().await;
         result.unwrap_err().into_service_error()
     };
     assert!(send(vec![]).await.is_empty_batch_request());
 
-    let eleven = (0..11)
-        .map(|i| entry(&i.to_string(), "g", &i.to_string()))
-        .collect();
+    let eleven = (0..11).map(|i| entry(&i.to_string(), "g", &i.to_string())).collect();
     let error = send(eleven).await;
     assert!(error.is_too_many_entries_in_batch_request(), "{error:?}");
 
@@ -888,9 +815,7 @@ async fn a_malformed_batch_is_refused_as_a_whole() {
 async fn a_batch_holds_ten_entries_and_one_mebibyte() {
     let (service, client) = Service::served().await;
     let url = service.sqs.url(EVENTS);
-    let ten = (0..10)
-        .map(|i| entry(&i.to_string(), "g", &i.to_string()))
-        .collect();
+    let ten = (0..10).map(|i| entry(&i.to_string(), "g", &i.to_string())).collect();
     let send = client.send_message_batch().queue_url(&url);
     let answer = send.set_entries(Some(ten)).send().await.unwrap();
     assert_eq!(answer.successful().len(), 10);
@@ -916,23 +841,13 @@ async fn one_bad_entry_harms_no_other() {
         .send()
         .await
         .unwrap();
-    let successful: Vec<_> = sent
-        .successful()
-        .iter()
-        .map(SendMessageBatchResultEntry::id)
-        .collect();
+    let successful: Vec<_> =
+        sent.successful().iter().map(SendMessageBatchResultEntry::id).collect();
     assert_eq!(successful, ["a", "d"]);
     let failed: Vec<_> = sent.failed().iter().map(|f| (f.id(), f.code())).collect();
-    let expected = [
-        ("b", "InvalidMessageContents"),
-        ("c", "InvalidParameterValue"),
-    ];
+    let expected = [("b", "InvalidMessageContents"), ("c", "InvalidParameterValue")];
     assert_eq!(failed, expected);
-    assert!(
-        sent.failed()
-            .iter()
-            .all(BatchResultErrorEntry::sender_fault)
-    );
+    assert!(sent.failed().iter().all(BatchResultErrorEntry::sender_fault));
     assert_eq!(service.stored(EVENTS), ["1", "4"]);
 }
 
@@ -949,31 +864,16 @@ async fn only_the_wanted_message_attributes_are_received() {
     let all = Some("4c360f3fdafd970e05fae2f149d997f5");
     assert_eq!(answer.md5_of_message_attributes(), all);
 
-    service.sqs.create_queue(QueueSettings {
-        name: PLAIN.to_owned(),
-        ..QueueSettings::default()
-    });
+    service.sqs.create_queue(QueueSettings { name: PLAIN.to_owned(), ..QueueSettings::default() });
     let every = &["General", "Hello", "Help.Me"][..];
     for (asked, names, digest) in [
         (&["All"][..], every, all),
         (&["*"], every, all),
         (&[".*"], every, all),
         (&["Foo", "All"], every, all),
-        (
-            &["Hello", "General"],
-            &["General", "Hello"],
-            Some("fca026605781cb4126a1e9044df24232"),
-        ),
-        (
-            &["Foo", "Hello"],
-            &["Hello"],
-            Some("a311262e065454b75da111d535b8dacd"),
-        ),
-        (
-            &["Hel.*"],
-            &["Hello", "Help.Me"],
-            Some("83fee93c1bcd8b9a5a923ffacdc636c7"),
-        ),
+        (&["Hello", "General"], &["General", "Hello"], Some("fca026605781cb4126a1e9044df24232")),
+        (&["Foo", "Hello"], &["Hello"], Some("a311262e065454b75da111d535b8dacd")),
+        (&["Hel.*"], &["Hello", "Help.Me"], Some("83fee93c1bcd8b9a5a923ffacdc636c7")),
         (&["hello", "Hel", "Foo.*"], &[], None),
         (&[], &[], None),
     ] {
@@ -997,16 +897,8 @@ async fn every_type_of_attribute_has_its_digest() {
     let (service, client) = Service::served().await;
     let trace = b"traceparent\x1e00-774062d6c37081a5a0b9b5b88e30627c-2d2482211f6489da-01";
     for (name, attribute, digest) in [
-        (
-            "timestamp",
-            text("Number", "1493147359900"),
-            "235c5c510d26fb653d073faed50ae77c",
-        ),
-        (
-            "attr1",
-            binary("Binary", trace),
-            "8cbe4db156db8a94db8b801b7addb984",
-        ),
+        ("timestamp", text("Number", "1493147359900"), "235c5c510d26fb653d073faed50ae77c"),
+        ("attr1", binary("Binary", trace), "8cbe4db156db8a94db8b801b7addb984"),
         ("k", text("String", "x"), "a45daa70926828a2f0a1db3418e6feb4"),
     ] {
         let send = client.send_message().queue_url(service.sqs.url(PLAIN));
@@ -1044,10 +936,7 @@ async fn attributes_arrive_as_they_were_sent() {
     let receive = client.receive_message().queue_url(&url);
     let receive = receive.message_attribute_names("All").send();
     let received = receive.await.unwrap();
-    assert_eq!(
-        received.messages()[0].message_attributes(),
-        Some(&attributes)
-    );
+    assert_eq!(received.messages()[0].message_attributes(), Some(&attributes));
     assert_eq!(received.messages()[0].md5_of_message_attributes(), digest);
 }
 
@@ -1106,10 +995,7 @@ async fn every_entry_of_a_batch_has_its_own_attributes() {
     ];
     assert_eq!(digests, expected);
     let failed = &sent.failed()[0];
-    assert_eq!(
-        (failed.id(), failed.code()),
-        ("bad", "InvalidParameterValue")
-    );
+    assert_eq!((failed.id(), failed.code()), ("bad", "InvalidParameterValue"));
     assert!(failed.sender_fault());
     let stored = service.sqs.messages(PLAIN);
     let attributes: Vec<_> = stored.into_iter().map(|m| m.attributes).collect();
@@ -1186,9 +1072,7 @@ async fn an_attributes_name_has_limits() {
         send_one(&service, &client, name, value).await
     };
     let longest = "x".repeat(256);
-    let valid = [
-        "a", "Z_9-a.b", "AWSome", "aws", "Amazonas", "x.aws", &longest,
-    ];
+    let valid = ["a", "Z_9-a.b", "AWSome", "aws", "Amazonas", "x.aws", &longest];
     for valid in valid {
         assert_eq!(send(valid).await, Ok(()), "{valid}");
     }
@@ -1235,28 +1119,16 @@ async fn an_attributes_type_and_value_have_limits() {
     let both = both.binary_value(Blob::new("v"));
     for (invalid, reason) in [
         (text("", "v"), "non-empty message attribute type"),
-        (
-            text("string", "v"),
-            "The type of message (user) attribute 'a'",
-        ),
+        (text("string", "v"), "The type of message (user) attribute 'a'"),
         (text("Str", "v"), "The type of message (user) attribute 'a'"),
-        (
-            text("Strings", "v"),
-            "The type of message (user) attribute 'a'",
-        ),
-        (
-            text(&format!("String.{label}x"), "v"),
-            "shorter than 256 Bytes",
-        ),
+        (text("Strings", "v"), "The type of message (user) attribute 'a'"),
+        (text(&format!("String.{label}x"), "v"), "shorter than 256 Bytes"),
         (text("String", ""), "non-empty value of type 'String'"),
         (text("Number", ""), "non-empty value of type 'Number'"),
         (binary("Binary", &[]), "non-empty value of type 'Binary'"),
         (text("Binary", "v"), "must use field 'Binary'"),
         (binary("String", b"v"), "must use field 'String'"),
-        (
-            both.data_type("Binary").build().unwrap(),
-            "must use field 'Binary'",
-        ),
+        (both.data_type("Binary").build().unwrap(), "must use field 'Binary'"),
         (text("String", "\u{1}"), "Invalid characters found"),
         (text("Number", "one"), "Can't cast the value"),
         (text("Number", "1 "), "Can't cast the value"),
@@ -1406,12 +1278,7 @@ async fn chosen_entries_of_the_next_batch_fail() {
     let answer = send().await;
     let failed: Vec<_> = answer.failed().iter().map(|f| (f.id(), f.code())).collect();
     assert_eq!(failed, [("a", "InternalError"), ("c", "InternalError")]);
-    assert!(
-        !answer
-            .failed()
-            .iter()
-            .any(BatchResultErrorEntry::sender_fault)
-    );
+    assert!(!answer.failed().iter().any(BatchResultErrorEntry::sender_fault));
     assert_eq!(answer.successful()[0].id(), "b");
     assert_eq!(service.stored(EVENTS), ["0", "2"]);
 
@@ -1456,10 +1323,7 @@ async fn while_it_is_down_every_call_fails_and_counts() {
     service.sqs.set_down(false);
     send().await.unwrap();
     service.sqs.receive(PLAIN, 1);
-    let calls = [
-        ("ReceiveMessage".to_owned(), 1),
-        ("SendMessage".to_owned(), 3),
-    ];
+    let calls = [("ReceiveMessage".to_owned(), 1), ("SendMessage".to_owned(), 3)];
     assert_eq!(service.sqs.calls(), BTreeMap::from(calls));
 }
 

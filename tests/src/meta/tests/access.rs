@@ -3,10 +3,7 @@
 use super::*;
 
 fn path(node: &str, secret: &str, token: &str) -> String {
-    format!(
-        "/v24.0/{node}/messages?appsecret_proof={}",
-        proof(secret, token)
-    )
+    format!("/v24.0/{node}/messages?appsecret_proof={}", proof(secret, token))
 }
 
 #[test]
@@ -15,20 +12,13 @@ fn a_missing_or_wrong_proof_is_refused() {
     let good = proof("app-secret-1", "token-1");
     let wrong = [
         "/v24.0/1001/messages".to_owned(),
-        format!(
-            "/v24.0/1001/messages?appsecret_proof={}",
-            good.to_uppercase()
-        ),
+        format!("/v24.0/1001/messages?appsecret_proof={}", good.to_uppercase()),
         path(PAGE, "app-secret-1", "token-2"),
         path(PAGE, "app-secret-2", "token-1"),
     ];
     for path in wrong {
         let refused = world.post(&path, Some("token-1"), &text_as("RESPONSE", None));
-        assert_eq!(
-            (refused.status, refused.error()),
-            (400, (100, None)),
-            "{path}"
-        );
+        assert_eq!((refused.status, refused.error()), (400, (100, None)), "{path}");
         assert_eq!(
             refused.json()["error"]["message"],
             json!("Invalid appsecret_proof provided in the API argument")
@@ -53,9 +43,7 @@ fn a_token_comes_in_the_header_or_as_a_parameter() {
     let body = text_as("RESPONSE", None);
     let good = path(PAGE, "app-secret-1", "token-1");
     world.post(&good, Some("token-1"), &body).mid();
-    world
-        .post(&format!("{good}&access_token=token-1"), None, &body)
-        .mid();
+    world.post(&format!("{good}&access_token=token-1"), None, &body).mid();
     let missing = world.post(&good, None, &body);
     assert_eq!((missing.status, missing.error()), (401, (190, None)));
     let unknown = path(PAGE, "app-secret-1", "token-unknown");
@@ -117,14 +105,8 @@ fn other_paths_and_methods_are_unknown_but_recorded() {
         ("POST", "/latest/1001/messages"),
         ("POST", "/"),
     ] {
-        let refused = world
-            .request(method, path, Some("token-1"), &body)
-            .expect("an answer");
-        assert_eq!(
-            (refused.status, refused.error()),
-            (400, (2_500, None)),
-            "{path}"
-        );
+        let refused = world.request(method, path, Some("token-1"), &body).expect("an answer");
+        assert_eq!((refused.status, refused.error()), (400, (2_500, None)), "{path}");
     }
     assert_eq!(world.meta.requests().len(), 4);
     assert!(world.meta.delivered(PAGE, PSID).is_empty());
@@ -138,12 +120,7 @@ fn parameters_are_read_from_json_only() {
     let head = "Authorization: Bearer token-1\r\nContent-Type: text/plain\r\n";
     let answer = world.exchange("POST", &good, head, &body);
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(
-        answer.contains("The parameter recipient is required"),
-        "{answer}"
-    );
-    let broken = world
-        .request("POST", &good, Some("token-1"), "{")
-        .expect("an answer");
+    assert!(answer.contains("The parameter recipient is required"), "{answer}");
+    let broken = world.request("POST", &good, Some("token-1"), "{").expect("an answer");
     assert_eq!(broken.error(), (100, None));
 }

@@ -16,21 +16,9 @@ fn items(webhooks: &[Vec<u8>]) -> Vec<Value> {
 fn success_names_the_person_and_a_new_message_id() {
     let world = World::with_open_windows();
     let reply = world.send(PAGE, &text_as("RESPONSE", None));
-    assert_eq!(
-        reply.json(),
-        json!({"recipient_id": PSID, "message_id": "m_sent000001"})
-    );
-    assert_eq!(
-        world.send(PAGE, &text_as("UPDATE", None)).mid(),
-        "m_sent000002"
-    );
-    assert!(
-        world
-            .send(INSTAGRAM, &text_as("RESPONSE", None))
-            .mid()
-            .len()
-            > 128
-    );
+    assert_eq!(reply.json(), json!({"recipient_id": PSID, "message_id": "m_sent000001"}));
+    assert_eq!(world.send(PAGE, &text_as("UPDATE", None)).mid(), "m_sent000002");
+    assert!(world.send(INSTAGRAM, &text_as("RESPONSE", None)).mid().len() > 128);
 }
 
 #[test]
@@ -53,9 +41,7 @@ fn errors_have_exactly_metas_form() {
     let error = world.send(PAGE, &text_as("RESPONSE", None)).json()["error"].clone();
     let fields: Vec<_> = error.as_object().expect("an object").keys().collect();
     assert_eq!(
-        fields
-            .into_iter()
-            .collect::<std::collections::BTreeSet<_>>(),
+        fields.into_iter().collect::<std::collections::BTreeSet<_>>(),
         ["message", "type", "code", "error_subcode", "fbtrace_id"]
             .map(str::to_owned)
             .iter()
@@ -72,10 +58,7 @@ fn an_echo_and_the_receipts_follow_every_message() {
     let message = json!({"text": "hello", "metadata": "entry#1/ä"});
     let mid = world.send(PAGE, &response(&message)).mid();
     let webhooks = world.meta.pending_webhooks();
-    assert!(
-        webhooks.iter().all(|body| body.is_ascii()),
-        "escaped like any other"
-    );
+    assert!(webhooks.iter().all(|body| body.is_ascii()), "escaped like any other");
     assert_eq!(
         items(&webhooks),
         [
@@ -146,15 +129,9 @@ fn an_echo_shows_attachments_of_every_form() {
     let world = World::with_open_windows();
     world.meta.set_receipts(false);
     let image = json!({"type": "image", "payload": {"url": "https://shop.example/a.png"}});
-    world
-        .send(PAGE, &response(&json!({"attachment": image})))
-        .mid();
-    world
-        .send(PAGE, &response(&json!({"attachments": [image, image]})))
-        .mid();
-    world
-        .send(PAGE, &response(&json!({"sticker_id": "5"})))
-        .mid();
+    world.send(PAGE, &response(&json!({"attachment": image}))).mid();
+    world.send(PAGE, &response(&json!({"attachments": [image, image]}))).mid();
+    world.send(PAGE, &response(&json!({"sticker_id": "5"}))).mid();
     world.send(PAGE, &utility()).mid();
     let attachments: Vec<_> = items(&world.meta.pending_webhooks())
         .iter()
@@ -195,14 +172,7 @@ fn requests_are_recorded_with_their_outcome() {
             outcome: Outcome::Delivered { mid: mid.clone() },
         }
     );
-    assert!(matches!(
-        requests[1].outcome,
-        Outcome::Refused {
-            code: 100,
-            subcode: None,
-            ..
-        }
-    ));
+    assert!(matches!(requests[1].outcome, Outcome::Refused { code: 100, subcode: None, .. }));
     assert_eq!(world.meta.delivered(PAGE, PSID), requests[..1]);
     assert!(world.meta.delivered(INSTAGRAM, PSID).is_empty());
     assert_eq!(
@@ -336,10 +306,7 @@ fn concurrent_messages_get_different_ids() {
         let senders: Vec<_> = (0..8)
             .map(|_| scope.spawn(|| world.send(PAGE, &text_as("RESPONSE", None)).mid()))
             .collect();
-        senders
-            .into_iter()
-            .map(|sender| sender.join().expect("a sender that ends"))
-            .collect()
+        senders.into_iter().map(|sender| sender.join().expect("a sender that ends")).collect()
     });
     assert_eq!(mids.len(), 8);
     assert_eq!(world.meta.pending_webhooks().len(), 24);

@@ -16,10 +16,7 @@ fn a_lost_answer_delivers_but_gives_no_response() {
     let webhooks = world.meta.pending_webhooks();
     assert_eq!(webhooks.len(), 3);
     let echo: Value = serde_json::from_slice(&webhooks[0]).expect("an echo");
-    assert_eq!(
-        echo["entry"][0]["messaging"][0]["message"]["metadata"],
-        json!("entry#1")
-    );
+    assert_eq!(echo["entry"][0]["messaging"][0]["message"]["metadata"], json!("entry#1"));
     world.send(PAGE, &response(&message)).mid();
     assert_eq!(sent(&world), 2, "the next request is answered again");
 }
@@ -32,10 +29,7 @@ fn a_lost_answer_does_not_deliver_what_is_refused() {
     assert!(world.try_send(PAGE, &text_as("RESPONSE", None)).is_none());
     assert_eq!(sent(&world), 0);
     assert!(world.meta.pending_webhooks().is_empty());
-    assert!(matches!(
-        world.last_request().outcome,
-        Outcome::Refused { code: 10, .. }
-    ));
+    assert!(matches!(world.last_request().outcome, Outcome::Refused { code: 10, .. }));
 }
 
 #[test]
@@ -62,11 +56,7 @@ fn an_unknown_error_may_follow_a_delivery() {
     world.set_clock(NOW + DAY + 1);
     world.meta.fail_next(Fault::UnknownDelivered);
     let reply = world.send(PAGE, &text_as("RESPONSE", None));
-    assert_eq!(
-        reply.error(),
-        (10, Some(2_018_278)),
-        "nothing was delivered"
-    );
+    assert_eq!(reply.error(), (10, Some(2_018_278)), "nothing was delivered");
 }
 
 #[test]
@@ -83,32 +73,17 @@ fn a_server_error_is_html_and_delivers_nothing() {
 #[test]
 fn an_error_is_answered_as_ordered() {
     let world = World::with_open_windows();
-    world.meta.fail_next(Fault::Error {
-        http: 400,
-        code: 368,
-        subcode: None,
-    });
-    world.meta.fail_next(Fault::Error {
-        http: 403,
-        code: 10,
-        subcode: Some(1_893_063),
-    });
+    world.meta.fail_next(Fault::Error { http: 400, code: 368, subcode: None });
+    world.meta.fail_next(Fault::Error { http: 403, code: 10, subcode: Some(1_893_063) });
     let first = world.send(PAGE, &text_as("RESPONSE", None));
     assert_eq!((first.status, first.error()), (400, (368, None)));
     assert!(first.json()["error"].get("error_subcode").is_none());
     let second = world.send(PAGE, &text_as("RESPONSE", None));
-    assert_eq!(
-        (second.status, second.error()),
-        (403, (10, Some(1_893_063)))
-    );
+    assert_eq!((second.status, second.error()), (403, (10, Some(1_893_063))));
     assert_eq!(sent(&world), 0);
     assert!(matches!(
         world.last_request().outcome,
-        Outcome::Refused {
-            code: 10,
-            subcode: Some(1_893_063),
-            ..
-        }
+        Outcome::Refused { code: 10, subcode: Some(1_893_063), .. }
     ));
     world.send(PAGE, &text_as("RESPONSE", None)).mid();
 }
@@ -117,9 +92,7 @@ fn an_error_is_answered_as_ordered() {
 fn throttling_says_when_access_returns() {
     let world = World::with_open_windows();
     for (page_id, code, kind) in [(PAGE, 80_006, "messenger"), (INSTAGRAM, 613, "instagram")] {
-        world
-            .meta
-            .fail_next(Fault::Throttled { regain_minutes: 17 });
+        world.meta.fail_next(Fault::Throttled { regain_minutes: 17 });
         let reply = world.send(page_id, &text_as("RESPONSE", None));
         assert_eq!((reply.status, reply.error()), (400, (code, None)));
         let usage: Value =
@@ -156,11 +129,7 @@ fn a_fault_for_one_person_meets_the_private_reply_too() {
     body["recipient"] = json!({"comment_id": "c1"});
     assert!(world.try_send(PAGE, &body).is_none());
     assert_eq!(sent(&world), 1);
-    assert_eq!(
-        world.send(PAGE, &body).error(),
-        (10_900, None),
-        "it was delivered"
-    );
+    assert_eq!(world.send(PAGE, &body).error(), (10_900, None), "it was delivered");
 }
 
 #[test]

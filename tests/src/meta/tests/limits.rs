@@ -19,14 +19,8 @@ fn assert_limit<T: Copy>(
     too_much: T,
     message: impl Fn(T) -> Value,
 ) {
-    assert!(
-        !refused(world, PAGE, &message(allowed)),
-        "{name} is allowed"
-    );
-    assert!(
-        refused(world, PAGE, &message(too_much)),
-        "{name} is refused"
-    );
+    assert!(!refused(world, PAGE, &message(allowed)), "{name} is allowed");
+    assert!(refused(world, PAGE, &message(too_much)), "{name} is refused");
 }
 
 fn template(payload: &Value) -> Value {
@@ -77,11 +71,7 @@ fn metadata_is_under_1000_characters() {
     let message = |count: usize| json!({"text": "hi", "metadata": "é".repeat(count)});
     assert_limit(&world, "metadata", 999, 1_000, message);
     assert_limit(&world, "an empty metadata", 1, 0, message);
-    assert!(refused(
-        &world,
-        PAGE,
-        &json!({"text": "hi", "metadata": {"a": 1}})
-    ));
+    assert!(refused(&world, PAGE, &json!({"text": "hi", "metadata": {"a": 1}})));
 }
 
 #[test]
@@ -89,18 +79,10 @@ fn a_message_has_exactly_one_content() {
     let world = World::with_open_windows();
     let image = json!({"type": "image", "payload": {"url": "https://shop.example/a.png"}});
     assert!(!refused(&world, PAGE, &json!({"attachment": image})));
-    assert!(refused(
-        &world,
-        PAGE,
-        &json!({"text": "hi", "attachment": image})
-    ));
+    assert!(refused(&world, PAGE, &json!({"text": "hi", "attachment": image})));
     assert!(refused(&world, PAGE, &json!({"metadata": "only"})));
     assert!(refused(&world, PAGE, &json!("hi")));
-    assert!(!refused(
-        &world,
-        PAGE,
-        &json!({"sticker_id": 369_239_263_222_822_u64})
-    ));
+    assert!(!refused(&world, PAGE, &json!({"sticker_id": 369_239_263_222_822_u64})));
     assert!(refused(&world, PAGE, &Value::Null));
 }
 
@@ -109,10 +91,7 @@ fn attachments_are_media_by_url_or_id() {
     let world = World::with_open_windows();
     let of = |kind: &str, payload: Value| json!({"attachment": {"type": kind, "payload": payload}});
     for kind in ["image", "audio", "video", "file"] {
-        assert!(
-            !refused(&world, PAGE, &of(kind, json!({"attachment_id": "9"}))),
-            "{kind}"
-        );
+        assert!(!refused(&world, PAGE, &of(kind, json!({"attachment_id": "9"}))), "{kind}");
     }
     let url = json!({"url": "https://shop.example/a.png"});
     assert!(refused(&world, PAGE, &of("location", url.clone())));
@@ -140,12 +119,8 @@ fn quick_replies_are_13_with_title_20_and_payload_1000() {
     assert_limit(&world, "title", 20, 21, |title| replies(1, title, 1));
     assert_limit(&world, "no replies", 1, 0, |count| replies(count, 1, 1));
     assert_limit(&world, "an empty title", 1, 0, |title| replies(1, title, 1));
-    assert_limit(&world, "an empty payload", 1, 0, |payload| {
-        replies(1, 1, payload)
-    });
-    assert_limit(&world, "payload", 1_000, 1_001, |payload| {
-        replies(1, 1, payload)
-    });
+    assert_limit(&world, "an empty payload", 1, 0, |payload| replies(1, 1, payload));
+    assert_limit(&world, "payload", 1_000, 1_001, |payload| replies(1, 1, payload));
     assert!(refused(
         &world,
         PAGE,
@@ -161,14 +136,10 @@ fn button_templates_have_3_buttons_with_title_20_payload_1000_and_text_640() {
     };
     assert_limit(&world, "count", 3, 4, |count| buttons(count, 20, 1_000));
     assert_limit(&world, "an empty title", 1, 0, |title| buttons(1, title, 1));
-    assert_limit(&world, "an empty payload", 1, 0, |payload| {
-        buttons(1, 1, payload)
-    });
+    assert_limit(&world, "an empty payload", 1, 0, |payload| buttons(1, 1, payload));
     assert_limit(&world, "no buttons", 1, 0, |count| buttons(count, 1, 1));
     assert_limit(&world, "title", 20, 21, |title| buttons(1, title, 1));
-    assert_limit(&world, "payload", 1_000, 1_001, |payload| {
-        buttons(1, 1, payload)
-    });
+    assert_limit(&world, "payload", 1_000, 1_001, |payload| buttons(1, 1, payload));
     assert_limit(&world, "text", 640, 641, |count| {
         button_template(&"é".repeat(count), &json!([postback(1, 1)]))
     });
@@ -181,10 +152,7 @@ fn button_templates_have_3_buttons_with_title_20_payload_1000_and_text_640() {
         button_template("Choose", &json!([button]))
     });
     assert_limit(&world, "url", shop, "shop", |url| {
-        button_template(
-            "Choose",
-            &json!([{"type": "web_url", "title": "Shop", "url": url}]),
-        )
+        button_template("Choose", &json!([{"type": "web_url", "title": "Shop", "url": url}]))
     });
     assert_limit(&world, "type", "account_unlink", "unknown", |kind| {
         button_template("Choose", &json!([{"type": kind}]))
@@ -202,31 +170,18 @@ fn generic_templates_have_10_elements_with_titles_80_and_3_buttons() {
         })
     };
     let one = |title, subtitle, buttons| generic(&element(title, subtitle, buttons), 1);
-    assert_limit(&world, "count", 10, 11, |count| {
-        generic(&element(80, 80, 3), count)
-    });
-    assert_limit(&world, "no elements", 1, 0, |count| {
-        generic(&element(1, 1, 1), count)
-    });
+    assert_limit(&world, "count", 10, 11, |count| generic(&element(80, 80, 3), count));
+    assert_limit(&world, "no elements", 1, 0, |count| generic(&element(1, 1, 1), count));
     assert_limit(&world, "title", 80, 81, |title| one(title, 1, 1));
     assert_limit(&world, "an empty title", 1, 0, |title| one(title, 1, 1));
     assert_limit(&world, "subtitle", 80, 81, |subtitle| one(1, subtitle, 1));
-    assert_limit(&world, "an empty subtitle", 1, 0, |subtitle| {
-        one(1, subtitle, 1)
-    });
+    assert_limit(&world, "an empty subtitle", 1, 0, |subtitle| one(1, subtitle, 1));
     assert_limit(&world, "buttons", 3, 4, |buttons| one(1, 1, buttons));
     assert_limit(&world, "no buttons", 1, 0, |buttons| one(1, 1, buttons));
     assert_limit(&world, "a title alone", "image_url", "unknown", |name| {
-        generic(
-            &json!({"title": "a", name: "https://shop.example/a.png"}),
-            1,
-        )
+        generic(&json!({"title": "a", name: "https://shop.example/a.png"}), 1)
     });
-    assert!(refused(
-        &world,
-        PAGE,
-        &template(&json!({"template_type": "list"}))
-    ));
+    assert!(refused(&world, PAGE, &template(&json!({"template_type": "list"}))));
 }
 
 #[test]
@@ -237,11 +192,7 @@ fn customer_feedback_templates_keep_each_of_their_limits() {
         ("/subtitle", 1, 80),
         ("/button_title", 1, 20),
         ("/feedback_screens/0/questions/0/title", 5, 85),
-        (
-            "/feedback_screens/0/questions/0/follow_up/placeholder",
-            1,
-            400,
-        ),
+        ("/feedback_screens/0/questions/0/follow_up/placeholder", 1, 400),
     ];
     for (pointer, shortest, longest) in strings {
         let sized = |count: usize| feedback(pointer, &json!("é".repeat(count)));
@@ -254,30 +205,15 @@ fn customer_feedback_templates_keep_each_of_their_limits() {
     assert_limit(&world, "id", "Az_09", "a-b", id);
     assert_limit(&world, "an empty id", "a", "", id);
     for days in [1, 7] {
-        assert!(!refused(
-            &world,
-            PAGE,
-            &feedback("/expires_in_days", &json!(days))
-        ));
+        assert!(!refused(&world, PAGE, &feedback("/expires_in_days", &json!(days))));
     }
     for days in [0, 8] {
-        assert!(refused(
-            &world,
-            PAGE,
-            &feedback("/expires_in_days", &json!(days))
-        ));
+        assert!(refused(&world, PAGE, &feedback("/expires_in_days", &json!(days))));
     }
-    assert!(refused(
-        &world,
-        PAGE,
-        &feedback("/business_privacy", &json!({}))
-    ));
+    assert!(refused(&world, PAGE, &feedback("/business_privacy", &json!({}))));
     let question = json!({"id": "q", "type": "nps"});
     assert_limit(&world, "no questions", 1, 0, |count: usize| {
-        feedback(
-            "/feedback_screens/0/questions",
-            &json!(vec![&question; count]),
-        )
+        feedback("/feedback_screens/0/questions", &json!(vec![&question; count]))
     });
     let screen = json!({"questions": [question]});
     for wrong in [0, 2] {
@@ -286,14 +222,7 @@ fn customer_feedback_templates_keep_each_of_their_limits() {
         });
     }
     assert_limit(&world, "questions", 1, 2, |count: usize| {
-        feedback(
-            "/feedback_screens/0/questions",
-            &json!(vec![&question; count]),
-        )
+        feedback("/feedback_screens/0/questions", &json!(vec![&question; count]))
     });
-    assert!(refused(
-        &world,
-        PAGE,
-        &feedback("/feedback_screens/0/questions/0/type", &json!("x"))
-    ));
+    assert!(refused(&world, PAGE, &feedback("/feedback_screens/0/questions/0/type", &json!("x"))));
 }

@@ -19,10 +19,7 @@ fn a_notification_is_ascii_with_escaped_slashes_and_surrogate_pairs() {
     let world = World::new();
     let body = world.meta.person_says(PAGE, PSID, "ä 😀 a/b \" \u{1}");
     let text = String::from_utf8(body.clone()).expect("ASCII");
-    assert!(
-        text.contains(r#""text":"\u00e4 \ud83d\ude00 a\/b \" \u0001""#),
-        "{text}"
-    );
+    assert!(text.contains(r#""text":"\u00e4 \ud83d\ude00 a\/b \" \u0001""#), "{text}");
     assert!(text.is_ascii());
     assert_eq!(
         parsed(&body)["entry"][0]["messaging"][0]["message"]["text"],
@@ -71,10 +68,7 @@ fn any_item_can_be_caused_and_null_leaves_a_field_out() {
     );
     let message = json!({"mid": "m_own", "attachments": []});
     let body = world.meta.person_sends(PAGE, PSID, message.clone());
-    assert_eq!(
-        parsed(&body)["entry"][0]["messaging"][0]["message"],
-        message
-    );
+    assert_eq!(parsed(&body)["entry"][0]["messaging"][0]["message"], message);
 }
 
 #[test]
@@ -140,12 +134,9 @@ fn only_the_actions_of_metas_table_open_the_window() {
 #[test]
 fn every_form_of_timestamp_is_understood() {
     let at = NOW - 5 * SECOND;
-    for timestamp in [
-        json!(at),
-        json!(at / 1_000),
-        json!(at.to_string()),
-        json!((at / 1_000).to_string()),
-    ] {
+    for timestamp in
+        [json!(at), json!(at / 1_000), json!(at.to_string()), json!((at / 1_000).to_string())]
+    {
         let world = World::new();
         let message = json!({"mid": "m", "text": "hi"});
         observe_item(
@@ -159,11 +150,7 @@ fn every_form_of_timestamp_is_understood() {
     let entry = json!({"id": PAGE, "time": at, "messaging": [item]});
     let notification = json!({"object": "page", "entry": [entry]});
     world.meta.observe(notification.to_string().as_bytes());
-    assert_eq!(
-        world.meta.last_opening(PAGE, PSID),
-        Some(at),
-        "the entry's time"
-    );
+    assert_eq!(world.meta.last_opening(PAGE, PSID), Some(at), "the entry's time");
 }
 
 #[test]
@@ -192,11 +179,7 @@ fn every_entry_and_item_counts_for_its_own_page() {
     assert_eq!(world.meta.last_opening(PAGE, "a"), Some(NOW - 1));
     assert_eq!(world.meta.last_opening(PAGE, "b"), Some(NOW - 2));
     assert_eq!(world.meta.last_opening("9", "a"), Some(NOW - 3));
-    assert_eq!(
-        world.meta.last_opening(PAGE, "c"),
-        None,
-        "a call opens nothing"
-    );
+    assert_eq!(world.meta.last_opening(PAGE, "c"), None, "a call opens nothing");
     world.meta.observe(b"not JSON");
     world.meta.observe(br#"{"object":"user","entry":[]}"#);
 }
@@ -211,9 +194,6 @@ fn an_echo_makes_the_person_known_but_opens_nothing() {
         "message": {"mid": "m", "is_echo": true, "app_id": 26_390_203_743_090_i64, "text": "hi"},
     });
     observe_item(&world, &item);
-    assert_eq!(
-        world.send(PAGE, &text_as("RESPONSE", None)).error(),
-        (10, Some(2_018_278))
-    );
+    assert_eq!(world.send(PAGE, &text_as("RESPONSE", None)).error(), (10, Some(2_018_278)));
     assert_eq!(world.meta.last_opening(PAGE, PAGE), None);
 }

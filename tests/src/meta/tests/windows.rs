@@ -4,11 +4,7 @@ use super::*;
 
 const OUTSIDE: (i64, Option<i64>) = (10, Some(2_018_278));
 const RETIRED_AT: i64 = 1_777_248_000_000;
-const RETIRED: [&str; 3] = [
-    "CONFIRMED_EVENT_UPDATE",
-    "ACCOUNT_UPDATE",
-    "POST_PURCHASE_UPDATE",
-];
+const RETIRED: [&str; 3] = ["CONFIRMED_EVENT_UPDATE", "ACCOUNT_UPDATE", "POST_PURCHASE_UPDATE"];
 
 /// Asserts that the window ends with this age: its last millisecond is in, the next one is out.
 fn assert_ends_after(world: &World, page_id: &str, longest: i64, body: &Value) {
@@ -19,11 +15,7 @@ fn assert_ends_after(world: &World, page_id: &str, longest: i64, body: &Value) {
     assert_eq!((refused.status, refused.error()), (400, OUTSIDE), "{body}");
     assert!(matches!(
         world.last_request().outcome,
-        Outcome::Refused {
-            code: 10,
-            subcode: Some(2_018_278),
-            ..
-        }
+        Outcome::Refused { code: 10, subcode: Some(2_018_278), .. }
     ));
 }
 
@@ -71,10 +63,7 @@ fn retired_tags_work_until_their_last_millisecond() {
         world.send(PAGE, &body).mid();
         world.set_clock(RETIRED_AT);
         let refused = world.send(PAGE, &body);
-        assert_eq!(
-            (refused.status, refused.error()),
-            (400, (100, Some(1_893_061)))
-        );
+        assert_eq!((refused.status, refused.error()), (400, (100, Some(1_893_061))));
         world.meta.person_says(PAGE, PSID, "hi");
         assert_eq!(
             world.send(PAGE, &body).error(),
@@ -106,12 +95,7 @@ fn instagram_knows_no_tag_but_human_agent() {
         assert_eq!(world.send(INSTAGRAM, &body).error(), (100, None), "{tag}");
     }
     assert_eq!(world.send(INSTAGRAM, &utility()).error(), (100, None));
-    assert_eq!(
-        world
-            .send(INSTAGRAM, &response(&feedback_template()))
-            .error(),
-        (100, None)
-    );
+    assert_eq!(world.send(INSTAGRAM, &response(&feedback_template())).error(), (100, None));
 }
 
 #[test]
@@ -130,10 +114,7 @@ fn utility_templates_go_out_at_any_age() {
 #[test]
 fn utility_needs_its_template_and_the_template_needs_utility() {
     let world = World::with_open_windows();
-    assert_eq!(
-        world.send(PAGE, &text_as("UTILITY", None)).error(),
-        (100, None)
-    );
+    assert_eq!(world.send(PAGE, &text_as("UTILITY", None)).error(), (100, None));
     for missing in ["name", "language"] {
         let mut body = utility();
         body["message"]["template"][missing] = Value::Null;
@@ -162,11 +143,7 @@ fn a_messaging_type_is_required_and_known_and_agrees_with_the_tag() {
     ];
     for body in wrong {
         let refused = world.send(PAGE, &body);
-        assert_eq!(
-            (refused.status, refused.error()),
-            (400, (100, None)),
-            "{body}"
-        );
+        assert_eq!((refused.status, refused.error()), (400, (100, None)), "{body}");
     }
 }
 
@@ -175,10 +152,7 @@ fn a_person_whom_this_page_never_met_is_unknown() {
     let world = World::new();
     world.meta.person_says(INSTAGRAM, PSID, "hi");
     let refused = world.send(PAGE, &text_as("RESPONSE", None));
-    assert_eq!(
-        (refused.status, refused.error()),
-        (400, (100, Some(2_018_001)))
-    );
+    assert_eq!((refused.status, refused.error()), (400, (100, Some(2_018_001))));
     world.send(INSTAGRAM, &text_as("RESPONSE", None)).mid();
 }
 
