@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 use shared::clock::Timestamp;
 use shared::event::{Event, Platform, split};
 use shared::message::Message;
@@ -284,8 +284,8 @@ fn a_purpose_carries_its_own_content_only() {
     let feedback = Message::from_json(&feedback).unwrap();
     let utility = Message::from_json(&utility).unwrap();
     for purpose in Purpose::ALL {
-        let carries = |message| purpose.check_content(message).is_ok();
-        let carried = [carries(&text), carries(&feedback), carries(&utility)];
+        let carried =
+            [&text, &feedback, &utility].map(|message| purpose.check_content(message).is_ok());
         let expected = match purpose {
             Purpose::Feedback => [false, true, false],
             Purpose::Utility => [false, false, true],
@@ -565,10 +565,10 @@ fn meta_takes(label: (&str, Option<&str>), standing: &Standing, at: i64) -> bool
     let Some(heard) = standing.last_message_at.map(Timestamp::millis) else {
         return label == ("UTILITY", None) && standing.platform == Platform::Messenger;
     };
-    let window_end = standing.free_until.map_or(heard + DAY, Timestamp::millis);
+    let in_window = standing.free_until.is_some_and(|end| at <= end.millis());
     let on_messenger = standing.platform == Platform::Messenger;
     match label {
-        ("RESPONSE" | "UPDATE", None) => at <= window_end,
+        ("RESPONSE" | "UPDATE", None) => in_window,
         ("MESSAGE_TAG", Some("HUMAN_AGENT")) => at - heard <= 7 * DAY,
         ("MESSAGE_TAG", Some("CUSTOMER_FEEDBACK")) => on_messenger && at - heard <= 7 * DAY,
         (
@@ -604,50 +604,37 @@ fn rank(outcome: Outcome) -> u8 {
     }
 }
 
-/// Everything that a decision depends on.
+/// What a decision depends on beside the purpose and the instant.
 #[derive(Clone, Debug)]
 struct Case {
-    purpose: Purpose,
     author: Option<String>,
     standing: Standing,
     margin: i64,
-    now: i64,
+    any_instant: i64,
 }
 
 impl Case {
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self, purpose: Purpose, now: i64) -> Outcome {
         let author = self.author.as_deref();
-        outcome(self.purpose, author, &self.standing, self.now, self.margin)
+        outcome(purpose, author, &self.standing, now, self.margin)
     }
-}
 
-/// An instant, told by what it lies near to: nearly everything interesting happens at an edge.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Near { edge: Index, early: bool, by: i64 },
-    Away(i64),
-}
-
-impl When {
-    fn millis(self, standing: &Standing, margin: i64) -> i64 {
-        let heard = standing.last_message_at.map_or(RETIREMENT, Timestamp::millis);
-        let window_end = standing.free_until.map_or(heard, Timestamp::millis);
-        let edges = [heard, heard + DAY, window_end, heard + 7 * DAY, RETIREMENT];
-        match self {
-            Self::Near { edge, early, by } => {
-                edge.get(&edges) + by - if early { margin } else { 0 }
-            }
-            Self::Away(by) => heard + by,
-        }
+    /// Any instant, and every edge that there is, a millisecond to either side of it, and the same a
+    /// margin earlier; in the order of time.
+    fn instants(&self) -> Vec<i64> {
+        let known = self.standing.last_message_at.map(Timestamp::millis);
+        let ends = known.map(|heard| [heard, heard + DAY, heard + 7 * DAY]);
+        let window_end = self.standing.free_until.map(Timestamp::millis);
+        let edges = ends.into_iter().flatten().chain(window_end);
+        let mut instants: Vec<_> = edges
+            .chain([RETIREMENT])
+            .flat_map(|edge| [edge, edge - self.margin])
+            .flat_map(|edge| edge - 1..=edge + 1)
+            .chain([self.any_instant])
+            .collect();
+        instants.sort_unstable();
+        instants
     }
-}
-
-fn whens() -> impl Strategy<Value = When> {
-    prop_oneof![
-        3 => (any::<Index>(), any::<bool>(), -2..=2_i64)
-            .prop_map(|(edge, early, by)| When::Near { edge, early, by }),
-        1 => (-HOUR..40 * DAY).prop_map(When::Away),
-    ]
 }
 
 fn blanks() -> impl Strategy<Value = String> {
@@ -682,15 +669,9 @@ fn margins() -> impl Strategy<Value = i64> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let purpose = select(Purpose::ALL.to_vec());
-    (purpose, authors(), standings(), margins(), whens()).prop_map(
-        |(purpose, author, standing, margin, when)| Case {
-            now: when.millis(&standing, margin),
-            purpose,
-            author,
-            standing,
-            margin,
-        },
+    let any_instant = RETIREMENT - 50 * DAY..RETIREMENT + 50 * DAY;
+    (authors(), standings(), margins(), any_instant).prop_map(
+        |(author, standing, margin, any_instant)| Case { author, standing, margin, any_instant },
     )
 }
 
@@ -731,27 +712,31 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn time_only_takes_away(case in cases(), other in whens()) {
-        let other = other.millis(&case.standing, case.margin);
-        let early = Case { now: case.now.min(other), ..case.clone() }.outcome();
-        let late = Case { now: case.now.max(other), ..case }.outcome();
-        prop_assert!(rank(early) <= rank(late), "{:?} became {:?}", early, late);
-        if early.is_err() {
-            prop_assert_eq!(early, late);
+    fn time_only_takes_away(case in cases()) {
+        for purpose in Purpose::ALL {
+            for instants in case.instants().windows(2) {
+                let [early, late] = [0, 1].map(|index| case.outcome(purpose, instants[index]));
+                prop_assert!(rank(early) <= rank(late), "{purpose} at {instants:?}: {early:?}, {late:?}");
+                if early.is_err() {
+                    prop_assert_eq!(early, late, "{} at {:?}", purpose, instants);
+                }
+            }
         }
     }
 
     #[test]
     fn the_human_agent_tag_needs_the_purpose_and_an_author(case in cases()) {
         let named = case.author.as_ref().is_some_and(|name| !name.chars().all(char::is_whitespace));
-        for purpose in Purpose::ALL {
-            let decided = Case { purpose, ..case.clone() }.outcome();
-            if purpose != Purpose::Human {
-                prop_assert_ne!(decided, HUMAN_AGENT, "{}", purpose);
-            } else if !named {
-                prop_assert_eq!(decided, AUTHOR_MISSING);
-            } else {
-                prop_assert_ne!(decided, AUTHOR_MISSING);
+        for now in case.instants() {
+            for purpose in Purpose::ALL {
+                let decided = case.outcome(purpose, now);
+                if purpose != Purpose::Human {
+                    prop_assert_ne!(decided, HUMAN_AGENT, "{} at {}", purpose, now);
+                } else if named {
+                    prop_assert_ne!(decided, AUTHOR_MISSING, "at {}", now);
+                } else {
+                    prop_assert_eq!(decided, AUTHOR_MISSING, "at {}", now);
+                }
             }
         }
     }
@@ -776,22 +761,28 @@ proptest! {
 
     #[test]
     fn a_larger_margin_allows_nothing_more(case in cases(), other in margins()) {
-        let small = Case { margin: case.margin.min(other), ..case.clone() }.outcome();
-        let large = Case { margin: case.margin.max(other), ..case }.outcome();
-        prop_assert!(rank(small) <= rank(large), "{:?}, with the larger margin {:?}", small, large);
-        if small.is_err() {
-            prop_assert_eq!(small, large);
+        let small = Case { margin: case.margin.min(other), ..case.clone() };
+        let large = Case { margin: case.margin.max(other), ..case };
+        for now in [small.instants(), large.instants()].concat() {
+            for purpose in Purpose::ALL {
+                let [small, large] = [&small, &large].map(|case| case.outcome(purpose, now));
+                prop_assert!(rank(small) <= rank(large), "{purpose} at {now}: {small:?}, {large:?}");
+                if small.is_err() {
+                    prop_assert_eq!(small, large, "{} at {}", purpose, now);
+                }
+            }
         }
     }
 
     #[test]
     fn clocks_may_differ_by_the_margin(case in cases(), per_mille in -1000..=1000_i64) {
-        if let Ok(label) = case.outcome() {
-            for skew in [-case.margin, case.margin * per_mille / 1000, case.margin] {
-                prop_assert!(
-                    meta_takes(label, &case.standing, case.now + skew),
-                    "{:?} with a skew of {} ms", label, skew
-                );
+        for now in case.instants() {
+            for purpose in Purpose::ALL {
+                let Ok(label) = case.outcome(purpose, now) else { continue };
+                for skew in [-case.margin, case.margin * per_mille / 1000, case.margin] {
+                    let taken = meta_takes(label, &case.standing, now + skew);
+                    prop_assert!(taken, "{purpose} at {now} + {skew}: {label:?}");
+                }
             }
         }
     }
@@ -799,42 +790,49 @@ proptest! {
     #[test]
     fn nothing_is_refused_that_meta_takes_a_margin_later(case in cases()) {
         let case = Case { author: Some("Ana".to_owned()), ..case };
-        prop_assume!(case.standing.free_until.is_some() || case.standing.last_message_at.is_none());
-        let best = labels(case.purpose, case.standing.platform).into_iter().flatten().find(|label| {
-            meta_takes(*label, &case.standing, case.now + case.margin)
-        });
-        prop_assert_eq!(case.outcome().ok(), best);
+        for now in case.instants() {
+            for purpose in Purpose::ALL {
+                let best = labels(purpose, case.standing.platform)
+                    .into_iter()
+                    .flatten()
+                    .find(|label| meta_takes(*label, &case.standing, now + case.margin));
+                prop_assert_eq!(case.outcome(purpose, now).ok(), best, "{} at {}", purpose, now);
+            }
+        }
     }
 
     #[test]
-    fn the_newest_message_decides_and_no_other_shortens(
+    fn the_newest_message_allows_what_any_of_them_allows(
         case in cases(),
         heard in RETIREMENT - 40 * DAY..RETIREMENT + 40 * DAY,
-        apart in prop_oneof![0..=2_i64, 0..10 * DAY],
+        before in vec(prop_oneof![0..=2_i64, 0..10 * DAY], 1..5),
         window in select(vec![DAY, 3 * DAY, 7 * DAY]),
-        when in whens(),
     ) {
-        let platform = case.standing.platform;
-        let older = heard_at(heard, window, platform);
-        let newer = heard_at(heard + apart, window, platform);
-        let now = when.millis(&newer, case.margin);
-        let by = |standing| Case { standing, now, ..case.clone() }.outcome();
-        prop_assert!(rank(by(newer)) <= rank(by(older)), "{:?} < {:?}", by(newer), by(older));
-        let last = ms(heard.max(heard + apart));
-        for arrival in [[heard, heard + apart, heard], [heard + apart, heard, heard + apart]] {
-            let known = arrival.into_iter().max().unwrap();
-            prop_assert_eq!(ms(known), last);
-            prop_assert_eq!(by(heard_at(known, window, platform)), by(newer));
+        let by = |heard| {
+            let standing = heard_at(heard, window, case.standing.platform);
+            Case { standing, ..case.clone() }
+        };
+        let newest = by(heard);
+        let every: Vec<_> = before.iter().map(|before| by(heard - before)).chain([by(heard)]).collect();
+        for now in every.iter().flat_map(Case::instants) {
+            for purpose in Purpose::ALL {
+                let outcomes = every.iter().map(|case| case.outcome(purpose, now));
+                let best = outcomes.min_by_key(|outcome| rank(*outcome));
+                prop_assert_eq!(Some(newest.outcome(purpose, now)), best, "{} at {}", purpose, now);
+            }
         }
     }
 
     #[test]
     fn instagram_knows_one_tag_and_no_utility(case in cases()) {
         let standing = Standing { platform: Platform::Instagram, ..case.standing };
-        for purpose in Purpose::ALL {
-            let decided = Case { purpose, standing, ..case.clone() }.outcome();
-            let known = [RESPONSE, UPDATE, HUMAN_AGENT];
-            prop_assert!(decided.is_err() || known.contains(&decided), "{}: {:?}", purpose, decided);
+        let case = Case { standing, ..case };
+        for now in case.instants() {
+            for purpose in Purpose::ALL {
+                let decided = case.outcome(purpose, now);
+                let known = [RESPONSE, UPDATE, HUMAN_AGENT].contains(&decided);
+                prop_assert!(known || decided.is_err(), "{purpose} at {now}: {decided:?}");
+            }
         }
     }
 

@@ -391,8 +391,8 @@ impl Platform {
         let mut next = None;
         for page in &self.options.pages {
             let far = Timestamp::from_millis(i64::MAX);
-            let due = self.store.due(page, far, 1).await.unwrap_or_default();
-            next = due.first().map(|due| due.due_at).into_iter().chain(next).min();
+            let due = self.store.due(page, far, None).await.unwrap_or_default();
+            next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
         }
         next
     }

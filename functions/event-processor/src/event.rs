@@ -18,7 +18,12 @@ const BUSY_BY: &str = "event-processor";
 
 impl Processor {
     /// Processes an event; doing it again completes what was left.
-    pub(crate) async fn process(&self, event: Event, turn: &Turn) -> Result<(), RecordError> {
+    pub(crate) async fn process(
+        &self,
+        event: Event,
+        is_redelivered: bool,
+        turn: &Turn,
+    ) -> Result<(), RecordError> {
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
             return Ok(());
@@ -31,11 +36,17 @@ impl Processor {
             Kind::Handover(handover) => self.change_control(&who, &event, handover).await,
             _ if event.is_standby() => self.record(&who, &event).await,
             _ if event.container != "messaging" => Ok(()),
-            _ => self.answer(who, &event, turn).await,
+            _ => self.answer(who, &event, is_redelivered, turn).await,
         }
     }
 
-    async fn answer(&self, who: Who, event: &Event, turn: &Turn) -> Result<(), RecordError> {
+    async fn answer(
+        &self,
+        who: Who,
+        event: &Event,
+        is_redelivered: bool,
+        turn: &Turn,
+    ) -> Result<(), RecordError> {
         let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until };
         let now = self.clock.now();
         let store = self.outbox.store();
@@ -43,13 +54,16 @@ impl Processor {
         let opened = opened.map_err(OutboxError::from)?;
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&who, event, &mut conversation).await?;
-        let decision = if conversation.is_quiet(now) {
-            Ok(Decision::nothing())
-        } else {
-            (self.replies)(event, &seen_by_author(event, &conversation), now)
-        };
         let exclusive = opened.exclusive;
         let heard = Heard { event, who, conversation, exclusive, forget };
+        if is_redelivered && self.outbox.resume_decided(&heard).await? {
+            return Ok(());
+        }
+        let decision = if heard.conversation.is_quiet(now) {
+            Ok(Decision::nothing())
+        } else {
+            (self.replies)(event, &seen_by_author(event, &heard.conversation), now)
+        };
         Ok(self.outbox.commit(heard, decision, turn).await?)
     }
 

@@ -127,7 +127,7 @@ impl Processor {
             let Err(error) = self.process_message(&message, turn).await else {
                 continue;
             };
-            let receives = attribute(&message, "ApproximateReceiveCount").parse().unwrap_or(1);
+            let receives = receives(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
             if let RecordError::Poisonous(reason) = error
                 && receives >= LAST_RECEIVE
@@ -147,9 +147,14 @@ impl Processor {
         }
         let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
-        let work = AssertUnwindSafe(self.process(Event::from(&record), turn));
+        let is_redelivered = receives(message) > 1;
+        let work = AssertUnwindSafe(self.process(Event::from(&record), is_redelivered, turn));
         work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")))
     }
+}
+
+fn receives(message: &SqsMessage) -> u64 {
+    attribute(message, "ApproximateReceiveCount").parse().unwrap_or(1)
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

@@ -1,22 +1,21 @@
 //! A sweep: for each Page that is not paused, what is due, in order per person, at the Page's rate.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use shared::clock::Timestamp;
 use shared::outbox::{OutboxError, Outcome, Pace, Turn};
-use shared::store::{Due, EntryKey, Status, Who};
+use shared::store::{Due, DueEntries, Status, Who};
 
 use crate::FollowUps;
 
 /// How many people are served side by side; one person's messages stay in order.
 const PEOPLE_AT_ONCE: usize = 8;
 
-/// How many due entries are looked at in one query.
-const BATCH: i32 = 200;
+/// How many Pages are swept side by side, each at its own rate.
+const PAGES_AT_ONCE: usize = 4;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,17 +51,16 @@ impl FollowUps {
     ) -> Result<Summary, OutboxError> {
         let secret = self.outbox.secret().await?;
         let summary = Mutex::new(Summary::default());
-        for page_id in secret.page_ids() {
-            let mut turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
-            if !turn.has_time(self.clock.now()) {
-                break;
-            }
-            turn.pace = Some(Pace::per_second(self.settings.rate));
-            if let Err(error) = self.sweep_page(page_id, &turn, &summary).await {
-                tracing::error!(page = page_id, %error, "a Page was not swept");
-                add(&summary, |summary| summary.errors += 1);
-            }
-        }
+        stream::iter(secret.page_ids())
+            .for_each_concurrent(PAGES_AT_ONCE, async |page_id| {
+                let mut turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
+                turn.pace = Some(Pace::per_second(self.settings.rate));
+                if let Err(error) = self.sweep_page(page_id, &turn, &summary).await {
+                    tracing::error!(page = page_id, %error, "a Page was not swept");
+                    add(&summary, |summary| summary.errors += 1);
+                }
+            })
+            .await;
         Ok(summary.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -72,13 +70,16 @@ impl FollowUps {
         turn: &Turn,
         summary: &Mutex<Summary>,
     ) -> Result<(), OutboxError> {
+        if !turn.has_time(self.clock.now()) {
+            return Ok(());
+        }
         if self.outbox.is_paused_for_sweep(page_id).await? {
             add(summary, |summary| summary.paused += 1);
             return Ok(());
         }
         let store = self.outbox.store();
-        let mut due = store.due(page_id, self.clock.now(), BATCH).await?;
-        if due.is_empty() {
+        let due = store.due(page_id, self.clock.now(), None).await?;
+        if due.entries.is_empty() {
             return Ok(());
         }
         if !store.take_page(page_id, &turn.hold, self.clock.now()).await? {
@@ -86,23 +87,31 @@ impl FollowUps {
             return Ok(());
         }
         add(summary, |summary| summary.pages += 1);
-        let mut seen = BTreeSet::new();
-        while !due.is_empty() {
-            let people = by_person(&due, &mut seen);
-            if people.is_empty() {
-                break;
-            }
-            stream::iter(people)
+        let swept = self.sweep_due(page_id, due, turn, summary).await;
+        store.release_page(page_id, &turn.hold).await?;
+        swept
+    }
+
+    /// Goes through what is due, a query's worth at a time.
+    async fn sweep_due(
+        &self,
+        page_id: &str,
+        mut due: DueEntries,
+        turn: &Turn,
+        summary: &Mutex<Summary>,
+    ) -> Result<(), OutboxError> {
+        loop {
+            stream::iter(by_person(due.entries))
                 .for_each_concurrent(PEOPLE_AT_ONCE, async |(who, ids)| {
                     self.sweep_person(&who, &ids, turn, summary).await;
                 })
                 .await;
-            if !turn.has_time(self.clock.now()) || self.outbox.pause_of(page_id).await?.is_some() {
-                break;
+            let go_on = turn.has_time(self.clock.now());
+            if due.rest.is_none() || !go_on || self.outbox.pause_of(page_id).await?.is_some() {
+                return Ok(());
             }
-            due = store.due(page_id, self.clock.now(), BATCH).await?;
+            due = self.outbox.store().due(page_id, self.clock.now(), due.rest).await?;
         }
-        Ok(store.release_page(page_id, &turn.hold).await?)
     }
 
     async fn sweep_person(&self, who: &Who, ids: &[String], turn: &Turn, summary: &Mutex<Summary>) {
@@ -138,23 +147,24 @@ impl FollowUps {
         let earlier = conversation.waiting.iter().filter(|waiting| waiting.first_due <= now);
         let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
         all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
-        let delivered = self.outbox.deliver_due(who, &conversation, &all, turn).await?;
-        store.release_conversation(who, &turn.hold, &delivered.forget).await?;
+        let delivered = self.outbox.deliver_due(who, &conversation, &all, turn).await;
+        let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
+        store.release_conversation(who, &turn.hold, forget).await?;
+        let delivered = delivered?;
         Ok(Some(delivered.outcomes.into_iter().map(|(_, outcome)| outcome).collect()))
     }
 }
 
-/// Groups what was not seen before by person, in the index's order.
-fn by_person(due: &[Due], seen: &mut BTreeSet<EntryKey>) -> Vec<(Who, Vec<String>)> {
+/// Groups what is due by person, in the index's order.
+fn by_person(due: Vec<Due>) -> Vec<(Who, Vec<String>)> {
     let mut people: Vec<(Who, Vec<String>)> = Vec::new();
+    let mut places = BTreeMap::new();
     for Due { key, .. } in due {
-        if !seen.insert(key.clone()) {
-            continue;
+        let place = *places.entry(key.who.clone()).or_insert(people.len());
+        if place == people.len() {
+            people.push((key.who, Vec::new()));
         }
-        match people.iter_mut().find(|(who, _)| *who == key.who) {
-            Some((_, ids)) => ids.push(key.id.clone()),
-            None => people.push((key.who.clone(), vec![key.id.clone()])),
-        }
+        people[place].1.push(key.id);
     }
     people
 }
@@ -172,7 +182,7 @@ impl Summary {
 
     fn count(&mut self, outcome: Outcome) {
         let (status, reason) = match outcome {
-            Outcome::Waits(_) => {
+            Outcome::Waits(_) | Outcome::Rescheduled(_) => {
                 self.put_off += 1;
                 return;
             }

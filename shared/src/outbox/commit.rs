@@ -83,8 +83,12 @@ impl Outbox {
         let blocked_until = self.clear_the_way(&mut heard, turn).await?;
         let (entry, label) = self.prepare(&key, &heard, decision, blocked_until, turn).await?;
         match self.store.create_entry(&entry).await? {
-            Created::New => {
-                if !entry.is_open() && !entry.steps.is_empty() {
+            Created::Existing(there) if !is_held_by(&there, turn) => {
+                self.resume(&key, *there, &heard).await
+            }
+            // Ours if a lost answer made the SDK ask twice.
+            Created::New | Created::Existing(_) => {
+                if !matches!(entry.status, Status::Open | Status::Sent) {
                     self.count_end(&key, &entry, entry.status, entry.reason.as_deref());
                 }
                 self.settle_decision(&key, &entry, &heard).await?;
@@ -92,13 +96,22 @@ impl Outbox {
                     let outcome = self
                         .send_from(&key, entry.clone(), label, &heard.conversation, turn)
                         .await?;
-                    if let Outcome::Waits(_) = outcome {
-                        self.settle_waiting(&heard.who, entry.waiting()).await?;
-                    }
+                    self.settle_outcome(&heard.who, entry.waiting(), &outcome).await?;
                 }
                 Ok(())
             }
-            Created::Existing(entry) => self.resume(&key, *entry, &heard).await,
+        }
+    }
+
+    /// Completes what an earlier delivery of the event decided: whether there was such a decision.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; calling it again completes the work.
+    pub async fn resume_decided(&self, heard: &Heard<'_>) -> Result<bool, OutboxError> {
+        let key = EntryKey { who: heard.who.clone(), id: entry_id(heard.event) };
+        match self.store.entry(&key).await? {
+            Some(entry) => self.resume(&key, entry, heard).await.map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -153,7 +166,6 @@ impl Outbox {
                     now,
                     self.expires_at(now),
                 );
-                self.count_end(key, &entry, Status::Failed, entry.reason.as_deref());
                 tracing::error!(event = heard.event.id, %invalid, "the decision breaks a limit");
                 return Ok((entry, None));
             }
@@ -187,7 +199,12 @@ impl Outbox {
             Go::End(status, reason) => {
                 entry.ended_from_start(status, reason, now, self.expires_at(now));
             }
-            Go::Wait(due_at, reason) | Go::Reschedule(due_at, reason) => {
+            Go::Wait(due_at, reason) => {
+                entry.due_at = Some(due_at);
+                entry.reason = Some(reason.to_owned());
+            }
+            Go::Reschedule(due_at, reason) => {
+                entry.first_due = due_at;
                 entry.due_at = Some(due_at);
                 entry.reason = Some(reason.to_owned());
             }
@@ -311,7 +328,8 @@ impl Outbox {
         let change = self.put_off_as_unclear(&entry);
         match self.store.change_entry(key, Guard::Free { due_at: None, now }, change).await? {
             Some(entry) => self.settle_waiting(&key.who, entry.waiting()).await,
-            None => Ok(()),
+            // An echo came in between; the next delivery finds what it told.
+            None => Err(OutboxError::HeldElsewhere),
         }
     }
 
@@ -324,6 +342,7 @@ impl Outbox {
             .filter(|(_, step)| step.state == StepState::Sending)
             .map(|(step, _)| StepChange {
                 step,
+                only_from: Some(StepState::Sending),
                 state: StepState::Unconfirmed,
                 sends: None,
                 mid: None,
@@ -336,14 +355,30 @@ impl Outbox {
         Change { steps, fate, attempts: None, applied: true }
     }
 
-    pub(super) async fn settle_waiting(
+    /// Tells the conversation that an entry which was tried waits now.
+    pub(super) async fn settle_outcome(
         &self,
         who: &Who,
         waiting: Waiting,
+        outcome: &Outcome,
     ) -> Result<(), OutboxError> {
+        match outcome {
+            Outcome::Waits(_) => self.settle_waiting(who, waiting).await,
+            Outcome::Rescheduled(first_due) => {
+                self.settle_waiting(who, Waiting { first_due: *first_due, ..waiting }).await
+            }
+            Outcome::Ended(..) | Outcome::Lost => Ok(()),
+        }
+    }
+
+    async fn settle_waiting(&self, who: &Who, waiting: Waiting) -> Result<(), OutboxError> {
         let settlement = Settlement { add: vec![waiting], ..Settlement::default() };
         Ok(self.store.settle(who, &settlement).await?)
     }
+}
+
+fn is_held_by(entry: &Entry, turn: &Turn) -> bool {
+    entry.is_open() && entry.lease_by.as_deref() == Some(turn.hold.by.as_str())
 }
 
 fn entry_id(event: &Event) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::graph::Fault;
+use crate::graph::{Fault, GraphError};
 use crate::send::{Outgoing, SendError, Sent};
 use crate::store::{
     Change, ConversationItem, Entry, EntryKey, Fate, Guard, Status, StepChange, StepKey, StepState,
@@ -22,8 +22,10 @@ const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 pub enum Outcome {
     /// It has ended, for this reason if there is one.
     Ended(Status, Option<String>),
-    /// It waits until then.
+    /// It waits until then, and goes before everything later.
     Waits(Timestamp),
+    /// It waits until then, and goes before nothing.
+    Rescheduled(Timestamp),
     /// Somebody else has it.
     Lost,
 }
@@ -68,18 +70,19 @@ impl Outbox {
         entries.sort_by_key(|(_, entry)| (entry.first_due, entry.decided_at));
         for (key, entry) in entries {
             let id = key.id.clone();
+            let waiting = entry.waiting();
             let outcome =
                 self.attempt(&key, entry, conversation, delivered.blocked_until, turn).await?;
             match &outcome {
                 Outcome::Ended(..) => delivered.forget.extend(known(&id)),
                 Outcome::Waits(due_at) => {
-                    let blocked =
-                        delivered.blocked_until.map_or(*due_at, |until| until.max(*due_at));
-                    delivered.blocked_until = Some(blocked);
+                    delivered.blocked_until = delivered.blocked_until.max(Some(*due_at));
+                }
+                Outcome::Rescheduled(_) => {
+                    self.settle_outcome(who, waiting, &outcome).await?;
                 }
                 Outcome::Lost => {
-                    delivered.blocked_until =
-                        Some(delivered.blocked_until.unwrap_or(self.clock.now()));
+                    delivered.blocked_until = delivered.blocked_until.max(Some(self.clock.now()));
                 }
             }
             delivered.outcomes.push((id, outcome));
@@ -104,8 +107,12 @@ impl Outbox {
             return Ok(Outcome::Waits(due_at));
         }
         let guard = Guard::Free { due_at: Some(due_at), now };
-        if let Some(until) = blocked_until {
-            return self.put_off(key, guard, until.max(now), "earlier_messages_wait", false).await;
+        match blocked_until {
+            Some(until) if until > now => {
+                return self.put_off(key, guard, until, "earlier_messages_wait", false).await;
+            }
+            Some(_) => return Ok(Outcome::Waits(due_at)),
+            None => {}
         }
         if entry.unapplied.is_some() {
             let settlement = self.apply(key, &entry, conversation).await?;
@@ -142,6 +149,7 @@ impl Outbox {
         let claim = Change {
             steps: vec![StepChange {
                 step: index,
+                only_from: Some(step.state),
                 state: StepState::Sending,
                 sends: Some(step.sends + 1),
                 mid: None,
@@ -189,52 +197,78 @@ impl Outbox {
             entry.steps[index].state = StepState::Sent;
             let mut steps = vec![StepChange {
                 step: index,
+                only_from: None,
                 state: StepState::Sent,
                 sends: None,
                 mid: sent.mid.clone(),
             }];
-            if let Some(after) = sent.regain_after {
-                let error = crate::graph::GraphError {
-                    regain_after: Some(after),
-                    ..Fault::Throttled.into()
-                };
-                self.pause_for(&key.who.page_id, &error).await?;
-            }
             let fate = match entry.next_step() {
                 None => self.ended(Status::Sent, None),
-                Some(next) => match self.check(&key.who.page_id, &entry, conversation, turn).await?
-                {
-                    Go::Send(next_label) => {
+                Some(next) => match self.check_after_send(key, &entry, conversation, turn).await {
+                    Go::Send(next_label) if sent.regain_after.is_none() => {
                         label = next_label;
-                        let sends = entry.steps[next].sends + 1;
                         steps.push(StepChange {
                             step: next,
+                            only_from: Some(entry.steps[next].state),
                             state: StepState::Sending,
-                            sends: Some(sends),
+                            sends: Some(entry.steps[next].sends + 1),
                             mid: None,
                         });
                         Fate::Held { taken: None }
                     }
+                    Go::Send(_) => waits(self.clock.now(), "throttled", false),
                     Go::End(status, reason) => self.ended(status, Some(reason)),
                     Go::Wait(due_at, reason) => waits(due_at, reason, false),
                     Go::Reschedule(due_at, reason) => waits(due_at, reason, true),
                 },
             };
             let change = Change { steps, fate: fate.clone(), attempts: None, applied: true };
-            match self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await? {
+            let changed =
+                self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
+            if let Some(after) = sent.regain_after {
+                let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
+                self.pause_for(&key.who.page_id, &full).await?;
+            }
+            match changed {
                 Some(changed) => entry = changed,
                 None => return self.confirm_late(key, &step_key, &sent).await,
             }
-            match fate {
-                Fate::Held { .. } => {}
-                Fate::Waits { due_at, .. } => return Ok(Outcome::Waits(due_at)),
-                Fate::Ended { status, reason, .. } => {
-                    self.count_end(key, &entry, status, reason.as_deref());
-                    return Ok(Outcome::Ended(status, reason));
-                }
+            if let Some(outcome) = self.outcome_of(key, &entry, fate) {
+                return Ok(outcome);
             }
         }
         self.end(key, Guard::HeldBy(&turn.hold.by), &entry, Status::Sent, None).await
+    }
+
+    /// Decides about the step after one that was sent: what was sent must be written down, so a
+    /// table or a secret that does not answer only puts the next step off.
+    async fn check_after_send(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        conversation: &ConversationItem,
+        turn: &Turn,
+    ) -> Go {
+        match self.check(&key.who.page_id, entry, conversation, turn).await {
+            Ok(go) => go,
+            Err(error) => {
+                tracing::warn!(entry = key.id, %error, "the next message waits");
+                Go::Wait(self.clock.now(), "not_checked")
+            }
+        }
+    }
+
+    /// What a change made of an entry; nothing if it is still held.
+    fn outcome_of(&self, key: &EntryKey, entry: &Entry, fate: Fate) -> Option<Outcome> {
+        match fate {
+            Fate::Held { .. } => None,
+            Fate::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
+            Fate::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
+            Fate::Ended { status, reason, .. } => {
+                self.count_end(key, entry, status, reason.as_deref());
+                Some(Outcome::Ended(status, reason))
+            }
+        }
     }
 
     /// Our lease was taken over while we sent; what is known is still written.
@@ -249,6 +283,7 @@ impl Outbox {
         Ok(Outcome::Lost)
     }
 
+    /// Writes down that a step was not, or perhaps not, sent, and what follows from the error.
     async fn not_sent(
         &self,
         key: &EntryKey,
@@ -257,68 +292,76 @@ impl Outbox {
         error: SendError,
         turn: &Turn,
     ) -> Result<Outcome, OutboxError> {
-        let now = self.clock.now();
-        let backoff = now + backoff(entry.attempts);
-        let last = index + 1 == entry.steps.len();
-        tracing::warn!(entry = key.id, step = index, last, %error, "a message was not sent");
-        let (state, fate) = match &error {
-            SendError::Secret(_) => (StepState::Planned, waits(backoff, "no_secret", false)),
-            SendError::Graph(graph) => match graph.fault {
-                Fault::NotConnected | Fault::Temporary => {
-                    (StepState::Planned, waits(backoff, graph.fault.name(), false))
-                }
-                Fault::Unclear => {
-                    self.telemetry.count("Unclear", &key.who.page_id, &[]);
-                    let due_at = now + self.settings.echo_grace;
-                    (StepState::Unconfirmed, waits(due_at, graph.fault.name(), false))
-                }
-                Fault::Throttled
-                | Fault::PageRestricted
-                | Fault::PolicyBlock
-                | Fault::TokenDead => {
-                    self.pause_for(&key.who.page_id, graph).await?;
-                    (StepState::Planned, waits(now, graph.fault.name(), false))
-                }
-                Fault::MediaUnavailable if entry.attempts < 2 => {
-                    (StepState::Planned, waits(backoff, graph.fault.name(), false))
-                }
-                Fault::OutsideWindow => {
-                    self.telemetry.count("WindowRecordWrong", &key.who.page_id, &[]);
-                    (StepState::Planned, self.ended(Status::Failed, Some(graph.to_string())))
-                }
-                Fault::PermissionMissing
-                | Fault::PersonUnreachable
-                | Fault::MediaUnavailable
-                | Fault::Invalid => {
-                    (StepState::Planned, self.ended(Status::Failed, Some(graph.to_string())))
-                }
-            },
+        tracing::warn!(entry = key.id, step = index, %error, "a message was not sent");
+        let (is_unclear, fate) = self.fate_after(entry, &error);
+        let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
+        // What was unclear before stays so, although this attempt came to nothing.
+        let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
+        let step = StepChange {
+            step: index,
+            only_from: Some(StepState::Sending),
+            state,
+            sends: Some(sends),
+            mid: None,
         };
-        let sends = match state {
-            StepState::Planned => Some(entry.steps[index].sends.saturating_sub(1)),
-            _ => None,
-        };
-        let state = if state == StepState::Planned && sends > Some(0) {
-            StepState::Unconfirmed
-        } else {
-            state
-        };
-        let change = Change {
-            steps: vec![StepChange { step: index, state, sends, mid: None }],
-            fate: fate.clone(),
-            attempts: None,
-            applied: true,
-        };
-        if self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?.is_none() {
-            return Ok(Outcome::Lost);
+        let change =
+            Change { steps: vec![step], fate: fate.clone(), attempts: None, applied: true };
+        let changed = self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
+        if let SendError::Graph(graph) = &error {
+            self.note(key, graph).await?;
         }
-        Ok(match fate {
-            Fate::Ended { status, reason, .. } => {
-                self.count_end(key, entry, status, reason.as_deref());
-                Outcome::Ended(status, reason)
+        match changed {
+            Some(entry) => Ok(self.outcome_of(key, &entry, fate).unwrap_or(Outcome::Lost)),
+            None => self.go_on_after_echo(key, turn).await,
+        }
+    }
+
+    /// Whether the outcome is unclear, and what becomes of the entry.
+    fn fate_after(&self, entry: &Entry, error: &SendError) -> (bool, Fate) {
+        let now = self.clock.now();
+        let again = |reason| waits(now + backoff(entry.attempts), reason, false);
+        let SendError::Graph(error) = error else { return (false, again("no_secret")) };
+        let reason = error.fault.name();
+        match error.fault {
+            Fault::Unclear => (true, waits(now + self.settings.echo_grace, reason, false)),
+            Fault::NotConnected | Fault::Temporary => (false, again(reason)),
+            Fault::MediaUnavailable if entry.attempts < 2 => (false, again(reason)),
+            Fault::Throttled | Fault::PageRestricted | Fault::PolicyBlock | Fault::TokenDead => {
+                (false, waits(now, reason, false))
             }
-            Fate::Waits { due_at, .. } => Outcome::Waits(due_at),
-            Fate::Held { .. } => Outcome::Lost,
+            Fault::OutsideWindow
+            | Fault::PermissionMissing
+            | Fault::PersonUnreachable
+            | Fault::MediaUnavailable
+            | Fault::Invalid => (false, self.ended(Status::Failed, Some(error.to_string()))),
+        }
+    }
+
+    /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.
+    async fn note(&self, key: &EntryKey, error: &GraphError) -> Result<(), OutboxError> {
+        let page_id = &key.who.page_id;
+        match error.fault {
+            Fault::Unclear => self.telemetry.count("Unclear", page_id, &[]),
+            Fault::OutsideWindow => self.telemetry.count("WindowRecordWrong", page_id, &[]),
+            Fault::PermissionMissing => self.telemetry.count("PermissionMissing", page_id, &[]),
+            _ => {}
+        }
+        self.pause_for(page_id, error).await.map(drop)
+    }
+
+    /// While we took a step for unsent, its echo told that it was delivered: the rest goes on in the
+    /// next turn.
+    async fn go_on_after_echo(&self, key: &EntryKey, turn: &Turn) -> Result<Outcome, OutboxError> {
+        let Some(entry) = self.store.entry(key).await? else { return Ok(Outcome::Lost) };
+        let guard = Guard::HeldBy(&turn.hold.by);
+        if entry.next_step().is_none() {
+            return self.end(key, guard, &entry, Status::Sent, None).await;
+        }
+        let fate = waits(self.clock.now(), "confirmed_by_echo", false);
+        let change = Change { applied: true, ..Change::to(fate.clone()) };
+        Ok(match self.store.change_entry(key, guard, change).await? {
+            Some(entry) => self.outcome_of(key, &entry, fate).unwrap_or(Outcome::Lost),
+            None => Outcome::Lost,
         })
     }
 
@@ -331,13 +374,10 @@ impl Outbox {
         rescheduled: bool,
     ) -> Result<Outcome, OutboxError> {
         let change = Change { applied: true, ..Change::to(waits(due_at, reason, rescheduled)) };
-        let Some(entry) = self.store.change_entry(key, guard, change).await? else {
+        if self.store.change_entry(key, guard, change).await?.is_none() {
             return Ok(Outcome::Lost);
-        };
-        if rescheduled {
-            self.settle_waiting(&key.who, entry.waiting()).await?;
         }
-        Ok(Outcome::Waits(due_at))
+        Ok(if rescheduled { Outcome::Rescheduled(due_at) } else { Outcome::Waits(due_at) })
     }
 
     async fn end(

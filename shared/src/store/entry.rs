@@ -361,6 +361,8 @@ pub enum Fate {
 pub struct StepChange {
     /// The step's place.
     pub step: usize,
+    /// How it must have stood, or nothing of the change is made.
+    pub only_from: Option<StepState>,
     /// How it stands now.
     pub state: StepState,
     /// How often it was given to Meta, if that changes.
@@ -444,7 +446,13 @@ impl Store {
         update = match guard {
             Guard::HeldBy(holder) => update.when("#lease_by = :holder").value("holder", holder),
             Guard::Free { due_at, now } => {
-                let unleased = "attribute_not_exists(#lease_until) OR #lease_until < :now";
+                // Ours if a lost answer made the SDK ask twice.
+                let unleased = match &change.fate {
+                    Fate::Held { taken: Some(_) } => {
+                        "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_by = :by"
+                    }
+                    _ => "attribute_not_exists(#lease_until) OR #lease_until < :now",
+                };
                 let update = update.when(unleased).value("now", now);
                 match due_at {
                     Some(due_at) => update.when("#due_at = :seen").value("seen", due_at),
@@ -452,7 +460,12 @@ impl Store {
                 }
             }
         };
-        for StepChange { step, state, sends, mid } in change.steps {
+        for StepChange { step, only_from, state, sends, mid } in change.steps {
+            if let Some(before) = only_from {
+                update = update
+                    .when(format!("#steps[{step}].#state = :before{step}"))
+                    .value(&format!("before{step}"), before.name());
+            }
             update = update
                 .set(format!("#steps[{step}].#state = :state{step}"))
                 .value(&format!("state{step}"), state.name());

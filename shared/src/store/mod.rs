@@ -21,7 +21,7 @@ pub use entry::{
     CancelOutcome, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step, StepChange,
     StepKey, StepState,
 };
-pub use page::{Due, PageItem, Pause};
+pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
 use update::Update;
 
 use crate::clock::Timestamp;

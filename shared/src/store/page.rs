@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::{DUE_INDEX, EntryKey, Hold, Store, StoreError, Update, parse, unavailable};
+use super::{DUE_INDEX, EntryKey, Hold, Item, Store, StoreError, Update, parse, unavailable};
 use crate::clock::Timestamp;
 
 const SORT_KEY: &str = "page";
@@ -52,6 +52,22 @@ pub struct Due {
     /// Its due time, ms since the epoch.
     pub due_at: Timestamp,
 }
+
+/// A query's worth of what is due.
+#[derive(Clone, Debug, Default)]
+pub struct DueEntries {
+    /// The entries, the earliest first.
+    pub entries: Vec<Due>,
+    /// Where the next query goes on, if there is more.
+    pub rest: Option<DueRest>,
+}
+
+/// Where a query for what is due goes on.
+#[derive(Clone, Debug)]
+pub struct DueRest(Item);
+
+/// How many due entries one query looks at.
+const DUE_AT_ONCE: i32 = 200;
 
 #[derive(Deserialize)]
 struct DueItem {
@@ -131,7 +147,7 @@ impl Store {
         Ok(self.update(&pk(page_id), SORT_KEY, update).await?.unwrap_or_default())
     }
 
-    /// What is due for a Page, the earliest first, at most `limit` entries.
+    /// What is due for a Page, the earliest first, a query's worth at a time.
     ///
     /// The index may lag behind the table: what it shows must be checked at the entry itself.
     ///
@@ -141,8 +157,8 @@ impl Store {
         &self,
         page_id: &str,
         now: Timestamp,
-        limit: i32,
-    ) -> Result<Vec<Due>, StoreError> {
+        from: Option<DueRest>,
+    ) -> Result<DueEntries, StoreError> {
         let answer = self
             .client
             .query()
@@ -151,20 +167,20 @@ impl Store {
             .key_condition_expression("due_page = :page AND due_at <= :now")
             .expression_attribute_values(":page", AttributeValue::S(page_id.to_owned()))
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
-            .limit(limit)
+            .set_exclusive_start_key(from.map(|DueRest(key)| key))
+            .limit(DUE_AT_ONCE)
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
         let items = answer.items.unwrap_or_default().into_iter().map(parse::<DueItem>);
-        items
-            .map(|item| {
-                let DueItem { pk, sk, due_at } = item?;
-                let key = EntryKey::from_table(&pk, &sk).ok_or_else(|| {
-                    StoreError::Malformed("a due item with another key".to_owned())
-                })?;
-                Ok(Due { key, due_at })
-            })
-            .collect()
+        let entries = items.map(|item| {
+            let DueItem { pk, sk, due_at } = item?;
+            let key = EntryKey::from_table(&pk, &sk)
+                .ok_or_else(|| StoreError::Malformed("a due item with another key".to_owned()))?;
+            Ok(Due { key, due_at })
+        });
+        let entries = entries.collect::<Result<_, StoreError>>()?;
+        Ok(DueEntries { entries, rest: answer.last_evaluated_key.map(DueRest) })
     }
 }
 
