@@ -2,7 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// The header that carries Meta's signature of a notification.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
@@ -86,9 +86,15 @@ fn decode_hex(digits: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// An HMAC with a key of any length: a key longer than a block is hashed first, as RFC 2104 says.
 fn keyed(secret: &SecretString) -> Hmac<Sha256> {
-    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key length")
+    const BLOCK: usize = 64;
+    let key = secret.expose_secret().as_bytes();
+    let hashed = Sha256::digest(key);
+    let key = if key.len() > BLOCK { hashed.as_slice() } else { key };
+    let mut block = [0; BLOCK];
+    block[..key.len()].copy_from_slice(key);
+    Hmac::new(&block.into())
 }
 
 #[cfg(test)]
@@ -105,6 +111,14 @@ mod tests {
     fn a_known_value() {
         let known = "sha256=fcfaffa7fef86515c7beb6b62d779fa4ccf092f2e61c164376054271252821ff";
         assert_eq!(sign(b"Hello, World!", &secret("secret")), known);
+    }
+
+    #[test]
+    fn a_known_value_with_a_key_longer_than_a_block() {
+        let known = "sha256=a879fe293ec4822a32e30037ac471452fbecd684d14d8c2b72a0743f6c2f40a6";
+        let body = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        let key: String = std::iter::repeat_n('\u{2a}', 131).collect();
+        assert_eq!(sign(body, &secret(&key)), known);
     }
 
     #[test]
