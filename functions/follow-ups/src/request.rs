@@ -70,6 +70,7 @@ impl FollowUps {
         Ok(json!({
             "id": id,
             "entry": stored.key.id,
+            "status": stored.status.name(),
             "stored": if stored.is_new { "now" } else { "before" },
             "due_at": stored.due_at.millis(),
             "due": stored.due_at.to_string(),

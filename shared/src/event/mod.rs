@@ -29,6 +29,16 @@ pub enum Platform {
     Instagram,
 }
 
+impl Platform {
+    /// The platform's name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Messenger => "messenger",
+            Self::Instagram => "instagram",
+        }
+    }
+}
+
 /// One thing that happened, in the form that the functions work with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {

@@ -3,8 +3,11 @@
 use crate::clock::Timestamp;
 use crate::decision::check_messages;
 use crate::message::{Invalid, Message};
-use crate::store::{Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, Who};
-use crate::window::{Label, Purpose, Refusal, Standing, decide};
+use crate::secrets::SecretError;
+use crate::store::{
+    Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, StoreError, Who,
+};
+use crate::window::{Label, Purpose, Refusal, decide};
 
 use super::commit::after_all_waiting;
 use super::{Outbox, OutboxError};
@@ -31,6 +34,8 @@ pub struct ToSchedule {
 pub struct Scheduled {
     /// The entry.
     pub key: EntryKey,
+    /// How it stands.
+    pub status: Status,
     /// When it is due, ms since the epoch.
     pub due_at: Timestamp,
     /// Whether it was stored now, rather than by an earlier call.
@@ -56,53 +61,60 @@ pub enum ScheduleError {
     Outbox(#[from] OutboxError),
 }
 
+impl From<StoreError> for ScheduleError {
+    fn from(error: StoreError) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
+impl From<SecretError> for ScheduleError {
+    fn from(error: SecretError) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
+impl From<serde_json::Error> for ScheduleError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
 impl Outbox {
     /// Stores a message of a person or a system, once per id.
     ///
     /// # Errors
     /// [`ScheduleError`] names what is wrong with it.
     pub async fn schedule(&self, wanted: ToSchedule) -> Result<Scheduled, ScheduleError> {
-        let secret = self.secrets.current().await.map_err(OutboxError::from)?;
-        if !secret.has_page(&wanted.who.page_id) {
+        if !self.secrets.current().await?.has_page(&wanted.who.page_id) {
             return Err(ScheduleError::UnknownPage);
         }
         let now = self.clock.now();
-        let conversation = self
-            .store
-            .conversation(&wanted.who)
-            .await
-            .map_err(OutboxError::from)?
-            .unwrap_or_default();
-        let standing: Standing = conversation.standing();
+        let conversation = self.store.conversation(&wanted.who).await?.unwrap_or_default();
+        let standing = conversation.standing();
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
         let due_at = wanted.due_at.unwrap_or(now).max(now);
-        let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>();
-        let steps = steps.map_err(OutboxError::from)?;
+        let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
         let key = EntryKey { who: wanted.who, id: wanted.id };
         let decided_at = after_all_waiting(&conversation, now);
         let give_up_at = due_at + self.settings.give_up_after;
         let mut entry = Entry::new(&key, wanted.purpose, steps, due_at, decided_at, give_up_at);
         entry.author.clone_from(&wanted.author);
-        let (entry, is_new) =
-            match self.store.create_entry(&entry).await.map_err(OutboxError::from)? {
-                Created::New => (entry, true),
-                Created::Existing(there) => (*there, false),
-            };
-        if entry.is_open() {
-            let added = self.store.add_waiting(&key.who, &entry.waiting()).await;
-            if !added.map_err(OutboxError::from)? {
-                let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
-                let guard = Guard::Free { due_at: entry.due_at, now };
-                let change = Change::to(self.ended(Status::Failed, reason.clone()));
-                self.store.change_entry(&key, guard, change).await.map_err(OutboxError::from)?;
-                self.count_end(&key, &entry, Status::Failed, reason.as_deref());
-                return Err(ScheduleError::TooManyWaiting);
-            }
+        let (entry, is_new) = match self.store.create_entry(&entry).await? {
+            Created::New => (entry, true),
+            Created::Existing(there) => (*there, false),
+        };
+        if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
+            let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
+            let guard = Guard::Free { due_at: entry.due_at, now };
+            let change = Change::to(self.ended(Status::Failed, reason.clone()));
+            self.store.change_entry(&key, guard, change).await?;
+            self.count_end(&key, &entry, Status::Failed, reason.as_deref());
+            return Err(ScheduleError::TooManyWaiting);
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
         let outlook =
             decide(entry.purpose, author, &standing, due_at.max(now), &self.settings.policy);
-        Ok(Scheduled { key, due_at, is_new, outlook })
+        Ok(Scheduled { key, status: entry.status, due_at, is_new, outlook })
     }
 }

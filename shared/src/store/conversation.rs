@@ -165,7 +165,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Opened, StoreError> {
         let both = mark_busy(record(Update::default(), heard), hold, now);
-        let old = match self.update::<ConversationItem>(&who.pk(), SORT_KEY, both).await? {
+        let old = match self.update_conversation(who, both).await? {
             Ok(conversation) => {
                 return Ok(Opened { conversation, exclusive: true });
             }
@@ -179,7 +179,7 @@ impl Store {
                 return Ok(Opened { conversation: old, exclusive: false });
             }
         };
-        Ok(match self.update(&who.pk(), SORT_KEY, rest).await? {
+        Ok(match self.update_conversation(who, rest).await? {
             Ok(conversation) => Opened { conversation, exclusive: !is_busy },
             Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
         })
@@ -191,7 +191,7 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn record_heard(&self, who: &Who, heard: &Standing) -> Result<(), StoreError> {
         let update = record(Update::default(), Some(heard));
-        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await.map(drop)
+        self.update_conversation(who, update).await.map(drop)
     }
 
     /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
@@ -205,7 +205,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ConversationItem>, StoreError> {
         let update = mark_busy(Update::default(), hold, now);
-        Ok(self.update(&who.pk(), SORT_KEY, update).await?.ok())
+        Ok(self.update_conversation(who, update).await?.ok())
     }
 
     /// Gives the busy mark back and forgets entries that have ended.
@@ -222,7 +222,7 @@ impl Store {
             .remove("#busy_until, #busy_by")
             .when("#busy_by = :by")
             .value("by", &hold.by);
-        self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await.map(drop)
+        self.update_conversation(who, update).await.map(drop)
     }
 
     /// Applies what a decision changes. A state that was decided on another revision is not written.
@@ -250,7 +250,7 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update::<ConversationItem>(&who.pk(), SORT_KEY, update).await?.is_ok() {
+        if self.update_conversation(who, update).await?.is_ok() {
             Ok(())
         } else {
             let rest = Settlement { state: None, ..settlement.clone() };
@@ -263,32 +263,31 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn add_waiting(&self, who: &Who, waiting: &Waiting) -> Result<bool, StoreError> {
-        let create_map = Update::default()
-            .set("#waiting = if_not_exists(#waiting, :none)")
-            .value("none", BTreeMap::new());
-        let add = |update: Update| {
-            adding(update, std::slice::from_ref(waiting))
+        let add = || {
+            adding(Update::default(), std::slice::from_ref(waiting))
+                .when("attribute_exists(#waiting)")
                 .when("size(#waiting) < :most OR attribute_exists(#waiting.#added0)")
                 .value("most", MAX_WAITING as u64)
         };
-        match self
-            .update::<ConversationItem>(
-                &who.pk(),
-                SORT_KEY,
-                add(Update::default()).when("attribute_exists(#waiting)"),
-            )
-            .await?
-        {
+        match self.update_conversation(who, add()).await? {
             Ok(_) => Ok(true),
             Err(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
             Err(_) => {
-                self.update::<ConversationItem>(&who.pk(), SORT_KEY, create_map).await?.ok();
-                Ok(self
-                    .update::<ConversationItem>(&who.pk(), SORT_KEY, add(Update::default()))
-                    .await?
-                    .is_ok())
+                let with_map = Update::default()
+                    .set("#waiting = if_not_exists(#waiting, :none)")
+                    .value("none", BTreeMap::new());
+                self.update_conversation(who, with_map).await?.ok();
+                Ok(self.update_conversation(who, add()).await?.is_ok())
             }
         }
+    }
+
+    async fn update_conversation(
+        &self,
+        who: &Who,
+        update: Update,
+    ) -> Result<Result<ConversationItem, Option<ConversationItem>>, StoreError> {
+        self.update(&who.pk(), SORT_KEY, update).await
     }
 }
 
@@ -298,16 +297,12 @@ fn record(update: Update, heard: Option<&Standing>) -> Update {
     else {
         return update;
     };
-    let platform = match platform {
-        Platform::Messenger => "messenger",
-        Platform::Instagram => "instagram",
-    };
     update
         .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
         .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")
         .value("at", *at)
         .value("free_until", *free_until)
-        .value("platform", platform)
+        .value("platform", platform.name())
 }
 
 fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
