@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::BehaviorVersion;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -98,6 +99,24 @@ impl Aws {
         let mut builder = self.config.to_builder();
         builder.set_endpoint_url(self.endpoints[service].clone());
         builder.build()
+    }
+}
+
+/// Says why a call failed, without the answer's body: it may hold what a person wrote.
+pub fn describe<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
+    match error {
+        SdkError::ConstructionFailure(_) => "the request could not be built".to_owned(),
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            "no connection in time".to_owned()
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() => "no connection".to_owned(),
+        SdkError::DispatchFailure(_) => "the request could not be sent".to_owned(),
+        SdkError::ResponseError(_) => "the answer could not be read".to_owned(),
+        other => {
+            let code = other.code().unwrap_or("an error without a code");
+            format!("{code}: {}", other.message().unwrap_or("no message"))
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use crate::aws::describe;
 use crate::clock::{SharedClock, Timestamp};
 
 /// After this time a secret is read again before it is used.
@@ -201,8 +201,7 @@ impl Secrets {
 
     async fn read(&self) -> Result<Secret, SecretError> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
-        let answer = answer
-            .map_err(|error| SecretError::Unavailable(DisplayErrorContext(&error).to_string()))?;
+        let answer = answer.map_err(|error| SecretError::Unavailable(describe(&error)))?;
         let version = answer.version_id().unwrap_or_default().to_owned();
         Secret::parse(answer.secret_string().unwrap_or_default(), version)
     }

@@ -1,8 +1,8 @@
 //! What cannot be processed: kept with its reason, where it can be put back from.
 
 use aws_lambda_events::sqs::SqsMessage;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::MessageAttributeValue;
+use shared::aws::describe;
 
 use crate::{Processor, attribute};
 
@@ -27,7 +27,7 @@ impl Processor {
         match answer {
             Ok(_) => true,
             Err(error) => {
-                let error = DisplayErrorContext(&error);
+                let error = describe(&error);
                 tracing::error!(message = message.message_id, %error, "an event stays in the queue");
                 false
             }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{BuildError, DisplayErrorContext};
+use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::aws::describe;
 use shared::event::{MAX_RECORD_BYTES, WriteError};
 
 /// How many lanes are sent side by side.
@@ -110,7 +111,7 @@ impl Queues {
             request = request.message_attributes(*name, value);
         }
         let answer = request.send().await;
-        answer.map_err(|error| QueueError::Unavailable(DisplayErrorContext(&error).to_string()))?;
+        answer.map_err(|error| QueueError::Unavailable(describe(&error)))?;
         Ok(())
     }
 
@@ -135,9 +136,11 @@ impl Queues {
             });
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             let request = self.sqs.send_message_batch().queue_url(&self.events_url);
-            let answer = request.set_entries(Some(entries)).send().await.map_err(|error| {
-                QueueError::Unavailable(DisplayErrorContext(&error).to_string())
-            })?;
+            let answer = request
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|error| QueueError::Unavailable(describe(&error)))?;
             if let Some(refused) = answer.failed().iter().find(|failed| failed.sender_fault()) {
                 return Err(QueueError::Refused(refused.code().to_owned()));
             }

@@ -139,7 +139,7 @@ pub enum OutboxError {
     #[error("another invocation still holds this event's entry; it is tried again later")]
     HeldElsewhere,
     /// A value could not be written as JSON.
-    #[error("a value cannot be written as JSON: {0}")]
+    #[error("a value is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
 }
 

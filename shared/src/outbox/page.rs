@@ -70,8 +70,11 @@ impl Outbox {
         };
         let now = self.clock.now();
         let page = self.store.page(page_id).await?;
-        let before = page.paused_until.filter(|until| now.since(*until) < LONGEST);
-        let count = before.map_or(0, |_| page.pause_count + 1);
+        let count = match page.paused_until {
+            Some(until) if now < until => page.pause_count,
+            Some(until) if now.since(until) < LONGEST => page.pause_count + 1,
+            _ => 0,
+        };
         let (span, secret_version) = if error.fault == Fault::TokenDead {
             (first, Some(self.secrets.current().await?.version.clone()))
         } else {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use base64::Engine;
@@ -410,16 +409,15 @@ impl Store {
             .await;
         match answer {
             Ok(_) => Ok(Created::New),
-            Err(SdkError::ServiceError(error)) => match error.into_err() {
-                PutItemError::ConditionalCheckFailedException(failed) => {
-                    let item = failed.item.ok_or_else(|| {
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    let item = failed.item.clone().ok_or_else(|| {
                         StoreError::Malformed("a failed condition without its item".to_owned())
                     })?;
                     Ok(Created::Existing(Box::new(parse(item)?)))
                 }
-                other => Err(unavailable(&other)),
+                _ => Err(unavailable(&error)),
             },
-            Err(error) => Err(unavailable(&error)),
         }
     }
 

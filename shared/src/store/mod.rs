@@ -11,7 +11,7 @@ mod update;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ pub use entry::{
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
 use update::Update;
 
+use crate::aws::describe;
 use crate::clock::Timestamp;
 
 /// The index of the entries that wait.
@@ -107,13 +108,12 @@ impl Store {
     ) -> Result<Result<T, Option<T>>, StoreError> {
         match update.send(&self.client, &self.table, key(pk, sk)).await {
             Ok(item) => parse(item).map(Ok),
-            Err(SdkError::ServiceError(error)) => match error.into_err() {
-                UpdateItemError::ConditionalCheckFailedException(failed) => {
-                    failed.item.map(parse).transpose().map(Err)
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    failed.item.clone().map(parse).transpose().map(Err)
                 }
-                other => Err(unavailable(&other)),
+                _ => Err(unavailable(&error)),
             },
-            Err(error) => Err(unavailable(&error)),
         }
     }
 }
@@ -126,9 +126,11 @@ fn key(pk: &str, sk: &str) -> Item {
 }
 
 fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
-    serde_dynamo::from_item(item).map_err(|error| StoreError::Malformed(error.to_string()))
+    // The reader's own words repeat the value that it stumbled over.
+    serde_dynamo::from_item(item)
+        .map_err(|_| StoreError::Malformed(format!("a {}", std::any::type_name::<T>())))
 }
 
-fn unavailable(error: &impl std::error::Error) -> StoreError {
-    StoreError::Unavailable(DisplayErrorContext(error).to_string())
+fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
+    StoreError::Unavailable(describe(error))
 }
