@@ -254,6 +254,8 @@ pub enum Handover {
 impl Event {
     /// Whether a person did this that opens, or opens anew, the standard messaging window.
     ///
+    /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me.
+    ///
     /// Source: Meta's Messenger policy, "standard messaging window"; the rows that Meta does not
     /// spell out (edits, handover, feedback) count as not opening it. An event without a time opens
     /// nothing, because the window counts from the event's time.
@@ -263,7 +265,7 @@ impl Event {
             Kind::Postback(_) => true,
             Kind::Reaction(reaction) => !reaction.is_unreact,
             Kind::Referral(referral) => {
-                referral.source.as_deref() == Some("SHORTLINK")
+                matches!(referral.source.as_deref(), Some("SHORTLINK" | "SHORTLINKS"))
                     || matches!(referral.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
             }
             _ => false,
