@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::decision::{Decision, FollowUp};
 use shared::event::Event;
 use shared::message::{Invalid, Message};
-use simulator::aws::Moment;
+use simulator::gate::Moment;
 use simulator::platform::Platform;
 
 use crate::support::*;
@@ -27,9 +27,9 @@ async fn survive(
         for call in 1.. {
             let platform = platform_with(|options| options.replies = replies).await;
             prepare(&platform).await;
-            platform.aws.crash_at(call, moment);
+            platform.gate.crash_at(call, moment);
             act(&platform).await;
-            let survived = platform.aws.spare();
+            let survived = platform.gate.spare();
             platform.advance(30 * MINUTE).await;
             holds(&platform, &format!("death {moment:?} call {call}")).await;
             say(&platform, FAREWELL).await;
@@ -180,7 +180,7 @@ async fn an_answer_that_was_recorded_stops_the_reminder_although_its_processing_
     let body = platform.meta.person_says(PAGE, PSID, "answer");
     assert_eq!(platform.post(&body).await, 200);
     platform.aws.take_calls();
-    platform.aws.crash_at(1, Moment::After);
+    platform.gate.crash_at(1, Moment::After);
     platform.settle().await;
     assert_eq!(platform.aws.take_calls()[0].target, "DynamoDB_20120810.UpdateItem");
     platform.advance((3 * MINUTE).checked_sub(2 * SECOND).unwrap()).await;

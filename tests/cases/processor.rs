@@ -4,7 +4,7 @@ use event_processor::Replies;
 use serde_json::json;
 use shared::decision::{Decision, FollowUp};
 use shared::message::Message;
-use simulator::aws::Moment;
+use simulator::gate::Moment;
 use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
 
@@ -53,7 +53,7 @@ async fn failures_of_aws_never_count_against_an_event() {
     let body = platform.meta.person_says(PAGE, PSID, "hello");
     platform.post(&body).await;
     for _ in 0..8 {
-        platform.aws.crash_at(1, Moment::Before);
+        platform.gate.crash_at(1, Moment::Before);
         platform.settle().await;
         platform.clock.forward(180 * SECOND);
     }
@@ -217,7 +217,7 @@ async fn an_entry_whose_sender_died_is_taken_over() {
     let body = platform.meta.person_says(PAGE, PSID, "one");
     platform.post(&body).await;
     // The conversation, the entry, and then death before the result of the sent message is written.
-    platform.aws.crash_at(3, Moment::Before);
+    platform.gate.crash_at(4, Moment::Before);
     platform.settle().await;
     let held = entries(&platform, PSID).await.pop().unwrap();
     assert_eq!(held["steps"][0]["state"], "sending");

@@ -10,8 +10,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use tokio::sync::Notify;
 
+use crate::gate::{self, Gate, Verdict};
+use crate::guard::Guard;
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::Sqs;
 
@@ -26,22 +27,6 @@ pub struct Call {
     pub reads: f64,
 }
 
-/// At which side of a call a function dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before the call is carried out.
-    Before,
-    /// After it was carried out, before the function learns of it.
-    After,
-}
-
-/// A function's death, and whether it has come.
-#[derive(Debug, Default)]
-struct Crash {
-    planned: Mutex<Option<(usize, Moment)>>,
-    reached: Notify,
-}
-
 /// The local AWS.
 #[derive(Clone)]
 pub struct Aws {
@@ -50,12 +35,18 @@ pub struct Aws {
     dynamodb_url: String,
     http: Client<HttpConnector, Full<Bytes>>,
     calls: Arc<Mutex<Vec<Call>>>,
-    crash: Arc<Crash>,
+    gate: Arc<Gate>,
+    without: Arc<Mutex<Option<Guard>>>,
 }
 
 impl Aws {
     /// Puts the services together; the `DynamoDB` is reached at its URL.
-    pub fn new(sqs: Sqs, secrets_manager: SecretsManager, dynamodb_url: String) -> Self {
+    pub fn new(
+        sqs: Sqs,
+        secrets_manager: SecretsManager,
+        dynamodb_url: String,
+        gate: Arc<Gate>,
+    ) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self {
             sqs,
@@ -63,7 +54,8 @@ impl Aws {
             dynamodb_url,
             http,
             calls: Arc::default(),
-            crash: Arc::default(),
+            gate,
+            without: Arc::default(),
         }
     }
 
@@ -72,73 +64,63 @@ impl Aws {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lets the function die that makes the call of this number, counted from 1 and from now on.
-    pub fn crash_at(&self, call: usize, moment: Moment) {
-        *self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, moment));
+    /// Takes a guard away from the functions, to see what happens without it.
+    pub fn without(&self, guard: Guard) {
+        *self.without.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     }
 
-    /// Plans no death any more: whether one was still to come.
-    pub fn spare(&self) -> bool {
-        self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
-    }
-
-    /// Completes when the planned death has come; the function is to be dropped then.
-    pub async fn crashed(&self) {
-        self.crash.reached.notified().await;
-    }
-
-    /// Whether this call is the one that its function does not survive.
-    fn count_down(&self) -> Option<Moment> {
-        let mut planned = self.crash.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, moment) = planned.as_mut()?;
-        *left -= 1;
-        let moment = *moment;
-        (*left == 0).then(|| {
-            *planned = None;
-            moment
-        })
-    }
-
-    /// Answers one call, unless its function dies of it.
-    pub async fn handle(&self, headers: HeaderMap, body: Bytes) -> Response {
-        let moment = self.count_down();
-        if moment == Some(Moment::Before) {
-            self.crash.reached.notify_one();
-            return std::future::pending().await;
-        }
-        let response = self.answer(headers, body).await;
-        if moment == Some(Moment::After) {
-            self.crash.reached.notify_one();
-            return std::future::pending().await;
-        }
-        response
-    }
-
-    /// Answers one call, by its `X-Amz-Target`.
-    async fn answer(&self, headers: HeaderMap, body: Bytes) -> Response {
+    /// Answers one call of a function instance, unless the function dies of it.
+    pub async fn handle(&self, instance: u64, headers: HeaderMap, body: Bytes) -> Response {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let Some(target) = target.map(str::to_owned) else {
             return (StatusCode::BAD_REQUEST, "no X-Amz-Target").into_response();
         };
+        let body = match self.guard() {
+            None => body,
+            Some(guard) => changed(&body, |request| guard.take_from_request(request)),
+        };
+        let passed = self.gate.enter(gate::Call::new(instance, &target, &body)).await;
+        let response = match passed.verdict {
+            Verdict::Refused => failed(),
+            Verdict::Go | Verdict::CallerDies => self.answer(&target, &headers, &body).await,
+            Verdict::AnswerLost => {
+                self.answer(&target, &headers, &body).await;
+                failed()
+            }
+            Verdict::Twice => {
+                self.answer(&target, &headers, &body).await;
+                self.answer(&target, &headers, &body).await
+            }
+        };
+        self.gate.leave(passed).await;
+        response
+    }
+
+    fn guard(&self) -> Option<Guard> {
+        *self.without.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers one call, by its `X-Amz-Target`.
+    async fn answer(&self, target: &str, headers: &HeaderMap, body: &Bytes) -> Response {
         let (mut reads, mut writes) = (0.0, 0.0);
         let response = if target.starts_with("AmazonSQS.") {
-            self.sqs.handle(&target, &body).await
+            self.sqs.handle(target, body).await
         } else if target.starts_with("secretsmanager.") {
-            self.secrets_manager.handle(&target, &body).await
+            self.secrets_manager.handle(target, body).await
         } else {
-            let (response, used) = self.dynamodb(&target, headers, &body).await;
+            let (response, used) = self.dynamodb(target, headers, body).await;
             let is_write =
                 ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|w| target.ends_with(w));
             *(if is_write { &mut writes } else { &mut reads }) = used;
             response
         };
-        let call = Call { target, writes, reads };
+        let call = Call { target: target.to_owned(), writes, reads };
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         response
     }
 
     /// Hands a call on, and asks what capacity it uses.
-    async fn dynamodb(&self, target: &str, headers: HeaderMap, body: &[u8]) -> (Response, f64) {
+    async fn dynamodb(&self, target: &str, headers: &HeaderMap, body: &[u8]) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
         let counted = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"];
         if counted.iter().any(|operation| target.ends_with(&format!(".{operation}"))) {
@@ -170,9 +152,26 @@ impl Aws {
             None if failed_condition => 1.0,
             None => 0.0,
         };
+        let bytes = match self.guard() {
+            None => bytes,
+            Some(guard) => changed(&bytes, |answer| guard.take_from_answer(answer)),
+        };
         let mut response = (status, bytes).into_response();
         let json = HeaderValue::from_static("application/x-amz-json-1.0");
         response.headers_mut().insert("content-type", json);
         (response, used)
     }
+}
+
+/// What an AWS service answers when it fails by itself.
+fn failed() -> Response {
+    let body = r#"{"__type":"InternalServerError","message":"the service failed"}"#;
+    let json = [("content-type", "application/x-amz-json-1.0")];
+    (StatusCode::INTERNAL_SERVER_ERROR, json, body).into_response()
+}
+
+fn changed(bytes: &Bytes, change: impl FnOnce(&mut Value)) -> Bytes {
+    let mut value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    change(&mut value);
+    value.to_string().into()
 }

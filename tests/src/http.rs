@@ -28,6 +28,7 @@ type Owner = State<Weak<Platform>>;
 pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
     let router = Router::new()
         .route("/", post(aws))
+        .route("/instances/{instance}/", post(aws_of_instance))
         .route("/webhook", get(webhook).post(webhook))
         .route("/_simulator/state", get(state))
         .route("/_simulator/clock", get(read_clock).post(move_clock))
@@ -55,9 +56,18 @@ pub async fn live(platform: &Platform) {
     }
 }
 
-async fn aws(State(platform): Owner, headers: HeaderMap, body: Bytes) -> Response {
+async fn aws(platform: Owner, headers: HeaderMap, body: Bytes) -> Response {
+    aws_of_instance(platform, Path(0), headers, body).await
+}
+
+async fn aws_of_instance(
+    State(platform): Owner,
+    Path(instance): Path<u64>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     match platform.upgrade() {
-        Some(platform) => platform.aws.handle(headers, body).await,
+        Some(platform) => platform.aws.handle(instance, headers, body).await,
         None => gone(),
     }
 }

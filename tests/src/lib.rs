@@ -9,6 +9,9 @@
 pub mod aws;
 pub mod clock;
 pub mod dynamodb;
+pub mod functions;
+pub mod gate;
+pub mod guard;
 pub mod http;
 pub mod meta;
 pub mod platform;

@@ -1,4 +1,4 @@
-//! The platform: the three functions, and everything that they stand on, in one process.
+//! The platform: the functions, and everything that they stand on, in one process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -7,25 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use event_processor::{Processor, ProcessorSettings, Replies, replies};
-use follow_ups::{FollowUps, FollowUpsSettings};
+use event_processor::{Processor, Replies, replies};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, Response};
 use serde_json::{Map, Value, json};
 use shared::aws::Aws as SdkClients;
 use shared::clock::{Clock, SharedClock, Timestamp};
-use shared::outbox::Outbox;
-use shared::secrets::Secrets;
 use shared::settings::Variables;
 use shared::signature::SIGNATURE_HEADER;
 use shared::store::Store;
 use shared::telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use webhook::{Webhook, WebhookSettings};
 
 use crate::aws::Aws;
 use crate::clock::VirtualClock;
+use crate::functions::Functions;
+use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::{QueueSettings, Received, Sqs};
@@ -99,11 +97,12 @@ pub struct Platform {
     pub secrets_manager: SecretsManager,
     /// The door to AWS, which counts.
     pub aws: Aws,
+    /// What every call of a function passes.
+    pub gate: Arc<Gate>,
     /// The functions' metrics, in embedded metric format.
     pub metrics: Arc<Mutex<Vec<Value>>>,
-    webhook: Webhook,
-    processor: Processor,
-    follow_ups: FollowUps,
+    functions: Functions,
+    telemetry: Telemetry,
     store: Store,
     dynamodb: aws_sdk_dynamodb::Client,
     environment: BTreeMap<String, String>,
@@ -146,11 +145,6 @@ impl Platform {
 
         let queues = create_queues(&sqs);
         let environment = environment(&options, &front_url, &graph_url, queues);
-        let vars = {
-            let environment = environment.clone();
-            Variables::from_lookup(move |name| environment.get(name).cloned())
-        };
-
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let shared_clock: SharedClock = Arc::<VirtualClock>::clone(&clock);
         let telemetry = {
@@ -159,41 +153,27 @@ impl Platform {
                 metrics.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
             })
         };
-        let clients = SdkClients::from_variables(&vars)?;
-        let outbox = || Outbox::from_variables(&vars, &clients, &shared_clock, telemetry.clone());
-        let secrets = Secrets::new(clients.secrets_manager(), SECRET, Arc::clone(&shared_clock));
-        let webhook = Webhook::new(
-            clients.sqs(),
-            Arc::new(secrets),
-            Arc::clone(&shared_clock),
-            telemetry.clone(),
-            WebhookSettings::from_variables(&vars)?,
-        );
-        let processor = Processor::new(
-            Arc::new(outbox()?),
-            clients.sqs(),
-            Arc::clone(&shared_clock),
-            options.replies,
-            ProcessorSettings::from_variables(&vars)?,
-        );
-        let follow_ups = FollowUps::new(
-            Arc::new(outbox()?),
-            Arc::clone(&shared_clock),
-            FollowUpsSettings::from_variables(&vars)?,
-        );
-        let aws = Aws::new(sqs.clone(), secrets_manager.clone(), dynamodb_url);
+        let functions =
+            Functions::start(environment.clone(), &shared_clock, &telemetry, options.replies)?;
+        let vars = {
+            let environment = environment.clone();
+            Variables::from_lookup(move |name| environment.get(name).cloned())
+        };
+        let dynamodb = SdkClients::from_variables(&vars)?.dynamodb();
+        let gate = Arc::<Gate>::default();
+        let aws = Aws::new(sqs.clone(), secrets_manager.clone(), dynamodb_url, Arc::clone(&gate));
         let platform = Arc::new(Self {
-            webhook,
-            processor,
-            follow_ups,
-            store: Store::new(clients.dynamodb(), TABLE),
-            dynamodb: clients.dynamodb(),
+            functions,
+            store: Store::new(dynamodb.clone(), TABLE),
+            dynamodb,
             meta: meta.clone(),
             clock,
             sqs,
             secrets_manager,
             aws,
+            gate: Arc::clone(&gate),
             metrics,
+            telemetry,
             environment,
             options,
             invocations: Mutex::new(0),
@@ -201,7 +181,7 @@ impl Platform {
         });
         let database = dynamodb::open(platform.options.data.as_deref(), &platform.clock)?;
         platform.spawn(dynamodb::serve(dynamodb_door, database));
-        platform.spawn(meta.serve(graph_door, std::future::pending()));
+        platform.spawn(meta.serve(graph_door, gate, std::future::pending()));
         platform.spawn(http::serve(front_door, Arc::downgrade(&platform)));
         dynamodb::create_table(&platform.dynamodb, TABLE).await?;
         platform.aws.take_calls();
@@ -234,7 +214,21 @@ impl Platform {
 
     /// The event processor.
     pub fn processor(&self) -> &Processor {
-        &self.processor
+        &self.functions.processor
+    }
+
+    /// Another set of functions, with a number, a clock and a memory of its own: its calls pass the
+    /// gate under its number.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
+        let mut environment = self.environment.clone();
+        for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL"] {
+            let url = environment.entry(name.to_owned()).or_default();
+            *url = format!("{url}/instances/{number}");
+        }
+        Functions::start(environment, clock, &self.telemetry, self.options.replies)
     }
 
     /// Changes the secret, as its owner would.
@@ -246,7 +240,7 @@ impl Platform {
 
     /// Invokes the webhook function.
     pub async fn invoke_webhook(&self, request: lambda_http::Request) -> Response<Body> {
-        self.webhook.handle(request).await
+        self.functions.webhook.handle(request).await
     }
 
     /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
@@ -259,8 +253,8 @@ impl Platform {
             .body(Body::Binary(body.to_vec()));
         match request {
             Ok(request) => tokio::select! {
-                answer = self.webhook.handle(request) => answer.status().as_u16(),
-                () = self.aws.crashed() => 500,
+                answer = self.functions.webhook.handle(request) => answer.status().as_u16(),
+                () = self.gate.crashed() => 500,
             },
             Err(_) => 400,
         }
@@ -280,11 +274,11 @@ impl Platform {
         let deadline = self.clock.now() + PROCESSOR_TIMEOUT;
         let invocation = self.invocation("processor");
         tokio::select! {
-            answer = self.processor.handle(batch, &invocation, deadline) => {
+            answer = self.functions.processor.handle(batch, &invocation, deadline) => {
                 let failures = answer.batch_item_failures.into_iter();
                 failures.map(|failure| failure.item_identifier).collect()
             }
-            () = self.aws.crashed() => all,
+            () = self.gate.crashed() => all,
         }
     }
 
@@ -295,7 +289,7 @@ impl Platform {
     pub async fn sweep_until(&self, deadline: Timestamp) -> Result<Value, String> {
         let invocation = self.invocation("follow-ups");
         let tick = json!({"source": "schedule"});
-        let answer = self.follow_ups.handle(tick, &invocation, deadline).await;
+        let answer = self.functions.follow_ups.handle(tick, &invocation, deadline).await;
         answer.map_err(|error| error.to_string())
     }
 
@@ -307,10 +301,10 @@ impl Platform {
         let deadline = self.clock.now() + SWEEP_TIMEOUT;
         let invocation = self.invocation("follow-ups");
         let answer = tokio::select! {
-            answer = self.follow_ups.handle(payload, &invocation, deadline) => {
+            answer = self.functions.follow_ups.handle(payload, &invocation, deadline) => {
                 answer.map_err(|error| error.to_string())
             }
-            () = self.aws.crashed() => Err("the function died".to_owned()),
+            () = self.gate.crashed() => Err("the function died".to_owned()),
         };
         self.settle().await;
         answer

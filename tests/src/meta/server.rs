@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -23,6 +25,11 @@ use tokio::task::JoinSet;
 use super::Meta;
 use super::answer::Answer;
 use super::graph::Arrival;
+use crate::gate::{Call, GRAPH, Gate};
+
+/// The function instance that makes a request, if there are several.
+#[derive(Clone)]
+struct Instance(u64);
 
 /// Marks a response that is not to be sent: the connection is closed instead.
 #[derive(Clone)]
@@ -33,8 +40,16 @@ impl Meta {
     ///
     /// `POST /{version}/{page id or "me"}/messages` is the Send API; all else is an unknown path.
     /// A server of its own is needed because a lost answer closes the connection with no response.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let router = TowerToHyperService::new(self.router());
+    ///
+    /// Below `/instances/{number}` the same is served to one of several function instances, so that
+    /// `gate` can tell their calls apart.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        gate: Arc<Gate>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let router = TowerToHyperService::new(self.router(gate));
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
@@ -52,15 +67,29 @@ impl Meta {
         }
     }
 
-    fn router(self) -> Router {
+    fn router(self, gate: Arc<Gate>) -> Router {
         let messages = post(messages).fallback(unknown_path);
         Router::new()
             .route("/{version}/{node}/messages", messages)
             .fallback(unknown_path)
+            .layer(middleware::from_fn(move |request, next| pass(Arc::clone(&gate), request, next)))
             // A body that is refused for its size would be missing in the record of requests.
             .layer(DefaultBodyLimit::disable())
             .with_state(self)
     }
+}
+
+/// Lets a request through the gate, both ways.
+async fn pass(gate: Arc<Gate>, request: Request<Body>, next: Next) -> Response<Body> {
+    let instance = request.extensions().get::<Instance>().map_or(0, |Instance(number)| *number);
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let passed = gate.enter(Call::new(instance, GRAPH, &body)).await;
+    let response = next.run(Request::from_parts(head, body.into())).await;
+    gate.leave(passed).await;
+    response
 }
 
 async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>) {
@@ -72,14 +101,25 @@ async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>
 }
 
 async fn respond(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
 ) -> io::Result<Response<Body>> {
+    if let Some((instance, rest)) = of_instance(request.uri()) {
+        request.extensions_mut().insert(Instance(instance));
+        *request.uri_mut() = rest;
+    }
     let response = router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
     match response.extensions().get::<CloseInstead>() {
         Some(CloseInstead) => Err(io::Error::other("the answer is lost on purpose")),
         None => Ok(response),
     }
+}
+
+/// Parts `/instances/{number}` from what is asked of Graph.
+fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix("/instances/")?;
+    let (number, rest) = rest.split_once('/')?;
+    Some((number.parse().ok()?, format!("/{rest}").parse().ok()?))
 }
 
 async fn messages(

@@ -116,7 +116,7 @@ impl World {
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                clone.serve(listener, shutdown).await;
+                clone.serve(listener, Arc::default(), shutdown).await;
             });
         });
         Self {

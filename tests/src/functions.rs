@@ -1,0 +1,66 @@
+//! The functions, as one set of containers holds them.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use event_processor::{Processor, ProcessorSettings, Replies};
+use follow_ups::{FollowUps, FollowUpsSettings};
+use shared::aws::Aws;
+use shared::clock::SharedClock;
+use shared::outbox::Outbox;
+use shared::secrets::Secrets;
+use shared::settings::Variables;
+use shared::telemetry::Telemetry;
+use webhook::{Webhook, WebhookSettings};
+
+/// A function of each kind, with the clients, the clock and the memory of its own container.
+#[derive(Debug)]
+pub struct Functions {
+    /// Takes Meta's notifications in.
+    pub webhook: Webhook,
+    /// Processes events.
+    pub processor: Processor,
+    /// Sends what is due.
+    pub follow_ups: FollowUps,
+}
+
+impl Functions {
+    /// Builds the functions as their `main` does, from the environment.
+    ///
+    /// # Errors
+    /// If a variable is missing or cannot be used.
+    pub fn start(
+        environment: BTreeMap<String, String>,
+        clock: &SharedClock,
+        telemetry: &Telemetry,
+        replies: Replies,
+    ) -> Result<Self, Box<dyn Error>> {
+        let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
+        let clients = Aws::from_variables(&vars)?;
+        let outbox = || Outbox::from_variables(&vars, &clients, clock, telemetry.clone());
+        let secret_id = vars.required("SECRET_ID")?;
+        let secrets = Secrets::new(clients.secrets_manager(), secret_id, Arc::clone(clock));
+        Ok(Self {
+            webhook: Webhook::new(
+                clients.sqs(),
+                Arc::new(secrets),
+                Arc::clone(clock),
+                telemetry.clone(),
+                WebhookSettings::from_variables(&vars)?,
+            ),
+            processor: Processor::new(
+                Arc::new(outbox()?),
+                clients.sqs(),
+                Arc::clone(clock),
+                replies,
+                ProcessorSettings::from_variables(&vars)?,
+            ),
+            follow_ups: FollowUps::new(
+                Arc::new(outbox()?),
+                Arc::clone(clock),
+                FollowUpsSettings::from_variables(&vars)?,
+            ),
+        })
+    }
+}

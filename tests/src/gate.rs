@@ -1,0 +1,194 @@
+//! Every call that a function makes to the outside passes here: AWS and Graph alike.
+//!
+//! An open gate lets calls through at once and numbers them, so that a function can be made to die
+//! at any of them. A closed one holds every call until it is released, so that whoever drives the
+//! functions decides what happens in which order.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
+
+/// The target of a request to Graph.
+pub const GRAPH: &str = "Graph";
+
+/// At which side of a call a function dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the call is carried out.
+    Before,
+    /// After it was carried out, before the function learns of it.
+    After,
+}
+
+/// A call at the gate; calls are compared by who makes them and what they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// The function instance that makes it; 0 if it is not one of several.
+    pub instance: u64,
+    /// Such as `DynamoDB_20120810.UpdateItem` or `Graph`.
+    pub target: String,
+    /// What is asked for.
+    pub body: String,
+}
+
+impl Call {
+    /// A call as it came in; its body's members are put in order, because clients do not.
+    pub fn new(instance: u64, target: &str, body: &[u8]) -> Self {
+        let body = match instance {
+            0 => String::new(),
+            _ => serde_json::from_slice::<Value>(body).unwrap_or_default().to_string(),
+        };
+        Self { instance, target: target.to_owned(), body }
+    }
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is carried out and answered.
+    Go,
+    /// It is not carried out; the service says that it failed.
+    Refused,
+    /// It is carried out, and its answer is lost.
+    AnswerLost,
+    /// It is carried out twice, as when a client repeats what was not answered; the second answer
+    /// counts.
+    Twice,
+    /// It is carried out, and nobody is left to be told.
+    CallerDies,
+}
+
+/// The gate.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+    crashed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    crash: Option<(usize, Moment)>,
+    next: u64,
+    held: BTreeMap<(Call, u64), oneshot::Sender<Verdict>>,
+    inside: usize,
+    movements: u64,
+}
+
+/// A call that went through the gate and has not left it.
+#[derive(Debug)]
+pub struct Passed {
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+impl Gate {
+    /// Lets a call in: at once, when it is released, or never if its function dies of it.
+    pub async fn enter(&self, call: Call) -> Passed {
+        if call.instance == 0 || !self.state().closed {
+            let verdict = match self.count_down() {
+                Some(Moment::Before) => {
+                    self.crashed.notify_one();
+                    std::future::pending().await
+                }
+                Some(Moment::After) => Verdict::CallerDies,
+                None => Verdict::Go,
+            };
+            return Passed { verdict };
+        }
+        let released = {
+            let mut state = self.state();
+            let (release, released) = oneshot::channel();
+            state.next += 1;
+            state.movements += 1;
+            let number = state.next;
+            state.held.insert((call, number), release);
+            released
+        };
+        match released.await {
+            Ok(verdict) => Passed { verdict },
+            // The caller is dead.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Lets a call's answer out, unless nobody is left to be told.
+    pub async fn leave(&self, passed: Passed) {
+        {
+            let mut state = self.state();
+            state.movements += 1;
+            state.inside = state.inside.saturating_sub(usize::from(state.closed));
+        }
+        if passed.verdict == Verdict::CallerDies {
+            self.crashed.notify_one();
+            std::future::pending().await
+        }
+    }
+
+    /// Closes the gate: from now on calls of numbered instances wait for [`Self::release`].
+    pub fn close(&self) {
+        self.state().closed = true;
+    }
+
+    /// The calls that wait, in an order that depends on nothing but themselves.
+    pub fn held(&self) -> Vec<Call> {
+        self.state().held.keys().map(|(call, _)| call.clone()).collect()
+    }
+
+    /// Releases the call at this place of [`Self::held`].
+    pub fn release(&self, place: usize, verdict: Verdict) {
+        let mut state = self.state();
+        let Some(key) = state.held.keys().nth(place).cloned() else { return };
+        let Some(release) = state.held.remove(&key) else { return };
+        state.movements += 1;
+        state.inside += usize::from(release.send(verdict).is_ok());
+    }
+
+    /// Forgets the calls of an instance that is dead.
+    pub fn forget(&self, instance: u64) {
+        self.state().held.retain(|(call, _), _| call.instance != instance);
+    }
+
+    /// How many calls are being carried out.
+    pub fn inside(&self) -> usize {
+        self.state().inside
+    }
+
+    /// A number that grows whenever a call comes, is released, or goes.
+    pub fn movements(&self) -> u64 {
+        self.state().movements
+    }
+
+    /// Lets the function die that makes the call of this number, counted from 1 and from now on.
+    pub fn crash_at(&self, call: usize, moment: Moment) {
+        self.state().crash = Some((call, moment));
+    }
+
+    /// Plans no death any more: whether one was still to come.
+    pub fn spare(&self) -> bool {
+        self.state().crash.take().is_some()
+    }
+
+    /// Completes when the planned death has come; the function is to be dropped then.
+    pub async fn crashed(&self) {
+        self.crashed.notified().await;
+    }
+
+    /// Whether this call is the one that its function does not survive.
+    fn count_down(&self) -> Option<Moment> {
+        let mut state = self.state();
+        let (left, moment) = state.crash.as_mut()?;
+        *left -= 1;
+        let (left, moment) = (*left, *moment);
+        (left == 0).then(|| {
+            state.crash = None;
+            moment
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,129 @@
+//! What the functions rely on, and how it is taken away at the door to AWS, so that a test can show
+//! that it is needed.
+//!
+//! The functions stay as they are: the door changes what they ask for, or what they are told.
+
+use serde_json::{Value, json};
+
+/// Something without which a promise is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Only one function has an entry at a time.
+    Lease,
+    /// An entry is put into the table only if it is not there.
+    Condition,
+    /// An unclear message waits for its echo before it is sent again.
+    Grace,
+    /// The last message time never goes back.
+    MonotonicUpdate,
+    /// An event's time is never later than its receipt.
+    Clamp,
+    /// A person's entries go in the order of first due time and decision.
+    Order,
+    /// Only one function sends to a person at a time.
+    BusyMark,
+    /// Receipts do not wait behind the person's other events.
+    ReceiptsGroup,
+    /// A state is written only over the one that its decision saw.
+    StateRevision,
+}
+
+impl Guard {
+    /// Every guard.
+    pub const ALL: [Self; 9] = [
+        Self::Lease,
+        Self::Condition,
+        Self::Grace,
+        Self::MonotonicUpdate,
+        Self::Clamp,
+        Self::Order,
+        Self::BusyMark,
+        Self::ReceiptsGroup,
+        Self::StateRevision,
+    ];
+
+    /// The guard's name on the command line and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Condition => "condition",
+            Self::Grace => "grace",
+            Self::MonotonicUpdate => "monotonic-update",
+            Self::Clamp => "clamp",
+            Self::Order => "order",
+            Self::BusyMark => "busy-mark",
+            Self::ReceiptsGroup => "receipts-group",
+            Self::StateRevision => "state-revision",
+        }
+    }
+
+    /// Finds a guard by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|guard| guard.name() == name)
+    }
+
+    /// Takes the guard out of what a function asks for.
+    pub(crate) fn take_from_request(self, request: &mut Value) {
+        match self {
+            Self::Lease => void(request, "attribute_not_exists(#lease_until)"),
+            Self::MonotonicUpdate => void(request, "#last_message_at < :at"),
+            Self::BusyMark => void(request, "attribute_not_exists(#busy_until)"),
+            Self::StateRevision => void(request, "#state_revision = :read"),
+            Self::Condition if request.get("Item").is_some() => {
+                if let Some(fields) = request.as_object_mut() {
+                    fields.remove("ConditionExpression");
+                }
+            }
+            Self::ReceiptsGroup => each_message(request, |message| {
+                let group = message["MessageGroupId"].as_str().unwrap_or_default();
+                message["MessageGroupId"] = group.trim_end_matches(".receipts").into();
+            }),
+            Self::Clamp => each_message(request, |message| {
+                let body = message["MessageBody"].as_str().unwrap_or_default();
+                if let Ok(mut record) = serde_json::from_str::<Value>(body) {
+                    record["received_at"] = json!(i64::MAX / 2);
+                    message["MessageBody"] = record.to_string().into();
+                }
+            }),
+            Self::Condition | Self::Grace | Self::Order => {}
+        }
+    }
+
+    /// Takes the guard out of what a function is told.
+    pub(crate) fn take_from_answer(self, answer: &mut Value) {
+        let Some(item) = answer.get_mut("Item").filter(|item| item.get("steps").is_some()) else {
+            return;
+        };
+        match self {
+            Self::Lease => {
+                if let Some(fields) = item.as_object_mut() {
+                    fields.remove("lease_until");
+                    fields.remove("lease_by");
+                }
+            }
+            Self::Order => {
+                let first_due = item["first_due"]["N"].as_str().unwrap_or_default();
+                let first_due = first_due.parse::<i64>().unwrap_or_default();
+                item["first_due"]["N"] = (i64::MAX / 2 - first_due).to_string().into();
+                let decided_at = item["decided_at"]["N"].as_str().unwrap_or_default();
+                let decided_at = decided_at.parse::<i64>().unwrap_or_default();
+                item["decided_at"]["N"] = (i64::MAX / 2 - decided_at).to_string().into();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Lets a condition hold always; its names and values stay in use, as `DynamoDB` demands.
+fn void(request: &mut Value, condition: &str) {
+    if let Some(text) = request["ConditionExpression"].as_str() {
+        let always = format!("{condition} OR attribute_exists(pk)");
+        request["ConditionExpression"] = text.replace(condition, &always).into();
+    }
+}
+
+fn each_message(request: &mut Value, change: impl Fn(&mut Value)) {
+    if let Some(entries) = request.get_mut("Entries").and_then(Value::as_array_mut) {
+        entries.iter_mut().for_each(change);
+    }
+}
