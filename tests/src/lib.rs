@@ -17,5 +17,6 @@ pub mod meta;
 pub mod platform;
 pub mod samples;
 pub mod scenario;
+pub mod search;
 pub mod secrets_manager;
 pub mod sqs;

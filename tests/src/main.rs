@@ -4,11 +4,13 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use shared::clock::{Clock, SystemClock};
+use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
-use simulator::{http, samples, scenario};
+use simulator::{http, samples, scenario, search};
 
 /// A Messenger on this machine: the real functions on a local AWS and a local Meta.
 ///
@@ -28,11 +30,33 @@ enum Command {
     Play,
     /// Serves the platform by the machine's clock, without playing anything.
     Serve,
+    /// Searches for a run in which a promise is broken; a seed is a run.
+    Search(Search),
     /// Prints a sample with its times moved to now, and signed anew.
     Fresh {
         /// Such as events/webhook-text.json.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct Search {
+    /// Runs this seed alone, and tells what happens in it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Goes on for so many minutes, however many seeds that is.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Takes a guard away: lease, condition, grace, monotonic-update, clamp, order, busy-mark,
+    /// receipts-group or state-revision.
+    #[arg(long, value_parser = guard)]
+    without: Option<Guard>,
 }
 
 #[derive(Args)]
@@ -88,6 +112,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             serve(&*Platform::start(options).await?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Search(wanted)) => {
+            Ok(tokio::task::spawn_blocking(move || look(&wanted)).await??)
+        }
         Some(Command::Fresh { file }) => {
             let sample = std::fs::read_to_string(&file)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
@@ -96,6 +123,50 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn guard(name: &str) -> Result<Guard, String> {
+    Guard::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
+        format!("is none of {}", names.join(", "))
+    })
+}
+
+/// Runs the seeds and prints what came of them.
+fn look(wanted: &Search) -> Result<ExitCode, String> {
+    let mut out = stdout();
+    let mut print = |line: String| writeln!(out, "{line}").map_err(|error| error.to_string());
+    if let Some(seed) = wanted.seed {
+        let run = search::run(seed, wanted.without).map_err(|error| error.to_string())?;
+        for line in &run.story {
+            print(line.clone())?;
+        }
+        for broken in &run.broken {
+            print(format!("broken: {broken}"))?;
+        }
+        return Ok(if run.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let began = Instant::now();
+    let time = wanted.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    let end = if time.is_some() { u64::MAX } else { wanted.from + wanted.seeds };
+    let summary = search::search(wanted.from..end, wanted.without, |_| {
+        time.is_none_or(|time| began.elapsed() < time)
+    })?;
+    for (seed, broken) in &summary.broken {
+        for broken in broken {
+            print(format!("seed {seed}: {broken}"))?;
+        }
+    }
+    print(format!(
+        "{} seeds from {} in {} s: {} messages delivered, {} calls to the table, {} seeds with a broken promise",
+        summary.seeds,
+        wanted.from,
+        began.elapsed().as_secs(),
+        summary.delivered,
+        summary.table_calls,
+        summary.broken.len(),
+    ))?;
+    Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The functions' own log, beside the timeline; `RUST_LOG=info` shows more of it.

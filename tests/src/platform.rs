@@ -503,7 +503,7 @@ fn secret(options: &Options) -> Value {
 }
 
 /// What Lambda's poller makes of received messages.
-fn batch(received: &[Received]) -> SqsEvent {
+pub(crate) fn batch(received: &[Received]) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = received.iter().map(record).collect();
     event

@@ -1,0 +1,109 @@
+//! A search for a run in which a promise is broken.
+//!
+//! A seed is a run: some people, Pages and weeks of virtual time, with messages that come late,
+//! twice or out of order, answers that are lost, services that fail, tokens that change, clocks
+//! that differ, functions that die, and people who take over. The functions are the real ones, on
+//! the local AWS and the local Meta. Each of their calls waits at the gate and is released in an
+//! order that the seed decides, so that the same seed is the same run.
+
+mod clock;
+mod history;
+mod plan;
+mod promises;
+mod script;
+mod world;
+
+use std::error::Error;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::task::LocalSet;
+
+use crate::guard::Guard;
+
+pub use promises::Broken;
+use world::World;
+
+/// What came of a seed.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The promises that were broken.
+    pub broken: Vec<Broken>,
+    /// What happened, a line each.
+    pub story: Vec<String>,
+    /// How many calls the functions made to the table.
+    pub table_calls: usize,
+    /// How many messages were delivered.
+    pub delivered: usize,
+}
+
+/// Runs a seed, perhaps without one of the guards.
+///
+/// # Errors
+/// If the local platform does not start.
+pub fn run(seed: u64, without: Option<Guard>) -> Result<Run, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(LocalSet::new().run_until(async {
+        let mut world = World::new(seed, without).await?;
+        let rests = world.run().await;
+        let broken = promises::check(&world, rests).await?;
+        let calls = world.platform.aws.take_calls();
+        let table_calls = calls.iter().filter(|call| call.target.starts_with("DynamoDB")).count();
+        let delivered = world.history.attempts.iter().filter(|a| a.delivered).count();
+        Ok(Run { broken, table_calls, delivered, story: world.story })
+    }))
+}
+
+/// What came of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// Calls to the table over all of them.
+    pub table_calls: usize,
+    /// Messages delivered over all of them.
+    pub delivered: usize,
+    /// The seeds in which a promise was broken, and how.
+    pub broken: Vec<(u64, Vec<Broken>)>,
+}
+
+/// Runs seeds on as many threads as there are cores, until `go_on` says no or there are none left.
+///
+/// # Errors
+/// If the local platform does not start.
+pub fn search(
+    seeds: Range<u64>,
+    without: Option<Guard>,
+    go_on: impl Fn(&Summary) -> bool + Sync,
+) -> Result<Summary, String> {
+    let next = AtomicU64::new(seeds.start);
+    let summary = Mutex::new(Summary::default());
+    let look = || summary.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || -> Result<(), String> {
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= seeds.end || !go_on(&look()) {
+                return Ok(());
+            }
+            let run = run(seed, without).map_err(|error| format!("seed {seed}: {error}"))?;
+            let mut summary = look();
+            summary.seeds += 1;
+            summary.table_calls += run.table_calls;
+            summary.delivered += run.delivered;
+            if !run.broken.is_empty() {
+                summary.broken.push((seed, run.broken));
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err("a thread of the search panicked".to_owned()))
+        })
+    })?;
+    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.broken.sort_by_key(|(seed, _)| *seed);
+    Ok(summary)
+}

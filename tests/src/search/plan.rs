@@ -1,0 +1,177 @@
+//! What people will do in a run, drawn from its seed.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+use serde_json::{Value, json};
+use shared::clock::Timestamp;
+
+use super::script::{Later, Script};
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// The margin that the functions keep from a window's edge.
+const MARGIN: u64 = MINUTE;
+
+/// What is to happen at a time.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    Act(Act),
+    Post { body: Vec<u8>, tries: u32 },
+    Request { payload: Value, tries: u32 },
+    FillSecret,
+}
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// A person writes to a Page.
+    Say {
+        page_id: String,
+        psid: String,
+        script: Script,
+        /// How far the event's time is ahead of the truth.
+        ahead: Duration,
+        /// When Meta posts it, as delays: several times if it repeats itself.
+        posted: Vec<Duration>,
+    },
+    /// Somebody answers in the Page's inbox.
+    TakeOver { page_id: String, psid: String, delay: Duration },
+    /// The inbox gives the conversation back.
+    HandBack { page_id: String, psid: String },
+    /// Somebody asks the follow-ups function to send something.
+    Ask { payload: Value },
+    /// A Page's token is replaced; the secret follows later.
+    RotateToken { page_id: String, filled_in_after: Duration },
+}
+
+/// Who takes part.
+pub(super) struct Cast {
+    pub(super) pages: Vec<String>,
+    people: Vec<(String, String)>,
+}
+
+/// Draws who takes part.
+pub(super) fn cast(rng: &mut Xoshiro256PlusPlus) -> Cast {
+    let pages: Vec<_> =
+        (1..=rng.random_range(1..=2)).map(|n| format!("10000000000000{n}")).collect();
+    let people = (1..=rng.random_range(2..=3)).map(|n: usize| {
+        let page = pages[n % pages.len()].clone();
+        (page, format!("700000000000000{n}"))
+    });
+    Cast { people: people.collect(), pages: pages.clone() }
+}
+
+/// Draws what they do, each at its time.
+pub(super) fn acts(
+    rng: &mut Xoshiro256PlusPlus,
+    cast: &Cast,
+    begin: Timestamp,
+) -> Vec<(Timestamp, Act)> {
+    let mut acts = Vec::new();
+    let mut number = 0;
+    for (page_id, psid) in &cast.people {
+        let mut at = begin + Duration::from_millis(rng.random_range(0..5_000));
+        for turn in 0..rng.random_range(2..=5) {
+            let (page_id, psid) = (page_id.clone(), psid.clone());
+            number += 1;
+            let act = match rng.random_range(0..20) {
+                0 if turn > 0 => {
+                    let delay = Duration::from_secs(rng.random_range(0..60));
+                    Act::TakeOver { page_id, psid, delay }
+                }
+                1 if turn > 0 => Act::HandBack { page_id, psid },
+                2..4 if turn > 0 => Act::Ask { payload: request(rng, number, &page_id, &psid, at) },
+                4 => Act::RotateToken {
+                    page_id,
+                    filled_in_after: Duration::from_secs(rng.random_range(0..6 * HOUR)),
+                },
+                _ => say(rng, number, page_id, psid),
+            };
+            acts.push((at, act));
+            at = at + gap(rng);
+        }
+    }
+    acts
+}
+
+fn gap(rng: &mut Xoshiro256PlusPlus) -> Duration {
+    let seconds = match rng.random_range(0..20) {
+        0..6 => rng.random_range(0..20),
+        6..10 => rng.random_range(20..30 * MINUTE),
+        10..13 => rng.random_range(30 * MINUTE..6 * HOUR),
+        13..15 => near(rng, DAY),
+        15..17 => near(rng, DAY - MARGIN),
+        17 => near(rng, 7 * DAY),
+        _ => rng.random_range(DAY..9 * DAY),
+    };
+    Duration::from_secs(seconds)
+}
+
+fn near(rng: &mut Xoshiro256PlusPlus, seconds: u64) -> u64 {
+    seconds + rng.random_range(0..=120) - 60
+}
+
+fn say(rng: &mut Xoshiro256PlusPlus, number: u64, page_id: String, psid: String) -> Act {
+    let later = (0..rng.random_range(0..=3_u64).saturating_sub(1)).map(|_| Later {
+        seconds: match rng.random_range(0..8) {
+            0..2 => rng.random_range(30..3 * MINUTE),
+            2..4 => rng.random_range(3 * MINUTE..HOUR),
+            4 => rng.random_range(HOUR..20 * HOUR),
+            5 => near(rng, DAY - MARGIN),
+            6 => near(rng, DAY),
+            _ => 2 * DAY,
+        },
+        unless_answered: rng.random_bool(0.5),
+    });
+    let script = Script {
+        number,
+        later: later.collect(),
+        say: [0, 1, 1, 1, 2, 3][rng.random_range(0..6)],
+        remember: rng.random_bool(0.5),
+    };
+    let mut ahead = Duration::ZERO;
+    let mut posted = vec![Duration::from_millis(match rng.random_range(0..20) {
+        0..16 => rng.random_range(0..2_000),
+        16..18 => rng.random_range(2_000..600_000),
+        _ => rng.random_range(600_000..30 * HOUR * 1000),
+    })];
+    match rng.random_range(0..20) {
+        // A time from the future is told once: to know it for what it is, nothing later helps.
+        0 => {
+            ahead = Duration::from_secs(rng.random_range(2 * MINUTE..20 * HOUR));
+            posted = vec![Duration::ZERO];
+        }
+        1..3 => posted.push(posted[0] + Duration::from_secs(rng.random_range(0..2 * HOUR))),
+        _ => {}
+    }
+    Act::Say { page_id, psid, script, ahead, posted }
+}
+
+fn request(
+    rng: &mut Xoshiro256PlusPlus,
+    number: u64,
+    page_id: &str,
+    psid: &str,
+    now: Timestamp,
+) -> Value {
+    let seconds = match rng.random_range(0..4) {
+        0 => 0,
+        1 => rng.random_range(0..HOUR),
+        2 => rng.random_range(0..3 * DAY),
+        _ => near(rng, 7 * DAY - MARGIN),
+    };
+    let is_human = rng.random_bool(0.7);
+    json!({
+        "id": format!("request-{number}"),
+        "page_id": page_id,
+        "psid": psid,
+        "message": format!("{number} asked for"),
+        "purpose": if is_human { "human" } else { "update" },
+        "author": is_human.then_some("desk-7"),
+        "due_at": (now + Duration::from_secs(seconds)).millis(),
+    })
+}

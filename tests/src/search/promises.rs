@@ -1,0 +1,417 @@
+//! What must hold at the end of every run.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use shared::clock::Timestamp;
+use shared::store::{ConversationItem, Entry, EntryKey, Status, StepKey, Who};
+use shared::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
+
+use super::history::{Attempt, History, Said};
+use super::world::World;
+
+/// How far the machines' clocks may be from each other, and what a call may take.
+const TOLERANCE: Duration = Duration::from_secs(55);
+
+/// The margin that is kept from a window's edge.
+const MARGIN: Duration = Duration::from_mins(1);
+
+/// After an unclear send this much time must pass before another one, by any two clocks.
+const SHORTEST_GRACE: Duration = Duration::from_secs(8);
+
+/// For how long a takeover keeps the bot quiet.
+const QUIET: Duration = Duration::from_hours(12);
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The promise.
+    pub promise: &'static str,
+    /// How it was broken.
+    pub how: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.how)
+    }
+}
+
+/// Everything that is looked at.
+struct Onlooker<'a> {
+    history: &'a History,
+    entries: BTreeMap<EntryKey, Entry>,
+    conversations: BTreeMap<Who, ConversationItem>,
+    broken: RefCell<Vec<Broken>>,
+}
+
+/// Checks every promise.
+pub(super) async fn check(world: &World, rests: bool) -> Result<Vec<Broken>, Box<dyn Error>> {
+    let mut onlooker = Onlooker {
+        history: &world.history,
+        entries: BTreeMap::new(),
+        conversations: BTreeMap::new(),
+        broken: RefCell::default(),
+    };
+    for item in world.platform.items().await? {
+        onlooker.take(item)?;
+    }
+    if !rests {
+        onlooker.breaks("everything comes to rest", "it went on and on".to_owned());
+    }
+    let queue = world.platform.sqs.messages(crate::platform::EVENTS);
+    if !queue.is_empty() {
+        onlooker.breaks("nothing is lost", format!("{} events are left", queue.len()));
+    }
+    onlooker.nothing_is_refused_by_meta();
+    onlooker.nothing_is_lost();
+    onlooker.nothing_is_doubled();
+    onlooker.steps_and_replies_are_in_order();
+    onlooker.entries_are_in_order();
+    onlooker.every_entry_has_ended();
+    onlooker.every_end_is_true();
+    onlooker.the_state_changed_once_for_each_event();
+    onlooker.nothing_is_left_over();
+    Ok(onlooker.broken.into_inner())
+}
+
+impl Onlooker<'_> {
+    fn take(&mut self, item: Map<String, Value>) -> Result<(), Box<dyn Error>> {
+        let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (page_id, person) = text("pk").split_once('#').unwrap_or_default();
+        let who = Who { page_id: page_id.to_owned(), person: person.to_owned() };
+        let sk = text("sk").to_owned();
+        if sk == "conversation" {
+            self.conversations.insert(who, ConversationItem::deserialize(Value::Object(item))?);
+        } else if sk.starts_with("outbox#") {
+            let entry = Entry::deserialize(Value::Object(item))?;
+            self.entries.insert(entry.key()?, entry);
+        }
+        Ok(())
+    }
+
+    fn breaks(&self, promise: &'static str, how: String) {
+        self.broken.borrow_mut().push(Broken { promise, how });
+    }
+
+    /// No send that Meta refuses, its windows above all, unless the fault was ordered.
+    fn nothing_is_refused_by_meta(&self) {
+        for attempt in &self.history.attempts {
+            let Some((code, subcode)) = attempt.refused.filter(|_| !attempt.faulty) else {
+                continue;
+            };
+            // A token that was just replaced is noticed by its first use.
+            if code == 190 {
+                continue;
+            }
+            let promise = match subcode {
+                Some(2_018_278) => "the windows are never broken",
+                _ => "nothing is sent that Meta refuses",
+            };
+            let how = format!("{} at {}: {code}/{subcode:?}", name(&attempt.key), attempt.point.at);
+            self.breaks(promise, how);
+        }
+    }
+
+    fn nothing_is_lost(&self) {
+        for (event_id, said) in &self.history.said {
+            let Some(accepted) = said.accepted else {
+                self.breaks(
+                    "nothing is lost",
+                    format!("event {} was never accepted", said.script.number),
+                );
+                continue;
+            };
+            let Some(processed) = said.processed else {
+                self.breaks(
+                    "nothing is lost",
+                    format!("event {} was never processed", said.script.number),
+                );
+                continue;
+            };
+            let script = &said.script;
+            let says_nothing = script.say == 0 && script.later.is_empty() && !script.remember;
+            let key = entry_key(said, event_id);
+            let is_there = self.entries.contains_key(&key);
+            if says_nothing {
+                continue;
+            }
+            if !is_there && !self.may_be_quiet(said, accepted.at, processed.at) {
+                self.breaks("nothing is lost", format!("event {} was not decided", script.number));
+            }
+            for index in 1..=script.later.len() {
+                let later = EntryKey { id: format!("{}.{index}", key.id), who: key.who.clone() };
+                if is_there && !self.entries.contains_key(&later) {
+                    self.breaks(
+                        "nothing is lost",
+                        format!("follow-up {index} of event {} is missing", script.number),
+                    );
+                }
+            }
+        }
+    }
+
+    fn may_be_quiet(&self, said: &Said, from: Timestamp, to: Timestamp) -> bool {
+        self.history.taken_over.iter().any(|(page_id, psid, at)| {
+            *page_id == said.page_id && *psid == said.psid && *at <= to && from <= *at + QUIET
+        })
+    }
+
+    fn deliveries(&self, key: &StepKey) -> Vec<&Attempt> {
+        self.history.attempts.iter().filter(|a| a.delivered && a.key == *key).collect()
+    }
+
+    fn nothing_is_doubled(&self) {
+        let mut keys: Vec<&StepKey> = Vec::new();
+        for attempt in &self.history.attempts {
+            if !keys.contains(&&attempt.key) {
+                keys.push(&attempt.key);
+            }
+        }
+        let promise = "nothing is sent twice";
+        for key in keys {
+            let attempts: Vec<_> = self
+                .history
+                .attempts
+                .iter()
+                .filter(|a| a.key == *key && a.refused.is_none())
+                .collect();
+            let delivered = self.deliveries(key);
+            if delivered.len() > 2 {
+                let how = format!("{} was delivered {} times", name(key), delivered.len());
+                self.breaks(promise, how);
+            }
+            for pair in attempts.windows(2) {
+                let (first, second) = (pair[0], pair[1]);
+                if !first.delivered {
+                    continue;
+                }
+                let twice = format!(
+                    "{} went out at {} and at {}",
+                    name(key),
+                    first.point.at,
+                    second.point.at
+                );
+                if !first.unclear {
+                    let how = format!("{twice}, although the first was known to be delivered");
+                    self.breaks(promise, how);
+                }
+                if second.point.at.since(first.point.at) < SHORTEST_GRACE {
+                    let how = format!("{twice}: the echo had no time to come");
+                    self.breaks(promise, how);
+                }
+                let echo = self.history.echoes.get(&key.to_string()).cloned().unwrap_or_default();
+                if echo.processed.is_some_and(|processed| processed < second.began) {
+                    let how = format!("{twice}, although its echo had been processed");
+                    self.breaks(promise, how);
+                }
+                let in_time = echo.accepted.is_some_and(|accepted| {
+                    second.began.at.since(accepted.at) > Duration::from_secs(20)
+                });
+                if in_time && !echo.hindered {
+                    let how = format!("{twice}, although its echo had come in time");
+                    self.breaks(promise, how);
+                }
+            }
+        }
+    }
+
+    /// When each step was first delivered, as the number of the point.
+    fn first_deliveries(&self, key: &EntryKey, steps: usize) -> Vec<Option<&Attempt>> {
+        let step = |step| self.deliveries(&StepKey { entry: key.clone(), step }).into_iter().next();
+        (0..steps).map(step).collect()
+    }
+
+    fn steps_and_replies_are_in_order(&self) {
+        let mut said: Vec<_> = self.history.said.iter().collect();
+        said.sort_by_key(|(_, said)| said.received);
+        let mut last = BTreeMap::<Who, (u64, String)>::new();
+        for (event_id, said) in said {
+            let key = entry_key(said, event_id);
+            let Some(entry) = self.entries.get(&key) else { continue };
+            for first in self.first_deliveries(&key, entry.steps.len()).into_iter().flatten() {
+                let number = first.point.number;
+                let before = last.insert(key.who.clone(), (number, name(&first.key)));
+                if let Some((before, what)) = before.filter(|(before, _)| *before > number) {
+                    let how =
+                        format!("{what} ({before}) went after {} ({number})", name(&first.key));
+                    self.breaks("replies are in order", how);
+                }
+            }
+        }
+    }
+
+    fn entries_are_in_order(&self) {
+        for (key, entry) in &self.entries {
+            let earlier = self.entries.iter().filter(|(other, earlier)| {
+                other.who == key.who
+                    && (earlier.first_due, earlier.decided_at) < (entry.first_due, entry.decided_at)
+            });
+            for (other, earlier) in earlier {
+                if self.was_rescheduled(other) || self.was_rescheduled(key) {
+                    continue;
+                }
+                for first in self.first_deliveries(key, entry.steps.len()).into_iter().flatten() {
+                    let at = first.point.at;
+                    let was_due =
+                        earlier.first_due + TOLERANCE <= at && earlier.decided_at + TOLERANCE <= at;
+                    let later = self.first_deliveries(other, earlier.steps.len());
+                    let after = later.into_iter().flatten().find(|a| a.point > first.point);
+                    if let Some(after) = after.filter(|_| was_due) {
+                        self.breaks(
+                            "entries are in order",
+                            format!(
+                                "{} at {} went before {} at {}",
+                                name(&first.key),
+                                at,
+                                name(&after.key),
+                                after.point.at
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// People who take over put automated entries off; a request that was hindered may be unknown
+    /// to the conversation until it is asked for again.
+    fn was_rescheduled(&self, key: &EntryKey) -> bool {
+        let who = |page_id: &str, psid: &str| page_id == key.who.page_id && psid == key.who.person;
+        self.history.taken_over.iter().any(|(page_id, psid, _)| who(page_id, psid))
+            || self.history.hindered_requests.iter().any(|(page_id, psid)| who(page_id, psid))
+    }
+
+    fn every_entry_has_ended(&self) {
+        for (key, entry) in &self.entries {
+            let has_ended =
+                !entry.is_open() && entry.ended_at.is_some() && entry.expires_at.is_some();
+
+            if !has_ended {
+                let how = format!("{} is {:?}, due {:?}", key.id, entry.status, entry.due_at);
+                self.breaks("every entry ends", how);
+            }
+        }
+    }
+
+    fn every_end_is_true(&self) {
+        let promise = "every end is true";
+        for (key, entry) in &self.entries {
+            let reason = entry.reason.as_deref().unwrap_or_default();
+            let delivered = self.first_deliveries(key, entry.steps.len());
+            let all = delivered.iter().all(Option::is_some);
+            let attempts = self.history.attempts.iter().filter(|a| a.key.entry == *key);
+            let unclear = attempts.clone().any(|a| a.unclear);
+            let say = |how: String| self.breaks(promise, format!("{}: {how}", key.id));
+            match entry.status {
+                Status::Sent if !all => say("is sent, but not delivered".to_owned()),
+                Status::Refused | Status::Failed | Status::Cancelled
+                    if all && !entry.steps.is_empty() && !unclear =>
+                {
+                    say(format!("is {reason}, but was delivered"));
+                }
+                Status::Failed if !reason.starts_with("outcome_unknown") => {
+                    say(format!("failed: {reason}"));
+                }
+                Status::Failed if attempts.filter(|a| a.unclear).count() < 2 => {
+                    say(format!("failed: {reason}, but was not unclear twice"));
+                }
+                Status::Refused => {
+                    if let Some(how) = self.wrongly_refused(&key.who, entry) {
+                        say(how);
+                    }
+                }
+                Status::Cancelled
+                    if reason == "answered" && !self.was_answered(&key.who, entry) =>
+                {
+                    say("is cancelled by an answer that nobody gave".to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A window that was open for longer than clocks can differ, by events that were processed.
+    fn wrongly_refused(&self, who: &Who, entry: &Entry) -> Option<String> {
+        let ended_at = entry.ended_at?;
+        let window = match entry.purpose {
+            Purpose::Human => SEVEN_DAYS,
+            _ => STANDARD_WINDOW,
+        };
+        let said = self.history.said.values().filter(|said| {
+            said.page_id == who.page_id
+                && said.psid == who.person
+                && said.processed.is_some_and(|point| point.at + TOLERANCE < ended_at)
+        });
+        let last = said.map(|said| said.at).max()?;
+        (ended_at + MARGIN + TOLERANCE < last + window)
+            .then(|| format!("is refused at {ended_at}, but the person wrote at {last}"))
+    }
+
+    fn was_answered(&self, who: &Who, entry: &Entry) -> bool {
+        let after = entry.cancelled_by_answer_after;
+        let mut said = self.history.said.values();
+        said.any(|said| {
+            said.page_id == who.page_id
+                && said.psid == who.person
+                && said.accepted.is_some()
+                && after.is_some_and(|after| after <= said.at + TOLERANCE)
+        })
+    }
+
+    fn the_state_changed_once_for_each_event(&self) {
+        let mut counts = BTreeMap::<Who, u64>::new();
+        for (event_id, said) in &self.history.said {
+            let key = entry_key(said, event_id);
+            if said.script.remember && self.entries.contains_key(&key) {
+                *counts.entry(key.who).or_default() += 1;
+            }
+        }
+        for (who, conversation) in &self.conversations {
+            let wanted = counts.get(who).copied().unwrap_or(0);
+            let state = conversation.state.as_deref().and_then(|state| state.parse().ok());
+            let found = (state.unwrap_or(0), conversation.state_revision);
+            if found != (wanted, wanted) {
+                self.breaks(
+                    "a state changes once",
+                    format!("{wanted} events changed it, it is {found:?} for {}", who.person),
+                );
+            }
+        }
+    }
+
+    fn nothing_is_left_over(&self) {
+        for (who, conversation) in &self.conversations {
+            if !conversation.waiting.is_empty() {
+                self.breaks(
+                    "nothing is left over",
+                    format!("{:?} still wait for {}", conversation.waiting, who.person),
+                );
+            }
+        }
+        for (key, entry) in &self.entries {
+            if entry.due_at.is_some() || entry.due_page.is_some() || entry.lease_until.is_some() {
+                self.breaks(
+                    "nothing is left over",
+                    format!("{} is still in the index or held", key.id),
+                );
+            }
+        }
+    }
+}
+
+fn entry_key(said: &Said, event_id: &str) -> EntryKey {
+    let who = Who { page_id: said.page_id.clone(), person: said.psid.clone() };
+    EntryKey { who, id: event_id.chars().take(32).collect() }
+}
+
+fn name(key: &StepKey) -> String {
+    let id: String = key.entry.id.chars().take(8).collect();
+    let rest: String = key.entry.id.chars().skip(32).collect();
+    format!("{id}{rest} step {}", key.step)
+}
