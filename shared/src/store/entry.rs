@@ -388,6 +388,99 @@ impl Change {
     pub fn to(fate: Fate) -> Self {
         Self { steps: Vec::new(), fate, attempts: None, applied: false }
     }
+
+    /// The change as an update of the entry's item.
+    fn update(&self, key: &EntryKey, guard: Guard<'_>) -> Update {
+        let mut update =
+            Update::default().when("#status = :open").value("open", Status::Open.name());
+        update = match guard {
+            Guard::HeldBy(holder) => update.when("#lease_by = :holder").value("holder", holder),
+            Guard::Free { due_at, now } => {
+                let update = update
+                    .when("attribute_not_exists(#lease_until) OR #lease_until < :now")
+                    .value("now", now);
+                match due_at {
+                    Some(due_at) => update.when("#due_at = :seen").value("seen", due_at),
+                    None => update.when("attribute_not_exists(#due_at)"),
+                }
+            }
+        };
+        for StepChange { step, only_from, state, sends, mid } in &self.steps {
+            if let Some(before) = *only_from {
+                update = update
+                    .when(format!("#steps[{step}].#state = :before{step}"))
+                    .value(&format!("before{step}"), before.name());
+            }
+            update = update
+                .set(format!("#steps[{step}].#state = :state{step}"))
+                .value(&format!("state{step}"), state.name());
+            update = set_optional(
+                update,
+                &format!("#steps[{step}].#sends"),
+                &format!("sends{step}"),
+                *sends,
+            );
+            update = set_optional(
+                update,
+                &format!("#steps[{step}].#mid"),
+                &format!("mid{step}"),
+                mid.as_ref(),
+            );
+        }
+        update = set_optional(update, "#attempts", "attempts", self.attempts);
+        update = match &self.fate {
+            Fate::Held { taken: None } => update,
+            Fate::Held { taken: Some(hold) } => update
+                .set("#lease_until = :until, #lease_by = :by")
+                .value("until", hold.until)
+                .value("by", &hold.by),
+            Fate::Waits { due_at, reason, rescheduled } => {
+                let update = update
+                    .set("#due_page = :page, #due_at = :due")
+                    .value("page", &key.who.page_id)
+                    .value("due", *due_at)
+                    .remove("#lease_until, #lease_by");
+                let update = if *rescheduled { update.set("#first_due = :due") } else { update };
+                set_optional(update, "#reason", "reason", reason.as_ref())
+            }
+            Fate::Ended { status, reason, at, expires_at } => {
+                let update = update
+                    .set("#status = :status, #ended_at = :at, #expires_at = :expires")
+                    .value("status", status.name())
+                    .value("at", *at)
+                    .value("expires", Timestamp::from_millis(*expires_at))
+                    .remove("#due_page, #due_at, #lease_until, #lease_by");
+                match reason {
+                    Some(reason) => update.set("#reason = :reason").value("reason", reason),
+                    None => update.remove("#reason"),
+                }
+            }
+        };
+        if self.applied { update.remove("#unapplied") } else { update }
+    }
+
+    /// Whether an entry is as this change leaves it.
+    fn is_made(&self, entry: &Entry, guard: Guard<'_>) -> bool {
+        let steps_are = self.steps.iter().all(|change| {
+            entry.steps.get(change.step).is_some_and(|step| {
+                step.state == change.state
+                    && change.sends.is_none_or(|sends| step.sends == sends)
+                    && (change.mid.is_none() || step.mid == change.mid)
+            })
+        });
+        let fate_is = match (&self.fate, guard) {
+            (Fate::Held { taken: Some(hold) }, _) => entry.lease_by.as_ref() == Some(&hold.by),
+            (Fate::Held { taken: None }, Guard::HeldBy(by)) => {
+                entry.lease_by.as_deref() == Some(by)
+            }
+            (Fate::Held { taken: None }, Guard::Free { .. }) => false,
+            (Fate::Waits { due_at, .. }, _) => entry.is_open() && entry.due_at == Some(*due_at),
+            (Fate::Ended { status, at, .. }, _) => {
+                entry.status == *status && entry.ended_at == Some(*at)
+            }
+        };
+        steps_are && fate_is
+    }
 }
 
 impl Store {
@@ -431,6 +524,8 @@ impl Store {
 
     /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.
     ///
+    /// A change that is there already counts as made: the SDK asks again when an answer was lost.
+    ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn change_entry(
@@ -439,80 +534,11 @@ impl Store {
         guard: Guard<'_>,
         change: Change,
     ) -> Result<Option<Entry>, StoreError> {
-        let mut update =
-            Update::default().when("#status = :open").value("open", Status::Open.name());
-        update = match guard {
-            Guard::HeldBy(holder) => update.when("#lease_by = :holder").value("holder", holder),
-            Guard::Free { due_at, now } => {
-                // Ours if a lost answer made the SDK ask twice.
-                let unleased = match &change.fate {
-                    Fate::Held { taken: Some(_) } => {
-                        "attribute_not_exists(#lease_until) OR #lease_until < :now OR #lease_by = :by"
-                    }
-                    _ => "attribute_not_exists(#lease_until) OR #lease_until < :now",
-                };
-                let update = update.when(unleased).value("now", now);
-                match due_at {
-                    Some(due_at) => update.when("#due_at = :seen").value("seen", due_at),
-                    None => update.when("attribute_not_exists(#due_at)"),
-                }
-            }
-        };
-        for StepChange { step, only_from, state, sends, mid } in change.steps {
-            if let Some(before) = only_from {
-                update = update
-                    .when(format!("#steps[{step}].#state = :before{step}"))
-                    .value(&format!("before{step}"), before.name());
-            }
-            update = update
-                .set(format!("#steps[{step}].#state = :state{step}"))
-                .value(&format!("state{step}"), state.name());
-            update = set_optional(
-                update,
-                &format!("#steps[{step}].#sends"),
-                &format!("sends{step}"),
-                sends,
-            );
-            update = set_optional(
-                update,
-                &format!("#steps[{step}].#mid"),
-                &format!("mid{step}"),
-                mid.as_ref(),
-            );
-        }
-        update = set_optional(update, "#attempts", "attempts", change.attempts);
-        update = match change.fate {
-            Fate::Held { taken: None } => update,
-            Fate::Held { taken: Some(hold) } => update
-                .set("#lease_until = :until, #lease_by = :by")
-                .value("until", hold.until)
-                .value("by", &hold.by),
-            Fate::Waits { due_at, reason, rescheduled } => {
-                let update = update
-                    .set("#due_page = :page, #due_at = :due")
-                    .value("page", &key.who.page_id)
-                    .value("due", due_at)
-                    .remove("#lease_until, #lease_by");
-                let update = if rescheduled { update.set("#first_due = :due") } else { update };
-                set_optional(update, "#reason", "reason", reason.as_ref())
-            }
-            Fate::Ended { status, reason, at, expires_at } => {
-                let update = update
-                    .set("#status = :status, #ended_at = :at, #expires_at = :expires")
-                    .value("status", status.name())
-                    .value("at", at)
-                    .value("expires", Timestamp::from_millis(expires_at))
-                    .remove("#due_page, #due_at, #lease_until, #lease_by");
-                match reason {
-                    Some(reason) => update.set("#reason = :reason").value("reason", &reason),
-                    None => update.remove("#reason"),
-                }
-            }
-        };
-        if change.applied {
-            update = update.remove("#unapplied");
-        }
-        Ok(self.update(&key.who.pk(), &key.sk(), update).await?.ok())
+        let update = change.update(key, guard);
+        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+            Ok(entry) => Some(entry),
+            Err(entry) => entry.filter(|entry| change.is_made(entry, guard)),
+        })
     }
 
     /// Marks a step as delivered because its echo, or a late answer, says so: the entry afterwards.

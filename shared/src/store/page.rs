@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let update = Update::default()
             .set("#sweep_until = :until, #sweep_by = :by")
-            .when("attribute_not_exists(#sweep_until) OR #sweep_until < :now")
+            .when("attribute_not_exists(#sweep_until) OR #sweep_until < :now OR #sweep_by = :by")
             .value("until", hold.until)
             .value("by", &hold.by)
             .value("now", now);

@@ -305,8 +305,8 @@ impl Onlooker<'_> {
             let reason = entry.reason.as_deref().unwrap_or_default();
             let delivered = self.first_deliveries(key, entry.steps.len());
             let all = delivered.iter().all(Option::is_some);
-            let attempts = self.history.attempts.iter().filter(|a| a.key.entry == *key);
-            let unclear = attempts.clone().any(|a| a.unclear);
+            let mut attempts = self.history.attempts.iter().filter(|a| a.key.entry == *key);
+            let unclear = attempts.any(|a| a.unclear);
             let say = |how: String| self.breaks(promise, format!("{}: {how}", key.id));
             match entry.status {
                 Status::Sent if !all => say("is sent, but not delivered".to_owned()),
@@ -318,8 +318,8 @@ impl Onlooker<'_> {
                 Status::Failed if !reason.starts_with("outcome_unknown") => {
                     say(format!("failed: {reason}"));
                 }
-                Status::Failed if attempts.filter(|a| a.unclear).count() < 2 => {
-                    say(format!("failed: {reason}, but was not unclear twice"));
+                Status::Failed if self.was_confirmed(key, entry) => {
+                    say(format!("failed: {reason}, but an echo had told that it was delivered"));
                 }
                 Status::Refused => {
                     if let Some(how) = self.wrongly_refused(&key.who, entry) {
@@ -334,6 +334,17 @@ impl Onlooker<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the echoes of all steps had been processed well before the entry's end.
+    fn was_confirmed(&self, key: &EntryKey, entry: &Entry) -> bool {
+        (0..entry.steps.len()).all(|step| {
+            let metadata = StepKey { entry: key.clone(), step }.to_string();
+            let processed = self.history.echoes.get(&metadata).and_then(|echo| echo.processed);
+            processed.is_some_and(|point| {
+                entry.ended_at.is_some_and(|ended_at| point.at + TOLERANCE < ended_at)
+            })
+        })
     }
 
     /// A window that was open for longer than clocks can differ, by events that were processed.

@@ -166,7 +166,9 @@ impl World {
                 }
                 next => {
                     let (running, held) = (self.running.len(), self.platform.gate.held().len());
-                    self.tell(format!("the end: {running} run, {held} calls wait, next is {next:?}"));
+                    self.tell(format!(
+                        "the end: {running} run, {held} calls wait, next is {next:?}"
+                    ));
                     return running == 0;
                 }
             }
