@@ -16,6 +16,9 @@ use crate::{Processor, RecordError};
 /// has a person's events.
 const BUSY_BY: &str = "event-processor";
 
+/// The end of the bot's silence, in the past by any clock.
+const NO_LONGER: Timestamp = Timestamp::from_millis(0);
+
 impl Processor {
     /// Processes an event; doing it again completes what was left.
     pub(crate) async fn process(
@@ -123,9 +126,9 @@ impl Processor {
         let own = self.outbox.app_id().await?;
         let is_own = |app: &Option<String>| own.is_none() || *app == own;
         let until = match handover {
-            Handover::Pass { to } if is_own(to) => self.clock.now(),
-            Handover::Request { .. } => self.clock.now(),
-            Handover::Take { to } if own.is_some() && *to == own => self.clock.now(),
+            Handover::Pass { to } if is_own(to) => NO_LONGER,
+            Handover::Request { .. } => NO_LONGER,
+            Handover::Take { to } if own.is_some() && *to == own => NO_LONGER,
             Handover::Pass { .. } | Handover::Take { .. } => self.quiet_from(event),
             Handover::Roles => return Ok(()),
         };

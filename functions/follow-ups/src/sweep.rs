@@ -144,7 +144,7 @@ impl FollowUps {
         let Some(conversation) = store.take_conversation(who, &turn.hold, now).await? else {
             return Ok(None);
         };
-        let earlier = conversation.waiting.iter().filter(|waiting| waiting.first_due <= now);
+        let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
         let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
         all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
         let delivered = self.outbox.deliver_due(who, &conversation, &all, turn).await;

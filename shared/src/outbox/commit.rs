@@ -123,7 +123,7 @@ impl Outbox {
     ) -> Result<Option<Timestamp>, OutboxError> {
         let now = self.clock.now();
         let own = entry_id(heard.event);
-        let goes_before = |waiting: &Waiting| waiting.first_due <= now && waiting.id != own;
+        let goes_before = |waiting: &Waiting| waiting.goes_first(now) && waiting.id != own;
         if !heard.conversation.waiting.iter().any(goes_before) {
             return Ok(None);
         }
@@ -155,7 +155,8 @@ impl Outbox {
         let now = self.clock.now();
         let decided_at = after_all_waiting(&heard.conversation, now);
         let give_up_at = now + self.settings.give_up_after;
-        let entry = |steps| Entry::new(key, Purpose::Reply, steps, now, decided_at, give_up_at);
+        let entry =
+            |steps| Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
         let decision = match decision {
             Ok(decision) => decision,
             Err(invalid) => {

@@ -92,10 +92,10 @@ impl Outbox {
         let conversation = self.store.conversation(&wanted.who).await?.unwrap_or_default();
         let standing = conversation.standing();
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
-        let due_at = wanted.due_at.unwrap_or(now).max(now);
+        let decided_at = after_all_waiting(&conversation, now);
+        let due_at = wanted.due_at.filter(|due_at| *due_at > now).unwrap_or(decided_at);
         let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
         let key = EntryKey { who: wanted.who, id: wanted.id };
-        let decided_at = after_all_waiting(&conversation, now);
         let give_up_at = due_at + self.settings.give_up_after;
         let mut entry = Entry::new(&key, wanted.purpose, steps, due_at, decided_at, give_up_at);
         entry.author.clone_from(&wanted.author);

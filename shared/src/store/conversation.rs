@@ -84,6 +84,14 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Whether it goes before whatever is decided now.
+    ///
+    /// What was due when it was decided is due for good: the clock that says so now may be behind
+    /// the one that said so then.
+    pub fn goes_first(&self, now: Timestamp) -> bool {
+        self.first_due <= now || self.first_due <= self.decided_at
+    }
+
     fn member(&self) -> String {
         let flag = u8::from(self.cancelled_by_answer);
         format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis())
