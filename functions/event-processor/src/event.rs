@@ -4,7 +4,7 @@ use serde_json::Value;
 use shared::clock::Timestamp;
 use shared::decision::{Conversation, Decision};
 use shared::event::{Echo, Event, Handover, Kind};
-use shared::outbox::{Heard, OutboxError, Turn};
+use shared::outbox::{Heard, OutboxError, Turn, entry_id};
 use shared::store::{
     CancelOutcome, ConversationItem, EntryKey, Hold, Settlement, StepKey, Waiting, Who,
 };
@@ -50,7 +50,8 @@ impl Processor {
         is_redelivered: bool,
         turn: &Turn,
     ) -> Result<(), RecordError> {
-        let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until };
+        let for_entry = Some(entry_id(event));
+        let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until, for_entry };
         let now = self.clock.now();
         let store = self.outbox.store();
         let opened = store.open_conversation(&who, standing(event).as_ref(), &hold, now).await;

@@ -144,6 +144,10 @@ impl FollowUps {
         let Some(conversation) = store.take_conversation(who, &turn.hold, now).await? else {
             return Ok(None);
         };
+        if self.outbox.is_unsettled(who, &conversation).await? {
+            store.release_conversation(who, &turn.hold, &[]).await?;
+            return Ok(None);
+        }
         let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
         let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
         all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
@@ -151,6 +155,7 @@ impl FollowUps {
         let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
         store.release_conversation(who, &turn.hold, forget).await?;
         let delivered = delivered?;
+        self.outbox.unlist(&delivered.ended).await?;
         Ok(Some(delivered.outcomes.into_iter().map(|(_, outcome)| outcome).collect()))
     }
 }

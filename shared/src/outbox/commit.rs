@@ -80,7 +80,7 @@ impl Outbox {
             return Ok(self.store.settle(&heard.who, &settlement).await?);
         }
         let key = EntryKey { who: heard.who.clone(), id: entry_id(heard.event) };
-        let blocked_until = self.clear_the_way(&mut heard, turn).await?;
+        let (blocked_until, ended) = self.clear_the_way(&mut heard, turn).await?;
         let (entry, label) = self.prepare(&key, &heard, decision, blocked_until, turn).await?;
         match self.store.create_entry(&entry).await? {
             Created::Existing(there) if !is_held_by(&there, turn) => {
@@ -92,6 +92,7 @@ impl Outbox {
                     self.count_end(&key, &entry, entry.status, entry.reason.as_deref());
                 }
                 self.settle_decision(&key, &entry, &heard).await?;
+                self.unlist(&ended).await?;
                 if let Some(label) = label {
                     let outcome = self
                         .send_from(&key, entry.clone(), label, &heard.conversation, turn)
@@ -115,20 +116,38 @@ impl Outbox {
         }
     }
 
-    /// Sends what is due before anything new, in order: until when something still goes before.
+    /// Whether a dead event processor may have left the latest event's entry: it goes first, once
+    /// the event is delivered again.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn is_unsettled(
+        &self,
+        who: &Who,
+        conversation: &ConversationItem,
+    ) -> Result<bool, OutboxError> {
+        let Some(id) = conversation.busy_for.clone() else {
+            return Ok(false);
+        };
+        let entry = self.store.entry(&EntryKey { who: who.clone(), id }).await?;
+        Ok(entry.is_some_and(|entry| entry.is_open() && entry.due_at.is_none()))
+    }
+
+    /// Sends what is due before anything new, in order: until when something still goes before, and
+    /// what has ended.
     async fn clear_the_way(
         &self,
         heard: &mut Heard<'_>,
         turn: &Turn,
-    ) -> Result<Option<Timestamp>, OutboxError> {
+    ) -> Result<(Option<Timestamp>, Vec<EntryKey>), OutboxError> {
         let now = self.clock.now();
         let own = entry_id(heard.event);
         let goes_before = |waiting: &Waiting| waiting.goes_first(now) && waiting.id != own;
         if !heard.conversation.waiting.iter().any(goes_before) {
-            return Ok(None);
+            return Ok((None, Vec::new()));
         }
         if !heard.exclusive {
-            return Ok(Some(now));
+            return Ok((Some(now), Vec::new()));
         }
         let before: Vec<_> = heard
             .conversation
@@ -140,7 +159,7 @@ impl Outbox {
         let delivered = self.deliver_due(&heard.who, &heard.conversation, &before, turn).await?;
         heard.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
         heard.forget.extend(delivered.forget);
-        Ok(delivered.blocked_until)
+        Ok((delivered.blocked_until, delivered.ended))
     }
 
     /// Builds the entry as it goes into the table, and says under which label to send at once.
@@ -382,7 +401,8 @@ fn is_held_by(entry: &Entry, turn: &Turn) -> bool {
     entry.is_open() && entry.lease_by.as_deref() == Some(turn.hold.by.as_str())
 }
 
-fn entry_id(event: &Event) -> String {
+/// The id of the entry in which an event's decision is written down.
+pub fn entry_id(event: &Event) -> String {
     event.id.chars().take(ID_LENGTH).collect()
 }
 

@@ -44,6 +44,7 @@ impl Outbox {
             self.count_end(key, &entry, Status::Sent, None);
             let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
             self.store.settle(&key.who, &settlement).await?;
+            self.store.unlist_entry(key).await?;
         }
         Ok(())
     }

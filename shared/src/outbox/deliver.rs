@@ -37,6 +37,9 @@ pub struct Delivered {
     pub outcomes: Vec<(String, Outcome)>,
     /// Entries that no longer wait, to be forgotten by the conversation.
     pub forget: Vec<Waiting>,
+    /// Entries that are to leave the index once the conversation has forgotten them: until then a
+    /// sweep finds them, if this one dies.
+    pub ended: Vec<EntryKey>,
     /// Until when something that is due still goes before everything later.
     pub blocked_until: Option<Timestamp>,
 }
@@ -64,7 +67,10 @@ impl Outbox {
             let key = EntryKey { who: who.clone(), id: id.clone() };
             match self.store.entry(&key).await? {
                 Some(entry) if entry.is_open() => entries.push((key, entry)),
-                _ => delivered.forget.extend(known(id)),
+                gone => {
+                    delivered.forget.extend(known(id));
+                    delivered.ended.extend(gone.and_then(|entry| entry.due_at).map(|_| key));
+                }
             }
         }
         entries.sort_by_key(|(_, entry)| (entry.first_due, entry.decided_at));
@@ -74,7 +80,10 @@ impl Outbox {
             let outcome =
                 self.attempt(&key, entry, conversation, delivered.blocked_until, turn).await?;
             match &outcome {
-                Outcome::Ended(..) => delivered.forget.extend(known(&id)),
+                Outcome::Ended(..) => {
+                    delivered.forget.extend(known(&id));
+                    delivered.ended.push(key);
+                }
                 Outcome::Waits(due_at) => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(*due_at));
                 }
@@ -88,6 +97,17 @@ impl Outbox {
             delivered.outcomes.push((id, outcome));
         }
         Ok(delivered)
+    }
+
+    /// Takes entries out of the index that have ended and that the conversation has forgotten.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; the next sweep does what is left.
+    pub async fn unlist(&self, ended: &[EntryKey]) -> Result<(), OutboxError> {
+        for key in ended {
+            self.store.unlist_entry(key).await?;
+        }
+        Ok(())
     }
 
     async fn attempt(

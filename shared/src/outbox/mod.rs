@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-pub use commit::Heard;
+pub use commit::{Heard, entry_id};
 pub use deliver::{Delivered, Outcome};
 pub use schedule::{ScheduleError, Scheduled, ToSchedule};
 
@@ -89,7 +89,7 @@ impl Turn {
     /// What it takes stays taken for the safety margin beyond, so that a clock which is ahead of
     /// ours by less than that does not see it free while we still send.
     pub fn until(deadline: Timestamp, by: impl Into<String>, policy: &Policy) -> Self {
-        let hold = Hold { by: by.into(), until: deadline + policy.margin };
+        let hold = Hold { by: by.into(), until: deadline + policy.margin, for_entry: None };
         Self { hold, deadline, pace: None }
     }
 

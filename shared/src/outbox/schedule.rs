@@ -108,6 +108,7 @@ impl Outbox {
             let guard = Guard::Free { due_at: entry.due_at, now };
             let change = Change::to(self.ended(Status::Failed, reason.clone()));
             self.store.change_entry(&key, guard, change).await?;
+            self.store.unlist_entry(&key).await?;
             self.count_end(&key, &entry, Status::Failed, reason.as_deref());
             return Err(ScheduleError::TooManyWaiting);
         }

@@ -38,6 +38,9 @@ pub struct ConversationItem {
     /// Who.
     #[serde(default)]
     pub busy_by: Option<String>,
+    /// The entry of the latest event that an event processor was busy with.
+    #[serde(default)]
+    pub busy_for: Option<String>,
     /// The entries that wait, in the order in which they go.
     #[serde(default, deserialize_with = "read_waiting")]
     pub waiting: Vec<Waiting>,
@@ -314,6 +317,10 @@ fn record(update: Update, heard: Option<&Standing>) -> Update {
 }
 
 fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
+    let update = match &hold.for_entry {
+        Some(entry) => update.set("#busy_for = :for").value("for", entry),
+        None => update,
+    };
     update
         .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
         .value("none", BTreeMap::new())

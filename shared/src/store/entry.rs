@@ -342,7 +342,8 @@ pub enum Fate {
         /// Whether this is a new first due time, so that it no longer goes before younger entries.
         rescheduled: bool,
     },
-    /// It has ended.
+    /// It has ended; [`Store::unlist_entry`] takes it out of the index once its conversation has
+    /// forgotten it.
     Ended {
         /// How.
         status: Status,
@@ -449,7 +450,7 @@ impl Change {
                     .value("status", status.name())
                     .value("at", *at)
                     .value("expires", Timestamp::from_millis(*expires_at))
-                    .remove("#due_page, #due_at, #lease_until, #lease_by");
+                    .remove("#lease_until, #lease_by");
                 match reason {
                     Some(reason) => update.set("#reason = :reason").value("reason", reason),
                     None => update.remove("#reason"),
@@ -559,6 +560,18 @@ impl Store {
             .value("unconfirmed", StepState::Unconfirmed.name());
         let update = set_optional(update, &format!("{step}.#mid"), "mid", mid);
         Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.ok())
+    }
+
+    /// Takes an entry that has ended out of the index.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn unlist_entry(&self, key: &EntryKey) -> Result<(), StoreError> {
+        let update = Update::default()
+            .remove("#due_page, #due_at")
+            .when("attribute_exists(#status) AND #status <> :open")
+            .value("open", Status::Open.name());
+        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
     }
 
     /// Cancels an entry that nobody has, because the person answered at `answered_at`: whether it

@@ -51,6 +51,8 @@ pub struct Hold {
     pub by: String,
     /// Until when nobody else may take it.
     pub until: Timestamp,
+    /// The entry for whose sake a conversation is taken, if it is for one event's.
+    pub for_entry: Option<String>,
 }
 
 /// The person whose conversation it is, and the Page.
