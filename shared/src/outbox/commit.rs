@@ -142,20 +142,16 @@ impl Outbox {
     ) -> Result<(Option<Timestamp>, Vec<EntryKey>), OutboxError> {
         let now = self.clock.now();
         let own = entry_id(heard.event);
-        let goes_before = |waiting: &Waiting| waiting.goes_first(now) && waiting.id != own;
-        if !heard.conversation.waiting.iter().any(goes_before) {
+        // An event that comes a second time may have left its entry among those that wait.
+        let earlier = heard.conversation.waiting.iter().take_while(|waiting| waiting.id != own);
+        let before: Vec<_> =
+            earlier.filter(|waiting| waiting.goes_first(now)).map(|w| w.id.clone()).collect();
+        if before.is_empty() {
             return Ok((None, Vec::new()));
         }
         if !heard.exclusive {
             return Ok((Some(now), Vec::new()));
         }
-        let before: Vec<_> = heard
-            .conversation
-            .waiting
-            .iter()
-            .filter(|w| goes_before(w))
-            .map(|w| w.id.clone())
-            .collect();
         let delivered = self.deliver_due(&heard.who, &heard.conversation, &before, turn).await?;
         heard.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
         heard.forget.extend(delivered.forget);
