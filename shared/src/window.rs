@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
-use crate::message::{Invalid, Message, Use};
+use crate::message::{Invalid, Say, Use};
 use crate::settings::{SettingError, Variables};
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
@@ -76,17 +76,17 @@ impl Purpose {
         Self::ALL.into_iter().find(|purpose| purpose.name() == name)
     }
 
-    /// Checks that a message's content is what the purpose may carry.
+    /// Checks that what is said is what the purpose may carry; a sender action may go with all.
     ///
     /// # Errors
     /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
-    pub fn check_content(self, message: &Message) -> Result<(), Invalid> {
+    pub fn check_content(self, say: &Say) -> Result<(), Invalid> {
         let wanted = match self {
             Self::Feedback => Use::Feedback,
             Self::Utility => Use::Utility,
             _ => Use::General,
         };
-        if message.usable_for() == wanted {
+        if say.usable_for().is_none_or(|usable_for| usable_for == wanted) {
             return Ok(());
         }
         Err(Invalid::new(
@@ -146,6 +146,8 @@ impl Tag {
 }
 
 /// How a message is labelled for Meta: `messaging_type` and `tag`.
+///
+/// A sender action has no label: it may go only where a message needs no special one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// `RESPONSE`.
@@ -167,6 +169,11 @@ impl Label {
             Self::Tagged(_) => "MESSAGE_TAG",
             Self::Utility => "UTILITY",
         }
+    }
+
+    /// Whether it is a label of the standard messaging window.
+    pub const fn is_standard(self) -> bool {
+        matches!(self, Self::Response | Self::Update)
     }
 
     /// The Send API's `tag`.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use shared::clock::Timestamp;
 use shared::event::{Event, Platform, split};
-use shared::message::Message;
+use shared::message::{Action, Message, Say};
 use shared::window::{Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, decide};
 
 const MINUTE: i64 = 60_000;
@@ -280,16 +280,17 @@ fn a_purpose_carries_its_own_content_only() {
         "feedback_screens": [{"questions": [{"id": "q1", "type": "csat"}]}],
         "business_privacy": {"url": "https://example.com"}}}});
     let utility = serde_json::json!({"template": {"name": "shipped", "language": {"code": "en"}}});
-    let text = Message::text("hi").unwrap();
-    let feedback = Message::from_json(&feedback).unwrap();
-    let utility = Message::from_json(&utility).unwrap();
+    let text = Say::from(Message::text("hi").unwrap());
+    let feedback = Say::from_json(&feedback).unwrap();
+    let utility = Say::from_json(&utility).unwrap();
+    let typing = Say::from(Action::TypingOn);
     for purpose in Purpose::ALL {
         let carried =
-            [&text, &feedback, &utility].map(|message| purpose.check_content(message).is_ok());
+            [&text, &feedback, &utility, &typing].map(|say| purpose.check_content(say).is_ok());
         let expected = match purpose {
-            Purpose::Feedback => [false, true, false],
-            Purpose::Utility => [false, false, true],
-            _ => [true, false, false],
+            Purpose::Feedback => [false, true, false, true],
+            Purpose::Utility => [false, false, true, true],
+            _ => [true, false, false, true],
         };
         assert_eq!(carried, expected, "{purpose}");
     }

@@ -375,8 +375,9 @@ impl<W: Write> Play<'_, W> {
 }
 
 fn first_message(entry: &Map<String, Value>) -> String {
-    let step = entry.get("steps").and_then(|steps| steps[0]["message"].as_str()).unwrap_or("{}");
-    preview(&serde_json::from_str(step).unwrap_or_default())
+    let step = entry.get("steps").and_then(|steps| steps[0]["body"].as_str()).unwrap_or("{}");
+    let body: Value = serde_json::from_str(step).unwrap_or_default();
+    preview(&body["message"])
 }
 
 fn preview(message: &Value) -> String {

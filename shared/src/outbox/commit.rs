@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::decision::{Decision, When};
 use crate::event::Event;
-use crate::message::{Invalid, Message};
+use crate::message::{Invalid, Say};
 use crate::store::{
     Change, ConversationItem, Created, Entry, EntryKey, Fate, Guard, MAX_WAITING, Settlement,
     Status, Step, StepChange, StepState, Waiting, Who,
@@ -48,7 +48,7 @@ struct Unapplied {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct PlannedFollowUp {
-    messages: Vec<Message>,
+    messages: Vec<Say>,
     due_at: Timestamp,
     purpose: Purpose,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -333,23 +333,26 @@ impl Outbox {
         }
     }
 
-    /// What a dead sender leaves: a step that may have been delivered waits for its echo.
+    /// What a dead sender leaves: a message that may have been delivered waits for its echo, a
+    /// sender action is passed over.
     pub(super) fn put_off_as_unclear(&self, entry: &Entry) -> Change {
-        let steps: Vec<_> = entry
-            .steps
-            .iter()
-            .enumerate()
+        let left = entry.steps.iter().enumerate();
+        let steps: Vec<_> = left
             .filter(|(_, step)| step.state == StepState::Sending)
-            .map(|(step, _)| StepChange {
-                step,
+            .map(|(index, step)| StepChange {
+                step: index,
                 only_from: Some(StepState::Sending),
-                state: StepState::Unconfirmed,
+                state: if step.is_action() {
+                    StepState::PassedOver
+                } else {
+                    StepState::Unconfirmed
+                },
                 sends: None,
                 mid: None,
             })
             .collect();
-        let grace =
-            if steps.is_empty() { std::time::Duration::ZERO } else { self.settings.echo_grace };
+        let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
+        let grace = if is_unclear { self.settings.echo_grace } else { std::time::Duration::ZERO };
         let due_at = self.clock.now() + grace;
         let fate = Fate::Waits { due_at, reason: Some("unclear".to_owned()), rescheduled: false };
         Change { steps, fate, attempts: None, applied: true }

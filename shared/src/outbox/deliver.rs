@@ -174,31 +174,35 @@ impl Outbox {
         turn: &Turn,
     ) -> Result<Outcome, OutboxError> {
         while let Some(index) = entry.next_step() {
+            let say = entry.steps[index].say();
             if let Some(pace) = &turn.pace {
-                pace.wait(&self.clock).await;
+                pace.wait(say.rate_class(), &self.clock).await;
             }
             let step_key = StepKey { entry: key.clone(), step: index };
             let outgoing = Outgoing {
                 page_id: &key.who.page_id,
                 person: &key.who.person,
+                say: &say,
                 label,
-                message: &entry.steps[index].message(),
                 metadata: &step_key.to_string(),
             };
-            let sent = match self.send.send(outgoing).await {
-                Ok(sent) => sent,
-                Err(error) => return self.not_sent(key, &entry, index, error, turn).await,
+            let (state, sent) = if entry.steps[index].is_action() {
+                self.act(outgoing).await?
+            } else {
+                match self.send.send(outgoing).await {
+                    Ok(sent) => (StepState::Sent, sent),
+                    Err(error) => return self.not_sent(key, &entry, index, error, turn).await,
+                }
             };
-            self.telemetry.count(
-                "MessagesSent",
-                &key.who.page_id,
-                &[("type", label.messaging_type())],
-            );
-            entry.steps[index].state = StepState::Sent;
+            if !entry.steps[index].is_action() {
+                let details = [("type", label.messaging_type())];
+                self.telemetry.count("MessagesSent", &key.who.page_id, &details);
+            }
+            entry.steps[index].state = state;
             let mut steps = vec![StepChange {
                 step: index,
                 only_from: None,
-                state: StepState::Sent,
+                state,
                 sends: None,
                 mid: sent.mid.clone(),
             }];
@@ -238,6 +242,32 @@ impl Outbox {
             }
         }
         self.end(key, Guard::HeldBy(&turn.hold.by), &entry, Status::Sent, None).await
+    }
+
+    /// Shows a sender action to the person: how its step stands then.
+    ///
+    /// Whatever comes of it, the entry goes on: a message must not be lost because Meta refused the
+    /// typing indicator before it. An action has no label, so it goes in the standard window only.
+    async fn act(&self, outgoing: Outgoing<'_>) -> Result<(StepState, Sent), OutboxError> {
+        let reason = if outgoing.label.is_standard() {
+            match self.send.send(outgoing).await {
+                Ok(sent) => return Ok((StepState::Sent, sent)),
+                Err(error) => {
+                    tracing::warn!(%error, "a sender action was passed over");
+                    match error {
+                        SendError::Graph(error) => {
+                            self.pause_for(outgoing.page_id, &error).await?;
+                            error.fault.name()
+                        }
+                        SendError::Secret(_) => "no_secret",
+                    }
+                }
+            }
+        } else {
+            "window_closed"
+        };
+        self.telemetry.count("ActionsPassedOver", outgoing.page_id, &[("reason", reason)]);
+        Ok((StepState::PassedOver, Sent::default()))
     }
 
     /// Decides about the step after one that was sent: what was sent must be written down, so a

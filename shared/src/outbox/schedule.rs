@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::decision::check_messages;
-use crate::message::{Invalid, Message};
+use crate::message::{Invalid, Say};
 use crate::secrets::SecretError;
 use crate::store::{
     Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, StoreError, Who,
@@ -20,7 +20,7 @@ pub struct ToSchedule {
     /// To whom.
     pub who: Who,
     /// What to say, in order.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Say>,
     /// Why.
     pub purpose: Purpose,
     /// The person of the business who wrote it.

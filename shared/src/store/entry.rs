@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::update::IntoValue;
 use super::{Hold, Store, StoreError, Update, Waiting, Who, parse, unavailable};
 use crate::clock::Timestamp;
 use crate::event::METADATA_MARK;
+use crate::message::Say;
 use crate::window::Purpose;
 
 /// Where an entry is in the table.
@@ -110,6 +110,8 @@ pub enum StepState {
     Unconfirmed,
     /// It was delivered.
     Sent,
+    /// It was a sender action, and the person does not see it; nothing waits for it.
+    PassedOver,
 }
 
 impl StepState {
@@ -119,15 +121,16 @@ impl StepState {
             Self::Sending => "sending",
             Self::Unconfirmed => "unconfirmed",
             Self::Sent => "sent",
+            Self::PassedOver => "passed_over",
         }
     }
 }
 
-/// One message of an entry.
+/// One message, or sender action, of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The Send API's `message` object as JSON.
-    pub message: String,
+    /// The body of the Send API's request as JSON, without recipient and label.
+    pub body: String,
     /// How it stands.
     pub state: StepState,
     /// How often it was, or may have been, given to Meta.
@@ -139,18 +142,28 @@ pub struct Step {
 }
 
 impl Step {
-    /// A message that is not sent yet.
+    /// Something that is not sent yet.
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn planned(message: &impl Serialize) -> Result<Self, serde_json::Error> {
-        let message = serde_json::to_string(message)?;
-        Ok(Self { message, state: StepState::Planned, sends: 0, mid: None })
+    pub fn planned(say: &Say) -> Result<Self, serde_json::Error> {
+        let body = serde_json::to_string(say)?;
+        Ok(Self { body, state: StepState::Planned, sends: 0, mid: None })
     }
 
-    /// The Send API's `message` object.
-    pub fn message(&self) -> Value {
-        serde_json::from_str(&self.message).unwrap_or_default()
+    /// What is said.
+    pub fn say(&self) -> Say {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// Whether it is a sender action.
+    pub fn is_action(&self) -> bool {
+        self.say().message().is_none()
+    }
+
+    /// Whether there is nothing left to do about it.
+    const fn is_done(&self) -> bool {
+        matches!(self.state, StepState::Sent | StepState::PassedOver)
     }
 }
 
@@ -257,9 +270,9 @@ impl Entry {
         self.status == Status::Open
     }
 
-    /// The first step that is not known to be sent.
+    /// The first step that is still to be sent, or may have to be.
     pub fn next_step(&self) -> Option<usize> {
-        self.steps.iter().position(|step| step.state != StepState::Sent)
+        self.steps.iter().position(|step| !step.is_done())
     }
 
     /// Whether somebody has it.
