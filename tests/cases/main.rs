@@ -7,6 +7,7 @@ mod graph_faults;
 mod processor;
 mod requests;
 mod sample_events;
+mod send_api;
 mod support;
 mod timeline;
 mod webhook;

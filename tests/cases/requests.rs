@@ -62,7 +62,7 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
     for (change, field) in [
         (json!({"purpose": "human"}), "author"),
         (json!({"page_id": "42"}), "page_id"),
-        (json!({"message": {"text": "x".repeat(2000)}}), "message"),
+        (json!({"message": {"text": "x".repeat(2000)}}), "message.text"),
         (json!({"due_at": "tomorrow"}), "due_at"),
         (json!({"purpose": "utility"}), "message"),
     ] {
