@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
-use crate::message::{Invalid, MAX_MESSAGES, Say};
+use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Say, UtilityTemplate};
 use crate::window::{Purpose, Standing};
 
 /// What the bot's author sees of a conversation.
@@ -50,6 +50,8 @@ pub struct FollowUp {
     pub purpose: Purpose,
     /// Whether a new message from the person makes it needless.
     pub cancelled_by_answer: bool,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
 }
 
 /// When something is due.
@@ -86,6 +88,14 @@ impl FollowUp {
         self
     }
 
+    /// Sends a utility template instead if the windows refuse it when it is due: they have closed, or
+    /// the person was never heard from. Messenger only; on Instagram it is refused all the same.
+    #[must_use]
+    pub fn or_template(mut self, template: UtilityTemplate) -> Self {
+        self.fallback = Some(template);
+        self
+    }
+
     /// Says something more after it.
     #[must_use]
     pub fn then(mut self, say: impl Into<Say>) -> Self {
@@ -99,6 +109,7 @@ impl FollowUp {
             when,
             purpose: Purpose::Update,
             cancelled_by_answer: false,
+            fallback: None,
         }
     }
 }
@@ -158,7 +169,10 @@ impl Decision {
                 return Err(Invalid::new("follow_up.messages", "is empty"));
             }
             check_messages(&follow_up.messages, follow_up.purpose, platform)?;
+            check_fallback(follow_up.fallback.as_ref())?;
         }
+        let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
+        check_size(self.say.iter().chain(later))?;
         let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
         if state_bytes > max_state_bytes {
             let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
@@ -181,6 +195,7 @@ pub fn check_messages(
         let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
         return Err(Invalid::new("messages", problem));
     }
+    check_size(messages.iter())?;
     for (index, say) in messages.iter().enumerate() {
         let checked = purpose.check_content(say).and_then(|()| say.check(platform));
         checked.map_err(|invalid| match messages {
@@ -189,4 +204,23 @@ pub fn check_messages(
         })?;
     }
     Ok(())
+}
+
+fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid> {
+    let bytes: usize = messages.map(Say::bytes).sum();
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let problem = format!("have {bytes} bytes as JSON; the most is {MAX_BYTES}");
+    Err(Invalid::new("messages", problem))
+}
+
+/// Checks the fallback of a follow-up, on the platform that has such.
+///
+/// # Errors
+/// [`Invalid`] names the limit that is broken.
+pub fn check_fallback(fallback: Option<&UtilityTemplate>) -> Result<(), Invalid> {
+    let Some(template) = fallback else { return Ok(()) };
+    let checked = Say::from(template.clone()).check(Platform::Messenger);
+    checked.map_err(|invalid| invalid.within("fallback_template"))
 }

@@ -217,6 +217,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the windows are all that stands against it, so that a utility template may go.
+    pub const fn leaves_fallback(self) -> bool {
+        match self {
+            Self::NeverHeardFrom
+            | Self::WindowClosed
+            | Self::SevenDaysPassed
+            | Self::TagRetired => true,
+            Self::AuthorMissing | Self::NotOnInstagram => false,
+        }
+    }
+
     /// The refusal's name: the first word of its text.
     pub const fn name(self) -> &'static str {
         match self {
@@ -304,4 +315,46 @@ pub fn decide(
             }
         }
     }
+}
+
+/// What the windows allow of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// What is meant, under this label.
+    AsMeant(Label),
+    /// Its fallback template instead, because what is meant is refused.
+    Fallback(Refusal),
+}
+
+impl Allowed {
+    /// The label that is used.
+    pub const fn label(self) -> Label {
+        match self {
+            Self::AsMeant(label) => label,
+            Self::Fallback(_) => Label::Utility,
+        }
+    }
+}
+
+/// Decides like [`decide`]; what only the windows refuse leaves its fallback template, if there is
+/// one and utility messages may go.
+///
+/// # Errors
+/// [`Refusal`] says why neither may be sent.
+pub fn decide_with_fallback(
+    purpose: Purpose,
+    author: Option<&str>,
+    has_fallback: bool,
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Allowed, Refusal> {
+    let refusal = match decide(purpose, author, standing, now, policy) {
+        Ok(label) => return Ok(Allowed::AsMeant(label)),
+        Err(refusal) => refusal,
+    };
+    let may_fall_back = has_fallback
+        && refusal.leaves_fallback()
+        && decide(Purpose::Utility, author, standing, now, policy).is_ok();
+    if may_fall_back { Ok(Allowed::Fallback(refusal)) } else { Err(refusal) }
 }

@@ -3,6 +3,7 @@
 
 mod budget;
 mod crash;
+mod fallback;
 mod graph_faults;
 mod processor;
 mod requests;

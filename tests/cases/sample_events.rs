@@ -76,6 +76,7 @@ async fn the_follow_ups_take_each_of_their_samples() {
     let expected = [
         ("account-update", "UPDATE"),
         ("confirmed-event-update", "UPDATE"),
+        ("fallback", "UPDATE"),
         ("feedback", "UPDATE"),
         ("human", "RESPONSE"),
         ("media-template", "UPDATE"),

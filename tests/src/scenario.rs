@@ -160,6 +160,13 @@ impl<W: Write> Play<'_, W> {
             &[],
         )
         .await?;
+        self.follow_up(
+            "another, which names a utility template as its fallback",
+            "follow-ups-fallback",
+            "first",
+            &[],
+        )
+        .await?;
         self.time(
             START + 22 * HOUR,
             "the next morning",
@@ -168,8 +175,11 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.time(
             START + 32 * HOUR,
-            "the update falls due",
-            &["refused (window_closed): Your table is still free. Shall we keep it?"],
+            "the updates fall due",
+            &[
+                "refused (window_closed): Your table is still free. Shall we keep it?",
+                "UTILITY: [template] room_still_free",
+            ],
         )
         .await?;
         Ok(())

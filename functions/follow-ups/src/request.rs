@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 use shared::clock::Timestamp;
 use shared::event::digest;
-use shared::message::{Invalid, Say};
+use shared::message::{Invalid, Say, UtilityTemplate};
 use shared::outbox::{ScheduleError, ToSchedule};
 use shared::store::Who;
-use shared::window::Purpose;
+use shared::window::{Allowed, Purpose};
 
 use crate::{FollowUps, FollowUpsError};
 
@@ -44,7 +44,7 @@ pub enum RequestError {
     NotTaken(ScheduleError),
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "id",
     "page_id",
     "psid",
@@ -58,6 +58,7 @@ const FIELDS: [&str; 13] = [
     "purpose",
     "author",
     "due_at",
+    "fallback_template",
 ];
 
 impl FollowUps {
@@ -74,8 +75,17 @@ impl FollowUps {
             Err(ScheduleError::Outbox(error)) => return Err(error.into()),
             Err(error) => return Err(RequestError::NotTaken(error).into()),
         };
-        let (outlook, reason) = match stored.outlook {
-            Ok(label) => (label.tag().unwrap_or(label.messaging_type()), None),
+        let (label, reason) = match stored.outlook {
+            Ok(allowed) => {
+                let label = allowed.label();
+                let reason = match allowed {
+                    Allowed::AsMeant(_) => None,
+                    Allowed::Fallback(refusal) => {
+                        Some(format!("the fallback template goes instead: {refusal}"))
+                    }
+                };
+                (label.tag().unwrap_or(label.messaging_type()), reason)
+            }
             Err(refusal) => ("refused", Some(refusal.to_string())),
         };
         Ok(json!({
@@ -85,7 +95,7 @@ impl FollowUps {
             "stored": if stored.is_new { "now" } else { "before" },
             "due_at": stored.due_at.millis(),
             "due": stored.due_at.to_string(),
-            "outlook": {"label": outlook, "reason": reason},
+            "outlook": {"label": label, "reason": reason},
         }))
     }
 }
@@ -132,10 +142,15 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
             "must be ms since the epoch or RFC 3339, such as 2026-11-22T09:30:00Z, within a year";
         return Err(wrong("due_at", form));
     }
+    let fallback = match fields.get("fallback_template") {
+        None | Some(Value::Null) => None,
+        Some(template) => Some(UtilityTemplate::from_json("fallback_template", template)?),
+    };
     let page_id = needed("page_id")?;
     let named = id.unwrap_or_else(|| invocation.to_owned());
     let id = format!("request-{}", &digest(&[&named])[..32]);
-    Ok(ToSchedule { id, who: Who { page_id, person }, messages, purpose, author, due_at })
+    let who = Who { page_id, person };
+    Ok(ToSchedule { id, who, messages, purpose, author, due_at, fallback })
 }
 
 /// Reads what is to be said: in the request itself, or as a list.

@@ -36,6 +36,10 @@ use part::Part;
 /// The most messages and sender actions that one reply or follow-up may consist of.
 pub const MAX_MESSAGES: usize = 10;
 
+/// The most bytes of JSON that one decision or request may consist of: an item of the table holds
+/// 400 KB in all.
+pub const MAX_BYTES: usize = 200 * 1024;
+
 /// The Send API's `message` object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -142,24 +146,24 @@ impl Message {
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
-    pub fn buttons(text: impl Into<String>, buttons: Vec<Button>) -> Result<Self, Invalid> {
-        Self::template(json!({"template_type": "button", "text": text.into(), "buttons": buttons}))
+    pub fn buttons(text: impl Into<String>, buttons: &[Button]) -> Result<Self, Invalid> {
+        Self::template(&json!({"template_type": "button", "text": text.into(), "buttons": buttons}))
     }
 
     /// 1 to 10 cards side by side.
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
-    pub fn generic(elements: Vec<Element>) -> Result<Self, Invalid> {
-        Self::template(json!({"template_type": "generic", "elements": elements}))
+    pub fn generic(elements: &[Element]) -> Result<Self, Invalid> {
+        Self::template(&json!({"template_type": "generic", "elements": elements}))
     }
 
     /// A customer feedback survey; Messenger only.
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
-    pub fn feedback(template: FeedbackTemplate) -> Result<Self, Invalid> {
-        Self::template(json!(template))
+    pub fn feedback(template: &FeedbackTemplate) -> Result<Self, Invalid> {
+        Self::template(&json!(template))
     }
 
     /// Any template by its `payload`, as Meta's reference has it: media, product, receipt, coupon and
@@ -167,7 +171,7 @@ impl Message {
     ///
     /// # Errors
     /// [`Invalid`] if its `template_type` is not known, or a limit is broken.
-    pub fn template(payload: Value) -> Result<Self, Invalid> {
+    pub fn template(payload: &Value) -> Result<Self, Invalid> {
         Self::checked(json!({"attachment": {"type": "template", "payload": payload}}))
     }
 
@@ -175,7 +179,7 @@ impl Message {
     ///
     /// # Errors
     /// [`Invalid`] if it has no name or language.
-    pub fn utility(template: UtilityTemplate) -> Result<Self, Invalid> {
+    pub fn utility(template: &UtilityTemplate) -> Result<Self, Invalid> {
         Self::checked(json!({"template": template}))
     }
 
@@ -183,7 +187,7 @@ impl Message {
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
-    pub fn with_quick_replies(self, quick_replies: Vec<QuickReply>) -> Result<Self, Invalid> {
+    pub fn with_quick_replies(self, quick_replies: &[QuickReply]) -> Result<Self, Invalid> {
         let mut message = self.0;
         message["quick_replies"] = json!(quick_replies);
         Self::checked(message)

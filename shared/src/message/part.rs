@@ -22,6 +22,11 @@ impl<'a> Part<'a> {
         Self { path: String::new(), value }
     }
 
+    /// The value of a field of this name.
+    pub(super) fn named(name: &str, value: &'a Value) -> Self {
+        Self { path: name.to_owned(), value }
+    }
+
     /// The field of this name.
     pub(super) fn at(&self, name: &str) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::part::Part;
-use super::{Action, Invalid, Message, RateClass, Use, action};
+use super::{Action, Invalid, Message, RateClass, Use, UtilityTemplate, action};
 use crate::event::Platform;
 
 /// One thing to say: a message with its options, or a sender action.
@@ -24,6 +24,12 @@ impl From<Message> for Say {
 impl From<Action> for Say {
     fn from(action: Action) -> Self {
         Self(json!(action))
+    }
+}
+
+impl From<UtilityTemplate> for Say {
+    fn from(template: UtilityTemplate) -> Self {
+        Self(json!({"message": {"template": template}}))
     }
 }
 
@@ -120,6 +126,11 @@ impl Say {
     /// Which of the Page's rates it counts against.
     pub fn rate_class(&self) -> RateClass {
         self.message().map_or(RateClass::Text, super::rate_class)
+    }
+
+    /// How many bytes it has as JSON.
+    pub fn bytes(&self) -> usize {
+        self.0.to_string().len()
     }
 
     /// The body of the request, without recipient and label.

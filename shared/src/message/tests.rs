@@ -6,7 +6,7 @@ use super::*;
 
 const URL: &str = "https://example.com/a";
 
-fn template(payload: Value) -> Value {
+fn template(payload: &Value) -> Value {
     json!({"attachment": {"type": "template", "payload": payload}})
 }
 
@@ -15,7 +15,7 @@ fn media(kind: &str, payload: &Value) -> Value {
 }
 
 fn with_button(button: &Value) -> Value {
-    template(json!({"template_type": "button", "text": "t", "buttons": [button]}))
+    template(&json!({"template_type": "button", "text": "t", "buttons": [button]}))
 }
 
 fn with_reply(reply: &Value) -> Value {
@@ -23,7 +23,7 @@ fn with_reply(reply: &Value) -> Value {
 }
 
 fn feedback() -> Value {
-    template(json!({
+    template(&json!({
         "template_type": "customer_feedback", "title": "Rate", "subtitle": "Us", "button_title": "Go",
         "feedback_screens": [{"questions": [{"id": "q1", "type": "csat", "title": "How was it?",
             "score_label": "neg_pos", "score_option": "five_stars",
@@ -32,7 +32,7 @@ fn feedback() -> Value {
 }
 
 fn receipt() -> Value {
-    template(json!({
+    template(&json!({
         "template_type": "receipt", "recipient_name": "A", "order_number": "1", "currency": "EUR",
         "payment_method": "Card", "timestamp": "1428444852", "merchant_name": "Shop",
         "address": {"street_1": "1 Way", "street_2": "", "city": "B", "postal_code": "1", "state": "C",
@@ -52,17 +52,17 @@ fn on_both() -> Vec<Value> {
         media("file", &json!({"url": URL})),
         json!({"attachments": [{"type": "image", "payload": {"url": URL}},
             {"type": "image", "payload": {"attachment_id": "9"}}]}),
-        template(json!({"template_type": "button", "text": "t", "buttons": [
+        template(&json!({"template_type": "button", "text": "t", "buttons": [
             {"type": "web_url", "url": URL, "title": "Shop", "webview_height_ratio": "tall",
                 "messenger_extensions": true, "fallback_url": URL, "webview_share_button": "hide"},
             {"type": "postback", "title": "Go", "payload": "GO"}]})),
         template(
-            json!({"template_type": "generic", "sharable": true, "image_aspect_ratio": "square",
+            &json!({"template_type": "generic", "sharable": true, "image_aspect_ratio": "square",
             "elements": [{"title": "A", "subtitle": "B", "image_url": URL,
                 "default_action": {"type": "web_url", "url": URL, "webview_height_ratio": "full"},
                 "buttons": [{"type": "postback", "title": "Go", "payload": "GO"}]}]}),
         ),
-        template(json!({"template_type": "product", "elements": [{"id": "5"}, {"id": "6"}]})),
+        template(&json!({"template_type": "product", "elements": [{"id": "5"}, {"id": "6"}]})),
         json!({"text": "t", "quick_replies": [
             {"content_type": "text", "title": "Red", "payload": "RED"},
             {"content_type": "user_phone_number"}, {"content_type": "user_email"}]}),
@@ -80,37 +80,40 @@ fn on_messenger() -> Vec<(Value, &'static str)> {
         (feedback(), kind),
         (receipt(), kind),
         (
-            template(json!({"template_type": "media", "sharable": true, "elements": [
+            template(&json!({"template_type": "media", "sharable": true, "elements": [
                 {"media_type": "video", "attachment_id": "9", "buttons": [
                     {"type": "web_url", "url": URL, "title": "Shop"}]}]})),
             kind,
         ),
         (
-            template(json!({"template_type": "media", "elements": [
+            template(&json!({"template_type": "media", "elements": [
                 {"media_type": "image", "url": "https://www.facebook.com/photo.php?fbid=9"}]})),
             kind,
         ),
         (
-            template(json!({"template_type": "coupon", "title": "10% off", "coupon_code": "TEN",
+            template(&json!({"template_type": "coupon", "title": "10% off", "coupon_code": "TEN",
                 "coupon_pre_message": "For you", "payload": "p"})),
             kind,
         ),
-        (template(json!({"template_type": "coupon", "title": "10% off", "coupon_url": URL})), kind),
         (
-            template(json!({"template_type": "customer_information", "countries": ["DE"],
+            template(&json!({"template_type": "coupon", "title": "10% off", "coupon_url": URL})),
+            kind,
+        ),
+        (
+            template(&json!({"template_type": "customer_information", "countries": ["DE"],
                 "business_privacy": {"url": URL}, "expires_in_days": 1})),
             kind,
         ),
-        (template(json!({"template_type": "instant_form", "form_id": "77"})), kind),
+        (template(&json!({"template_type": "instant_form", "form_id": "77"})), kind),
         (
             template(
-                json!({"template_type": "notification_messages", "title": "News", "payload": "n"}),
+                &json!({"template_type": "notification_messages", "title": "News", "payload": "n"}),
             ),
             kind,
         ),
         (
             template(
-                json!({"template_type": "one_time_notif_req", "title": "Back", "payload": "b"}),
+                &json!({"template_type": "one_time_notif_req", "title": "Back", "payload": "b"}),
             ),
             kind,
         ),
@@ -175,151 +178,63 @@ fn each_platform_takes_what_it_has() {
     assert_eq!(check(&images(11), Platform::Instagram).unwrap_err().field, "attachments");
 }
 
-/// A form that is made of a length or a count, the least and the most that is taken, and the field
-/// that is wrong beyond.
-type Limit = (&'static str, Box<dyn Fn(usize) -> Value>, usize, usize);
-
-fn limits() -> Vec<Limit> {
-    let text = |count: usize| "é".repeat(count);
-    let set = |whole: Value, pointer: &'static str| {
-        move |count: usize| {
-            let mut value = whole.clone();
-            *value.pointer_mut(pointer).unwrap() = text(count).into();
-            value
-        }
-    };
-    let postback = || with_button(&json!({"type": "postback", "title": "t", "payload": "p"}));
-    let reply = || with_reply(&json!({"content_type": "text", "title": "t", "payload": "p"}));
-    let generic = || {
-        template(json!({"template_type": "generic", "elements": [{"title": "t", "subtitle": "s"}]}))
-    };
-    let many = |whole: Value, pointer: &'static str| {
-        move |count: usize| {
-            let mut value = whole.clone();
-            let list = value.pointer_mut(pointer).unwrap();
-            *list = vec![list[0].clone(); count].into();
-            value
-        }
-    };
+/// A form, a part of it, and the least and the most that the part may have: characters if it is a
+/// string, items if it is a list.
+fn limits() -> Vec<(Value, &'static str, usize, usize)> {
+    let postback = with_button(&json!({"type": "postback", "title": "t", "payload": "p"}));
+    let reply = with_reply(&json!({"content_type": "text", "title": "t", "payload": "p"}));
+    let generic = template(&json!({"template_type": "generic", "elements": [
+        {"title": "t", "subtitle": "s"}]}));
+    let product = template(&json!({"template_type": "product", "elements": [{"id": "5"}]}));
+    let film = template(&json!({"template_type": "media", "elements": [
+        {"media_type": "image", "attachment_id": "9"}]}));
+    let coupon = template(&json!({"template_type": "coupon", "title": "t", "coupon_code": "C"}));
+    let images = json!({"attachments": [{"type": "image", "payload": {"url": URL}}]});
+    let utility = json!({"template": {"name": "n", "language": {"code": "en"}}});
     vec![
-        ("text", Box::new(move |count| json!({"text": text(count)})), 1, 1999),
-        (
-            "attachments",
-            Box::new(
-                |count| json!({"attachments": vec![json!({"type": "image", "payload": {"url": URL}}); count]}),
-            ),
-            2,
-            30,
-        ),
-        ("quick_replies", Box::new(many(reply(), "/quick_replies")), 1, 13),
-        ("quick_replies[0].title", Box::new(set(reply(), "/quick_replies/0/title")), 1, 20),
-        ("quick_replies[0].payload", Box::new(set(reply(), "/quick_replies/0/payload")), 1, 1000),
-        ("attachment.payload.text", Box::new(set(postback(), "/attachment/payload/text")), 1, 640),
-        (
-            "attachment.payload.buttons",
-            Box::new(many(postback(), "/attachment/payload/buttons")),
-            1,
-            3,
-        ),
-        (
-            "attachment.payload.buttons[0].title",
-            Box::new(set(postback(), "/attachment/payload/buttons/0/title")),
-            1,
-            20,
-        ),
-        (
-            "attachment.payload.buttons[0].payload",
-            Box::new(set(postback(), "/attachment/payload/buttons/0/payload")),
-            1,
-            1000,
-        ),
-        (
-            "attachment.payload.elements",
-            Box::new(many(generic(), "/attachment/payload/elements")),
-            1,
-            10,
-        ),
-        (
-            "attachment.payload.elements[0].title",
-            Box::new(set(generic(), "/attachment/payload/elements/0/title")),
-            1,
-            80,
-        ),
-        (
-            "attachment.payload.elements[0].subtitle",
-            Box::new(set(generic(), "/attachment/payload/elements/0/subtitle")),
-            1,
-            80,
-        ),
-        ("attachment.payload.title", Box::new(set(feedback(), "/attachment/payload/title")), 1, 65),
-        (
-            "attachment.payload.subtitle",
-            Box::new(set(feedback(), "/attachment/payload/subtitle")),
-            1,
-            80,
-        ),
-        (
-            "attachment.payload.button_title",
-            Box::new(set(feedback(), "/attachment/payload/button_title")),
-            1,
-            20,
-        ),
-        (
-            "attachment.payload.feedback_screens[0].questions[0].title",
-            Box::new(set(feedback(), "/attachment/payload/feedback_screens/0/questions/0/title")),
-            5,
-            85,
-        ),
-        (
-            "attachment.payload.elements",
-            Box::new(|count| {
-                template(
-                    json!({"template_type": "product", "elements": vec![json!({"id": "5"}); count]}),
-                )
-            }),
-            1,
-            10,
-        ),
-        (
-            "attachment.payload.elements",
-            Box::new(|count| {
-                let element = json!({"media_type": "image", "attachment_id": "9"});
-                template(json!({"template_type": "media", "elements": vec![element; count]}))
-            }),
-            1,
-            1,
-        ),
-        (
-            "attachment.payload.title",
-            Box::new(move |count| {
-                template(
-                    json!({"template_type": "coupon", "title": text(count), "coupon_code": "C"}),
-                )
-            }),
-            1,
-            80,
-        ),
-        (
-            "template.name",
-            Box::new(
-                move |count| json!({"template": {"name": text(count), "language": {"code": "en"}}}),
-            ),
-            1,
-            512,
-        ),
+        (json!({"text": "t"}), "/text", 1, 1999),
+        (images, "/attachments", 2, 30),
+        (reply.clone(), "/quick_replies", 1, 13),
+        (reply.clone(), "/quick_replies/0/title", 1, 20),
+        (reply, "/quick_replies/0/payload", 1, 1000),
+        (postback.clone(), "/attachment/payload/text", 1, 640),
+        (postback.clone(), "/attachment/payload/buttons", 1, 3),
+        (postback.clone(), "/attachment/payload/buttons/0/title", 1, 20),
+        (postback, "/attachment/payload/buttons/0/payload", 1, 1000),
+        (generic.clone(), "/attachment/payload/elements", 1, 10),
+        (generic.clone(), "/attachment/payload/elements/0/title", 1, 80),
+        (generic, "/attachment/payload/elements/0/subtitle", 1, 80),
+        (product, "/attachment/payload/elements", 1, 10),
+        (film, "/attachment/payload/elements", 1, 1),
+        (coupon, "/attachment/payload/title", 1, 80),
+        (utility, "/template/name", 1, 512),
+        (feedback(), "/attachment/payload/title", 1, 65),
+        (feedback(), "/attachment/payload/subtitle", 1, 80),
+        (feedback(), "/attachment/payload/button_title", 1, 20),
+        (feedback(), "/attachment/payload/feedback_screens", 1, 1),
+        (feedback(), "/attachment/payload/feedback_screens/0/questions", 1, 1),
+        (feedback(), "/attachment/payload/feedback_screens/0/questions/0/title", 5, 85),
     ]
 }
 
 #[test]
 fn limits_hold_to_the_character_and_to_the_item() {
-    for (field, form, least, most) in limits() {
+    for (form, pointer, least, most) in limits() {
+        let sized = |count: usize| {
+            let mut form = form.clone();
+            let part = form.pointer_mut(pointer).unwrap();
+            *part = match part {
+                Value::Array(items) => vec![items[0].clone(); count].into(),
+                _ => "é".repeat(count).into(),
+            };
+            Message::from_json(&form)
+        };
+        let field = pointer[1..].replace('/', ".").replace(".0", "[0]");
         for allowed in [least, most] {
-            let message = Message::from_json(&form(allowed));
-            assert!(message.is_ok(), "{field} of {allowed}: {}", message.unwrap_err());
+            assert!(sized(allowed).is_ok(), "{field} of {allowed}");
         }
         for refused in [least - 1, most + 1] {
-            let invalid = Message::from_json(&form(refused)).unwrap_err();
-            assert_eq!(invalid.field, field, "of {refused}");
+            assert_eq!(sized(refused).unwrap_err().field, field, "{refused}");
         }
     }
 }
@@ -359,7 +274,7 @@ fn what_is_wrong_is_named_by_its_path_and_not_repeated() {
             with_reply(&json!({"content_type": "user_email", "title": "secret"})),
             "quick_replies[0].title".to_owned(),
         ),
-        (template(json!({"template_type": "list"})), format!("{at}.template_type")),
+        (template(&json!({"template_type": "list"})), format!("{at}.template_type")),
         (
             with_button(&json!({"type": "phone_number", "title": "Call", "payload": "secret"})),
             format!("{at}.buttons[0].payload"),
@@ -385,28 +300,28 @@ fn what_is_wrong_is_named_by_its_path_and_not_repeated() {
             format!("{at}.buttons[0].game_metadata"),
         ),
         (
-            template(json!({"template_type": "generic", "elements": [{"title": "t"}]})),
+            template(&json!({"template_type": "generic", "elements": [{"title": "t"}]})),
             format!("{at}.elements[0]"),
         ),
         (
             template(
-                json!({"template_type": "media", "elements": [{"media_type": "audio", "attachment_id": "9"}]}),
+                &json!({"template_type": "media", "elements": [{"media_type": "audio", "attachment_id": "9"}]}),
             ),
             format!("{at}.elements[0].media_type"),
         ),
         (
             template(
-                json!({"template_type": "media", "elements": [{"media_type": "image", "url": "https://facebook.com.example.com/"}]}),
+                &json!({"template_type": "media", "elements": [{"media_type": "image", "url": "https://facebook.com.example.com/"}]}),
             ),
             format!("{at}.elements[0].url"),
         ),
         (
-            template(json!({"template_type": "coupon", "title": "t", "coupon_code": "se cret"})),
+            template(&json!({"template_type": "coupon", "title": "t", "coupon_code": "se cret"})),
             format!("{at}.coupon_code"),
         ),
-        (template(json!({"template_type": "coupon", "title": "t"})), format!("{at}.coupon_code")),
+        (template(&json!({"template_type": "coupon", "title": "t"})), format!("{at}.coupon_code")),
         (
-            template(json!({"template_type": "receipt", "recipient_name": "A"})),
+            template(&json!({"template_type": "receipt", "recipient_name": "A"})),
             format!("{at}.order_number"),
         ),
         (
@@ -462,7 +377,7 @@ fn the_types_write_what_the_reference_has() {
     };
     for (message, expected) in [
         (
-            Message::text("hi").and_then(|hi| hi.with_quick_replies(replies)),
+            Message::text("hi").and_then(|hi| hi.with_quick_replies(&replies)),
             json!({"text": "hi", "quick_replies": [
                 {"content_type": "text", "title": "Yes", "payload": "YES", "image_url": URL},
                 {"content_type": "user_email"}]}),
@@ -485,20 +400,20 @@ fn the_types_write_what_the_reference_has() {
         (Message::heart(), json!({"attachment": {"type": "like_heart"}})),
         (Message::post("17"), media("MEDIA_SHARE", &json!({"id": "17"}))),
         (
-            Message::buttons("Choose", buttons),
-            template(json!({"template_type": "button", "text": "Choose", "buttons": [
+            Message::buttons("Choose", &buttons),
+            template(&json!({"template_type": "button", "text": "Choose", "buttons": [
                 {"type": "web_url", "url": URL, "title": "Shop"}, {"type": "account_unlink"},
                 {"type": "game_play", "title": "Play", "game_metadata": {"context_id": "9"}}]})),
         ),
         (
-            Message::generic(vec![card]),
-            template(json!({"template_type": "generic", "elements": [{"title": "A",
+            Message::generic(&[card]),
+            template(&json!({"template_type": "generic", "elements": [{"title": "A",
                 "default_action": {"type": "web_url", "url": URL},
                 "buttons": [{"type": "web_url", "url": URL, "title": "Shop", "webview_height_ratio": "tall"}]}]})),
         ),
-        (Message::feedback(survey), feedback()),
+        (Message::feedback(&survey), feedback()),
         (
-            Message::utility(UtilityTemplate::new("shipped", "en_US")),
+            Message::utility(&UtilityTemplate::new("shipped", "en_US")),
             json!({"template": {"name": "shipped", "language": {"code": "en_US"}}}),
         ),
     ] {
@@ -590,7 +505,7 @@ fn sound_and_film_count_against_a_rate_of_their_own() {
     for value in [
         media("audio", &json!({"url": URL})),
         media("video", &json!({"attachment_id": "9"})),
-        template(film),
+        template(&film),
     ] {
         assert_eq!(class(value), RateClass::Media);
     }
@@ -598,7 +513,7 @@ fn sound_and_film_count_against_a_rate_of_their_own() {
         json!("hi"),
         media("image", &json!({"url": URL})),
         media("file", &json!({"url": URL})),
-        template(picture),
+        template(&picture),
         json!({"sticker_id": 5}),
         json!({"sender_action": "typing_on"}),
     ] {

@@ -133,8 +133,12 @@ impl Outbox {
             let reason = "outcome_unknown: sent twice, and never confirmed".to_owned();
             return self.end(key, guard, &entry, Status::Failed, Some(reason)).await;
         }
-        let label = match self.check(&key.who.page_id, &entry, conversation, turn).await? {
-            Go::Send(label) => label,
+        let (label, refusal) = match self
+            .check(&key.who.page_id, &entry, conversation, turn)
+            .await?
+        {
+            Go::Send(label) => (label, None),
+            Go::Fallback(refusal) => (Label::Utility, Some(refusal)),
             Go::End(status, reason) => {
                 return self.end(key, guard, &entry, status, Some(reason)).await;
             }
@@ -147,21 +151,23 @@ impl Outbox {
             self.telemetry.count("SentAgain", &key.who.page_id, &[]);
         }
         let claim = Change {
-            steps: vec![StepChange {
-                step: index,
-                only_from: Some(step.state),
-                state: StepState::Sending,
-                sends: Some(step.sends + 1),
-                mid: None,
-            }],
-            fate: Fate::Held { taken: Some(turn.hold.clone()) },
+            steps: match refusal {
+                None => vec![begin(&entry, index)],
+                Some(_) => fall_back(&entry),
+            },
             attempts: Some(entry.attempts + 1),
             applied: true,
+            fallback_reason: refusal.map(|refusal| refusal.to_string()),
+            ..Change::to(Fate::Held { taken: Some(turn.hold.clone()) })
         };
-        match self.store.change_entry(key, guard, claim).await? {
-            Some(entry) => self.send_from(key, entry, label, conversation, turn).await,
-            None => Ok(Outcome::Lost),
+        let Some(entry) = self.store.change_entry(key, guard, claim).await? else {
+            return Ok(Outcome::Lost);
+        };
+        if let Some(refusal) = refusal {
+            let details = [("reason", refusal.name())];
+            self.telemetry.count("FallbackUsed", &key.who.page_id, &details);
         }
+        self.send_from(key, entry, label, conversation, turn).await
     }
 
     /// Sends an entry's steps from the first unsent one on, which is marked as being sent.
@@ -211,22 +217,18 @@ impl Outbox {
                 Some(next) => match self.check_after_send(key, &entry, conversation, turn).await {
                     Go::Send(next_label) if sent.regain_after.is_none() => {
                         label = next_label;
-                        steps.push(StepChange {
-                            step: next,
-                            only_from: Some(entry.steps[next].state),
-                            state: StepState::Sending,
-                            sends: Some(entry.steps[next].sends + 1),
-                            mid: None,
-                        });
+                        steps.push(begin(&entry, next));
                         Fate::Held { taken: None }
                     }
                     Go::Send(_) => waits(self.clock.now(), "throttled", false),
+                    // Only an action was sent: the next attempt changes over, in one write.
+                    Go::Fallback(refusal) => waits(self.clock.now(), refusal.name(), false),
                     Go::End(status, reason) => self.ended(status, Some(reason)),
                     Go::Wait(due_at, reason) => waits(due_at, reason, false),
                     Go::Reschedule(due_at, reason) => waits(due_at, reason, true),
                 },
             };
-            let change = Change { steps, fate: fate.clone(), attempts: None, applied: true };
+            let change = Change { steps, applied: true, ..Change::to(fate.clone()) };
             let changed =
                 self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
             if let Some(after) = sent.regain_after {
@@ -334,8 +336,7 @@ impl Outbox {
             sends: Some(sends),
             mid: None,
         };
-        let change =
-            Change { steps: vec![step], fate: fate.clone(), attempts: None, applied: true };
+        let change = Change { steps: vec![step], applied: true, ..Change::to(fate.clone()) };
         let changed = self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
         if let SendError::Graph(graph) = &error {
             self.note(key, graph).await?;
@@ -425,6 +426,32 @@ impl Outbox {
         self.count_end(key, entry, status, reason.as_deref());
         Ok(Outcome::Ended(status, reason))
     }
+}
+
+/// Marks a step as being sent.
+fn begin(entry: &Entry, index: usize) -> StepChange {
+    let step = &entry.steps[index];
+    StepChange {
+        step: index,
+        only_from: Some(step.state),
+        state: StepState::Sending,
+        sends: Some(step.sends + 1),
+        mid: None,
+    }
+}
+
+/// Marks the fallback as being sent, and what it goes instead of as passed over.
+fn fall_back(entry: &Entry) -> Vec<StepChange> {
+    let pass_over = |(step, _)| StepChange {
+        step,
+        only_from: Some(StepState::Planned),
+        state: StepState::PassedOver,
+        sends: None,
+        mid: None,
+    };
+    let steps = entry.steps.iter().enumerate();
+    let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);
+    planned.chain(entry.fallback().map(|spare| begin(entry, spare))).collect()
 }
 
 fn waits(due_at: Timestamp, reason: &str, rescheduled: bool) -> Fate {

@@ -1,15 +1,13 @@
 //! Messages that people and back-office systems ask for.
 
 use crate::clock::Timestamp;
-use crate::decision::check_messages;
-use crate::message::{Invalid, Say};
+use crate::decision::{check_fallback, check_messages};
+use crate::message::{Invalid, Say, UtilityTemplate};
 use crate::secrets::SecretError;
-use crate::store::{
-    Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, StoreError, Who,
-};
-use crate::window::{Label, Purpose, Refusal, decide};
+use crate::store::{Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, StoreError, Who};
+use crate::window::{Allowed, Purpose, Refusal, decide_with_fallback};
 
-use super::commit::after_all_waiting;
+use super::commit::{after_all_waiting, steps};
 use super::{Outbox, OutboxError};
 
 /// A message to be stored for later.
@@ -27,6 +25,8 @@ pub struct ToSchedule {
     pub author: Option<String>,
     /// When it is due; at once if absent.
     pub due_at: Option<Timestamp>,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
 }
 
 /// A message that was stored.
@@ -41,7 +41,7 @@ pub struct Scheduled {
     /// Whether it was stored now, rather than by an earlier call.
     pub is_new: bool,
     /// What the windows will say when it is due, if the person does not write until then.
-    pub outlook: Result<Label, Refusal>,
+    pub outlook: Result<Allowed, Refusal>,
 }
 
 /// Why a message was not stored.
@@ -93,7 +93,8 @@ impl Outbox {
         let standing = conversation.standing();
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
         let due_at = wanted.due_at.unwrap_or(now).max(now);
-        let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
+        check_fallback(wanted.fallback.as_ref())?;
+        let steps = steps(&wanted.messages, wanted.fallback)?;
         let key = EntryKey { who: wanted.who, id: wanted.id };
         let decided_at = after_all_waiting(&conversation, now);
         let give_up_at = due_at + self.settings.give_up_after;
@@ -113,8 +114,14 @@ impl Outbox {
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
-        let outlook =
-            decide(entry.purpose, author, &standing, due_at.max(now), &self.settings.policy);
+        let outlook = decide_with_fallback(
+            entry.purpose,
+            author,
+            entry.fallback().is_some(),
+            &standing,
+            due_at.max(now),
+            &self.settings.policy,
+        );
         Ok(Scheduled { key, status: entry.status, due_at, is_new, outlook })
     }
 }

@@ -13,7 +13,7 @@ use super::update::IntoValue;
 use super::{Hold, Store, StoreError, Update, Waiting, Who, parse, unavailable};
 use crate::clock::Timestamp;
 use crate::event::METADATA_MARK;
-use crate::message::Say;
+use crate::message::{Say, UtilityTemplate};
 use crate::window::Purpose;
 
 /// Where an entry is in the table.
@@ -110,8 +110,11 @@ pub enum StepState {
     Unconfirmed,
     /// It was delivered.
     Sent,
-    /// It was a sender action, and the person does not see it; nothing waits for it.
+    /// It is not sent, and what comes after it does not wait for it: a sender action that Meta did
+    /// not take, or what the fallback went instead of.
     PassedOver,
+    /// The fallback: it is sent only if the windows refuse the other steps.
+    Spare,
 }
 
 impl StepState {
@@ -122,6 +125,7 @@ impl StepState {
             Self::Unconfirmed => "unconfirmed",
             Self::Sent => "sent",
             Self::PassedOver => "passed_over",
+            Self::Spare => "spare",
         }
     }
 }
@@ -151,6 +155,15 @@ impl Step {
         Ok(Self { body, state: StepState::Planned, sends: 0, mid: None })
     }
 
+    /// A template that goes instead of the steps before it, if the windows refuse them.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn spare(template: UtilityTemplate) -> Result<Self, serde_json::Error> {
+        let step = Self::planned(&template.into())?;
+        Ok(Self { state: StepState::Spare, ..step })
+    }
+
     /// What is said.
     pub fn say(&self) -> Say {
         serde_json::from_str(&self.body).unwrap_or_default()
@@ -161,9 +174,9 @@ impl Step {
         self.say().message().is_none()
     }
 
-    /// Whether there is nothing left to do about it.
-    const fn is_done(&self) -> bool {
-        matches!(self.state, StepState::Sent | StepState::PassedOver)
+    /// Whether there is nothing to do about it, as things stand.
+    const fn is_idle(&self) -> bool {
+        matches!(self.state, StepState::Sent | StepState::PassedOver | StepState::Spare)
     }
 }
 
@@ -177,8 +190,11 @@ pub struct Entry {
     /// The person of the business who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Its messages, in order.
+    /// Its messages, in order; the last may be a fallback for the others.
     pub steps: Vec<Step>,
+    /// Why the fallback goes instead, if it does; the purpose is then `utility`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_reason: Option<String>,
     /// How it stands.
     pub status: Status,
     /// Why it ended, or why it still waits.
@@ -238,6 +254,7 @@ impl Entry {
             purpose,
             author: None,
             steps,
+            fallback_reason: None,
             status: Status::Open,
             reason: None,
             first_due,
@@ -272,7 +289,14 @@ impl Entry {
 
     /// The first step that is still to be sent, or may have to be.
     pub fn next_step(&self) -> Option<usize> {
-        self.steps.iter().position(|step| !step.is_done())
+        self.steps.iter().position(|step| !step.is_idle())
+    }
+
+    /// Where its fallback is, if that may still go: no message was sent, or may have been.
+    pub fn fallback(&self) -> Option<usize> {
+        let spare = self.steps.iter().position(|step| step.state == StepState::Spare)?;
+        let unsaid = |step: &Step| step.state == StepState::Planned && step.sends == 0;
+        self.steps[..spare].iter().all(|step| step.is_action() || unsaid(step)).then_some(spare)
     }
 
     /// Whether somebody has it.
@@ -394,12 +418,14 @@ pub struct Change {
     pub attempts: Option<u64>,
     /// Whether what its decision had to change is changed.
     pub applied: bool,
+    /// Why the fallback goes instead of the rest from now on, if that is decided.
+    pub fallback_reason: Option<String>,
 }
 
 impl Change {
     /// A change of the entry's fate alone.
     pub fn to(fate: Fate) -> Self {
-        Self { steps: Vec::new(), fate, attempts: None, applied: false }
+        Self { steps: Vec::new(), fate, attempts: None, applied: false, fallback_reason: None }
     }
 }
 
@@ -524,6 +550,12 @@ impl Store {
         };
         if change.applied {
             update = update.remove("#unapplied");
+        }
+        if let Some(reason) = &change.fallback_reason {
+            update = update
+                .set("#purpose = :utility, #fallback_reason = :fallback_reason")
+                .value("utility", Purpose::Utility.name())
+                .value("fallback_reason", reason);
         }
         Ok(self.update(&key.who.pk(), &key.sk(), update).await?.ok())
     }
