@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
-use crate::message::{Invalid, MAX_MESSAGES, Message};
+use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Say, UtilityTemplate};
 use crate::window::{Purpose, Standing};
 
 /// What the bot's author sees of a conversation.
@@ -29,8 +29,8 @@ impl Conversation {
 /// What the bot decides; nothing unless something is added.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
-    /// The messages to send now, in order.
-    pub say: Vec<Message>,
+    /// What to send now, in order.
+    pub say: Vec<Say>,
     /// What to send later.
     pub follow_ups: Vec<FollowUp>,
     /// The new state; unchanged if absent.
@@ -40,21 +40,22 @@ pub struct Decision {
 }
 
 /// A message that is due later.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FollowUp {
     /// What to say, in order.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Say>,
     /// When.
     pub when: When,
     /// Why: decides the window and the label.
     pub purpose: Purpose,
     /// Whether a new message from the person makes it needless.
     pub cancelled_by_answer: bool,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
 }
 
 /// When something is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// So many milliseconds after the decision.
     AfterMillis(u64),
@@ -64,13 +65,13 @@ pub enum When {
 
 impl FollowUp {
     /// An update to send after a while, whether or not the person writes in the meantime.
-    pub fn after(delay: Duration, message: Message) -> Self {
-        Self::new(When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), message)
+    pub fn after(delay: Duration, say: impl Into<Say>) -> Self {
+        Self::new(When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), say)
     }
 
     /// An update to send at an instant, whether or not the person writes in the meantime.
-    pub fn at(instant: Timestamp, message: Message) -> Self {
-        Self::new(When::At(instant), message)
+    pub fn at(instant: Timestamp, say: impl Into<Say>) -> Self {
+        Self::new(When::At(instant), say)
     }
 
     /// Cancels it as soon as the person is heard from: whatever opens the window is an answer.
@@ -87,8 +88,29 @@ impl FollowUp {
         self
     }
 
-    fn new(when: When, message: Message) -> Self {
-        Self { messages: vec![message], when, purpose: Purpose::Update, cancelled_by_answer: false }
+    /// Sends a utility template instead if the windows refuse it when it is due: they have closed, or
+    /// the person was never heard from. Messenger only; on Instagram it is refused all the same.
+    #[must_use]
+    pub fn or_template(mut self, template: UtilityTemplate) -> Self {
+        self.fallback = Some(template);
+        self
+    }
+
+    /// Says something more after it.
+    #[must_use]
+    pub fn then(mut self, say: impl Into<Say>) -> Self {
+        self.messages.push(say.into());
+        self
+    }
+
+    fn new(when: When, say: impl Into<Say>) -> Self {
+        Self {
+            messages: vec![say.into()],
+            when,
+            purpose: Purpose::Update,
+            cancelled_by_answer: false,
+            fallback: None,
+        }
     }
 }
 
@@ -98,10 +120,10 @@ impl Decision {
         Self::default()
     }
 
-    /// Sends a message now.
+    /// Sends a message, or a sender action, now.
     #[must_use]
-    pub fn say(mut self, message: Message) -> Self {
-        self.say.push(message);
+    pub fn say(mut self, say: impl Into<Say>) -> Self {
+        self.say.push(say.into());
         self
     }
 
@@ -147,7 +169,10 @@ impl Decision {
                 return Err(Invalid::new("follow_up.messages", "is empty"));
             }
             check_messages(&follow_up.messages, follow_up.purpose, platform)?;
+            check_fallback(follow_up.fallback.as_ref())?;
         }
+        let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
+        check_size(self.say.iter().chain(later))?;
         let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
         if state_bytes > max_state_bytes {
             let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
@@ -162,7 +187,7 @@ impl Decision {
 /// # Errors
 /// [`Invalid`] names the limit that is broken.
 pub fn check_messages(
-    messages: &[Message],
+    messages: &[Say],
     purpose: Purpose,
     platform: Platform,
 ) -> Result<(), Invalid> {
@@ -170,8 +195,32 @@ pub fn check_messages(
         let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
         return Err(Invalid::new("messages", problem));
     }
-    messages.iter().try_for_each(|message| {
-        purpose.check_content(message)?;
-        message.check(platform)
-    })
+    check_size(messages.iter())?;
+    for (index, say) in messages.iter().enumerate() {
+        let checked = purpose.check_content(say).and_then(|()| say.check(platform));
+        checked.map_err(|invalid| match messages {
+            [_] => invalid,
+            _ => invalid.within(&format!("messages[{index}]")),
+        })?;
+    }
+    Ok(())
+}
+
+fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid> {
+    let bytes: usize = messages.map(Say::bytes).sum();
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let problem = format!("have {bytes} bytes as JSON; the most is {MAX_BYTES}");
+    Err(Invalid::new("messages", problem))
+}
+
+/// Checks the fallback of a follow-up, on the platform that has such.
+///
+/// # Errors
+/// [`Invalid`] names the limit that is broken.
+pub fn check_fallback(fallback: Option<&UtilityTemplate>) -> Result<(), Invalid> {
+    let Some(template) = fallback else { return Ok(()) };
+    let checked = Say::from(template.clone()).check(Platform::Messenger);
+    checked.map_err(|invalid| invalid.within("fallback_template"))
 }

@@ -1,4 +1,4 @@
-//! The Send API: one message to one person.
+//! The Send API: one message, or sender action, to one person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::graph::{Access, Fault, Graph, GraphError};
+use crate::message::Say;
 use crate::secrets::{Secret, SecretError, Secrets};
 use crate::window::Label;
 
@@ -16,18 +17,18 @@ pub struct Outgoing<'a> {
     pub page_id: &'a str,
     /// To whom: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
     pub person: &'a str,
-    /// `messaging_type` and `tag`.
+    /// What is said.
+    pub say: &'a Say,
+    /// A message's `messaging_type` and `tag`; a sender action has none.
     pub label: Label,
-    /// The Send API's `message` object.
-    pub message: &'a Value,
-    /// What comes back in the echo, under 1,000 characters.
+    /// What comes back in a message's echo, under 1,000 characters.
     pub metadata: &'a str,
 }
 
-/// Meta's receipt for a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Meta's receipt for a message, or a sender action.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// The message's id; Meta has been seen to omit it.
+    /// The message's id; Meta has been seen to omit it, and a sender action has none.
     pub mid: Option<String>,
     /// The PSID, unless the recipient was given by `user_ref`.
     pub recipient_id: Option<String>,
@@ -59,7 +60,7 @@ impl SendApi {
         Self { graph, secrets }
     }
 
-    /// Posts a message once.
+    /// Posts a message, or a sender action, once.
     ///
     /// A dead token is tried again only if the secret, read anew, holds another one.
     ///
@@ -82,15 +83,14 @@ impl SendApi {
     async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
         let page = secret.page(outgoing.page_id)?;
         let access = Access { token: &page.access_token, app_secret: secret.app_secret()? };
-        let mut message = outgoing.message.clone();
-        message["metadata"] = outgoing.metadata.into();
-        let mut body = json!({
-            "recipient": recipient(outgoing.person),
-            "messaging_type": outgoing.label.messaging_type(),
-            "message": message,
-        });
-        if let Some(tag) = outgoing.label.tag() {
-            body["tag"] = tag.into();
+        let mut body = outgoing.say.clone().into_body();
+        body["recipient"] = recipient(outgoing.person);
+        if let Some(Value::Object(message)) = body.get_mut("message") {
+            message.insert("metadata".to_owned(), outgoing.metadata.into());
+            body["messaging_type"] = outgoing.label.messaging_type().into();
+            if let Some(tag) = outgoing.label.tag() {
+                body["tag"] = tag.into();
+            }
         }
         let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
         let text = |field: &str| answer.body[field].as_str().map(str::to_owned);

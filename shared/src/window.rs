@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
-use crate::message::{Invalid, Message, Use};
+use crate::message::{Invalid, Say, Use};
 use crate::settings::{SettingError, Variables};
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
@@ -76,17 +76,17 @@ impl Purpose {
         Self::ALL.into_iter().find(|purpose| purpose.name() == name)
     }
 
-    /// Checks that a message's content is what the purpose may carry.
+    /// Checks that what is said is what the purpose may carry; a sender action may go with all.
     ///
     /// # Errors
     /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
-    pub fn check_content(self, message: &Message) -> Result<(), Invalid> {
+    pub fn check_content(self, say: &Say) -> Result<(), Invalid> {
         let wanted = match self {
             Self::Feedback => Use::Feedback,
             Self::Utility => Use::Utility,
             _ => Use::General,
         };
-        if message.usable_for() == wanted {
+        if say.usable_for().is_none_or(|usable_for| usable_for == wanted) {
             return Ok(());
         }
         Err(Invalid::new(
@@ -146,6 +146,8 @@ impl Tag {
 }
 
 /// How a message is labelled for Meta: `messaging_type` and `tag`.
+///
+/// A sender action has no label: it may go only where a message needs no special one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// `RESPONSE`.
@@ -167,6 +169,11 @@ impl Label {
             Self::Tagged(_) => "MESSAGE_TAG",
             Self::Utility => "UTILITY",
         }
+    }
+
+    /// Whether it is a label of the standard messaging window.
+    pub const fn is_standard(self) -> bool {
+        matches!(self, Self::Response | Self::Update)
     }
 
     /// The Send API's `tag`.
@@ -210,6 +217,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the windows are all that stands against it, so that a utility template may go.
+    pub const fn leaves_fallback(self) -> bool {
+        match self {
+            Self::NeverHeardFrom
+            | Self::WindowClosed
+            | Self::SevenDaysPassed
+            | Self::TagRetired => true,
+            Self::AuthorMissing | Self::NotOnInstagram => false,
+        }
+    }
+
     /// The refusal's name: the first word of its text.
     pub const fn name(self) -> &'static str {
         match self {
@@ -297,4 +315,46 @@ pub fn decide(
             }
         }
     }
+}
+
+/// What the windows allow of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// What is meant, under this label.
+    AsMeant(Label),
+    /// Its fallback template instead, because what is meant is refused.
+    Fallback(Refusal),
+}
+
+impl Allowed {
+    /// The label that is used.
+    pub const fn label(self) -> Label {
+        match self {
+            Self::AsMeant(label) => label,
+            Self::Fallback(_) => Label::Utility,
+        }
+    }
+}
+
+/// Decides like [`decide`]; what only the windows refuse leaves its fallback template, if there is
+/// one and utility messages may go.
+///
+/// # Errors
+/// [`Refusal`] says why neither may be sent.
+pub fn decide_with_fallback(
+    purpose: Purpose,
+    author: Option<&str>,
+    has_fallback: bool,
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Allowed, Refusal> {
+    let refusal = match decide(purpose, author, standing, now, policy) {
+        Ok(label) => return Ok(Allowed::AsMeant(label)),
+        Err(refusal) => refusal,
+    };
+    let may_fall_back = has_fallback
+        && refusal.leaves_fallback()
+        && decide(Purpose::Utility, author, standing, now, policy).is_ok();
+    if may_fall_back { Ok(Allowed::Fallback(refusal)) } else { Err(refusal) }
 }

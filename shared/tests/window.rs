@@ -11,8 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use shared::clock::Timestamp;
 use shared::event::{Event, Platform, split};
-use shared::message::Message;
-use shared::window::{Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, decide};
+use shared::message::{Action, Message, Say};
+use shared::window::{
+    Allowed, Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, decide, decide_with_fallback,
+};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -280,18 +282,58 @@ fn a_purpose_carries_its_own_content_only() {
         "feedback_screens": [{"questions": [{"id": "q1", "type": "csat"}]}],
         "business_privacy": {"url": "https://example.com"}}}});
     let utility = serde_json::json!({"template": {"name": "shipped", "language": {"code": "en"}}});
-    let text = Message::text("hi").unwrap();
-    let feedback = Message::from_json(&feedback).unwrap();
-    let utility = Message::from_json(&utility).unwrap();
+    let text = Say::from(Message::text("hi").unwrap());
+    let feedback = Say::from_json(&feedback).unwrap();
+    let utility = Say::from_json(&utility).unwrap();
+    let typing = Say::from(Action::TypingOn);
     for purpose in Purpose::ALL {
         let carried =
-            [&text, &feedback, &utility].map(|message| purpose.check_content(message).is_ok());
+            [&text, &feedback, &utility, &typing].map(|say| purpose.check_content(say).is_ok());
         let expected = match purpose {
-            Purpose::Feedback => [false, true, false],
-            Purpose::Utility => [false, false, true],
-            _ => [true, false, false],
+            Purpose::Feedback => [false, true, false, true],
+            Purpose::Utility => [false, false, true, true],
+            _ => [true, false, false, true],
         };
         assert_eq!(carried, expected, "{purpose}");
+    }
+}
+
+#[test]
+fn a_fallback_goes_where_only_the_windows_refuse_and_never_on_instagram() {
+    let policy = Policy { margin: Duration::ZERO };
+    for platform in PLATFORMS {
+        for standing in [never_heard(platform), heard_at(AFTER, DAY, platform)] {
+            for purpose in Purpose::ALL {
+                for author in [None, Some("desk")] {
+                    for age in [0, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1] {
+                        let now = ms(AFTER + age);
+                        let meant = decide(purpose, author, &standing, now, &policy);
+                        let with = |has_fallback| {
+                            decide_with_fallback(
+                                purpose,
+                                author,
+                                has_fallback,
+                                &standing,
+                                now,
+                                &policy,
+                            )
+                        };
+                        assert_eq!(with(false), meant.map(Allowed::AsMeant));
+                        let expected = match meant {
+                            Ok(label) => Ok(Allowed::AsMeant(label)),
+                            Err(refusal)
+                                if platform == Platform::Instagram
+                                    || refusal == Refusal::AuthorMissing =>
+                            {
+                                Err(refusal)
+                            }
+                            Err(refusal) => Ok(Allowed::Fallback(refusal)),
+                        };
+                        assert_eq!(with(true), expected, "{purpose} at the age of {age}");
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use event_processor::Replies;
 use shared::decision::{Decision, FollowUp};
-use shared::message::Message;
+use shared::message::{Action, Message};
 use simulator::platform::Platform;
 
 use crate::support::*;
@@ -46,6 +46,13 @@ async fn each_further_reply_costs_one_write() {
         Ok(Decision::nothing().say(hi.clone()).say(hi.clone()).say(hi))
     };
     assert_eq!(cost(replies).await, (0.0, 5.0));
+}
+
+#[tokio::test]
+async fn a_sender_action_costs_one_write() {
+    let replies: Replies =
+        |_, _, _| Ok(Decision::nothing().say(Action::TypingOn).say(Message::text("hi")?));
+    assert_eq!(cost(replies).await, (0.0, 4.0));
 }
 
 #[tokio::test]

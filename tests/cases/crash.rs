@@ -17,7 +17,7 @@ const FAREWELL: &str = "That is all, thank you";
 /// `prepare` comes before, `act` is what is done; whatever a death left undone is done by the queue
 /// and the schedule in the half hour after it. `holds` is then checked. What a dead sweep left in the
 /// conversation, the person's next message clears away.
-async fn survive(
+pub(crate) async fn survive(
     replies: Replies,
     prepare: impl AsyncFn(&Platform),
     act: impl AsyncFn(&Platform),
@@ -43,14 +43,14 @@ async fn survive(
 }
 
 /// A person writes, and Meta posts until it is answered with 200.
-async fn say(platform: &Platform, text: &str) {
+pub(crate) async fn say(platform: &Platform, text: &str) {
     let body = platform.meta.person_says(PAGE, PSID, text);
     while platform.post(&body).await != 200 {}
     platform.settle().await;
 }
 
 /// The bot of the scenarios: it also answers the farewell after them.
-fn unless_farewell(
+pub(crate) fn unless_farewell(
     event: &Event,
     answer: impl FnOnce() -> Result<Decision, Invalid>,
 ) -> Result<Decision, Invalid> {

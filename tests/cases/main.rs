@@ -3,10 +3,12 @@
 
 mod budget;
 mod crash;
+mod fallback;
 mod graph_faults;
 mod processor;
 mod requests;
 mod sample_events;
+mod send_api;
 mod support;
 mod timeline;
 mod webhook;

@@ -77,6 +77,24 @@ async fn a_decision_that_breaks_a_limit_ends_as_failed_and_says_which() {
 }
 
 #[tokio::test]
+async fn messages_too_large_for_the_table_are_refused() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| {
+            let receipt = json!({"template_type": "receipt", "recipient_name": "A", "order_number": "1",
+                "currency": "EUR", "payment_method": "Card", "summary": {"total_cost": 1},
+                "note": "x".repeat(70_000)});
+            let receipt = Message::template(&receipt)?;
+            let later = FollowUp::after(HOUR, receipt.clone());
+            Ok(Decision::nothing().say(receipt.clone()).say(receipt).later(later))
+        };
+    })
+    .await;
+    say(&platform, PSID, "hello").await;
+    assert_eq!(ends(&platform, PSID).await, ["failed invalid"]);
+    assert!(platform.sqs.is_empty(EVENTS));
+}
+
+#[tokio::test]
 async fn a_state_too_large_for_the_table_is_refused() {
     let platform = platform_with(|options| {
         options.replies = |_, _, _| Decision::nothing().remember(&"x".repeat(600));

@@ -62,7 +62,7 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
     for (change, field) in [
         (json!({"purpose": "human"}), "author"),
         (json!({"page_id": "42"}), "page_id"),
-        (json!({"message": {"text": "x".repeat(2000)}}), "message"),
+        (json!({"message": {"text": "x".repeat(2000)}}), "message.text"),
         (json!({"due_at": "tomorrow"}), "due_at"),
         (json!({"purpose": "utility"}), "message"),
     ] {
@@ -134,7 +134,7 @@ async fn a_sweep_that_died_is_taken_over_when_its_lease_has_ended() {
     let platform = heard_from().await;
     platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
     let now = platform.clock.now();
-    let dead = Hold { by: "a dead sweep".to_owned(), until: now + MINUTE };
+    let dead = Hold { by: "a dead sweep".to_owned(), until: now + MINUTE, for_entry: None };
     assert!(platform.store().take_page(PAGE, &dead, now).await.unwrap());
     assert_eq!(platform.tick().await.unwrap()["claimed"], 0);
     platform.clock.forward(MINUTE + SECOND);
@@ -147,7 +147,7 @@ async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
     platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
     let who = shared::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
     let now = platform.clock.now();
-    let other = Hold { by: "another".to_owned(), until: now + MINUTE };
+    let other = Hold { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
     assert!(platform.store().take_conversation(&who, &other, now).await.unwrap().is_some());
     assert_eq!(platform.tick().await.unwrap()["skipped"], 1);
     assert!(requested(&platform, PSID).is_empty());

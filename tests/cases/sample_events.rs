@@ -74,18 +74,24 @@ async fn the_event_processor_takes_each_of_its_samples() {
 #[tokio::test]
 async fn the_follow_ups_take_each_of_their_samples() {
     let expected = [
-        ("account-update", "UPDATE", ""),
-        ("confirmed-event-update", "UPDATE", ""),
-        ("feedback", "UPDATE", ""),
-        ("human", "RESPONSE", ""),
-        ("post-purchase-update", "UPDATE", ""),
-        ("reply", "RESPONSE", ""),
-        ("utility", "UTILITY", ""),
-        ("update", "UPDATE", ""),
+        ("account-update", "UPDATE"),
+        ("confirmed-event-update", "UPDATE"),
+        ("fallback", "UPDATE"),
+        ("feedback", "UPDATE"),
+        ("human", "RESPONSE"),
+        ("media-template", "UPDATE"),
+        ("persona", "RESPONSE"),
+        ("post-purchase-update", "UPDATE"),
+        ("receipt", "UPDATE"),
+        ("reply", "RESPONSE"),
+        ("reply-to", "RESPONSE"),
+        ("typing", "RESPONSE"),
+        ("utility", "UTILITY"),
+        ("update", "UPDATE"),
     ];
     let mut left = names("follow-ups-");
     assert!(left.remove("follow-ups-tick") && left.remove("follow-ups-bad-request"));
-    for (name, label, _) in expected {
+    for (name, label) in expected {
         let name = format!("follow-ups-{name}");
         assert!(left.remove(&name), "{name}");
         let platform = platform_with(|options| {
@@ -96,9 +102,11 @@ async fn the_follow_ups_take_each_of_their_samples() {
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
         platform.invoke_follow_ups(samples::read(&name).unwrap()).await.unwrap();
         platform.advance(20 * HOUR).await;
-        let requests = requested(&platform, PSID);
-        assert_eq!(requests.len(), 1, "{name}");
-        assert_eq!(requests[0].messaging_type.as_deref(), Some(label), "{name}");
+        let messages = platform.meta.delivered(PAGE, PSID);
+        assert_eq!(messages.len(), 1, "{name}");
+        assert_eq!(messages[0].messaging_type.as_deref(), Some(label), "{name}");
+        let actions = requested(&platform, PSID).len() - 1;
+        assert_eq!(actions, if name == "follow-ups-typing" { 2 } else { 0 }, "{name}");
         assert_no_leftovers(&platform, PSID).await;
     }
     assert_eq!(left, BTreeSet::new(), "samples without an expectation");

@@ -65,6 +65,14 @@ pub struct GraphRequest {
     pub tag: Option<String>,
     /// The sender action as sent (typing, seen, reaction).
     pub sender_action: Option<String>,
+    /// What the sender action is about, as sent; null when there is nothing.
+    pub payload: Value,
+    /// The persona as sent.
+    pub persona_id: Option<String>,
+    /// The mid of the message that it answers, as sent.
+    pub reply_to: Option<String>,
+    /// The notification type as sent.
+    pub notification_type: Option<String>,
     /// The message as sent; null when there is none.
     pub message: Value,
     /// The message's metadata as sent.

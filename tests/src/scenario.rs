@@ -160,6 +160,13 @@ impl<W: Write> Play<'_, W> {
             &[],
         )
         .await?;
+        self.follow_up(
+            "another, which names a utility template as its fallback",
+            "follow-ups-fallback",
+            "first",
+            &[],
+        )
+        .await?;
         self.time(
             START + 22 * HOUR,
             "the next morning",
@@ -168,8 +175,11 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.time(
             START + 32 * HOUR,
-            "the update falls due",
-            &["refused (window_closed): Your table is still free. Shall we keep it?"],
+            "the updates fall due",
+            &[
+                "refused (window_closed): Your table is still free. Shall we keep it?",
+                "UTILITY: [template] room_still_free",
+            ],
         )
         .await?;
         Ok(())
@@ -375,8 +385,9 @@ impl<W: Write> Play<'_, W> {
 }
 
 fn first_message(entry: &Map<String, Value>) -> String {
-    let step = entry.get("steps").and_then(|steps| steps[0]["message"].as_str()).unwrap_or("{}");
-    preview(&serde_json::from_str(step).unwrap_or_default())
+    let step = entry.get("steps").and_then(|steps| steps[0]["body"].as_str()).unwrap_or("{}");
+    let body: Value = serde_json::from_str(step).unwrap_or_default();
+    preview(&body["message"])
 }
 
 fn preview(message: &Value) -> String {

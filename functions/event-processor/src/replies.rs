@@ -57,12 +57,12 @@ pub fn reply(
 }
 
 fn greet() -> Result<Decision, Invalid> {
-    let hello = Message::text("Hello! How can we help?")?.with_quick_replies(choices())?;
+    let hello = Message::text("Hello! How can we help?")?.with_quick_replies(&choices())?;
     Decision::nothing().say(hello).remember(&State::Idle)
 }
 
 fn ask_what() -> Result<Decision, Invalid> {
-    let question = Message::text("What would you like to book?")?.with_quick_replies(vec![
+    let question = Message::text("What would you like to book?")?.with_quick_replies(&[
         QuickReply::text("A table", "table"),
         QuickReply::text("A room", "room"),
     ])?;
@@ -88,10 +88,7 @@ fn confirm(what: &str, day: &str) -> Result<Decision, Invalid> {
     let done = Message::text(format!("Noted: a {what}, {day}. We will confirm it soon."))?;
     let more = Message::buttons(
         "Anything else?",
-        vec![
-            Button::Postback { title: "Book again".into(), payload: "BOOK".into() },
-            Button::Postback { title: "Talk to a person".into(), payload: "PERSON".into() },
-        ],
+        &[Button::postback("Book again", "BOOK"), Button::postback("Talk to a person", "PERSON")],
     )?;
     let tomorrow = Message::text("Your booking is on our list. Is there anything to change?")?;
     Decision::nothing()
@@ -113,12 +110,12 @@ fn answer_text(text: &str) -> Result<Decision, Invalid> {
     } else {
         "Thank you for your message. Choose what fits, or just go on writing."
     };
-    let answer = Message::text(answer)?.with_quick_replies(choices())?;
+    let answer = Message::text(answer)?.with_quick_replies(&choices())?;
     Ok(Decision::nothing().say(answer))
 }
 
-fn choices() -> Vec<QuickReply> {
-    vec![
+fn choices() -> [QuickReply; 3] {
+    [
         QuickReply::text("Book", "BOOK"),
         QuickReply::text("Opening hours", "opening hours"),
         QuickReply::text("Talk to a person", "PERSON"),

@@ -18,17 +18,22 @@ pub use sweep::Summary;
 /// What may be set about follow-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowUpsSettings {
-    /// The most messages a second for a Page.
+    /// The most messages a second for a Page, those with sound or film apart.
     pub rate: u32,
+    /// The most messages with sound or film a second for a Page.
+    pub media_rate: u32,
 }
 
 impl FollowUpsSettings {
-    /// Reads `SEND_RATE_PER_SECOND` (default 40).
+    /// Reads `SEND_RATE_PER_SECOND` (default 40) and `MEDIA_RATE_PER_SECOND` (default 5).
     ///
     /// # Errors
-    /// [`SettingError`] if it is no number.
+    /// [`SettingError`] if one of them is no number.
     pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self { rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)? })
+        Ok(Self {
+            rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)?,
+            media_rate: vars.parsed_or("MEDIA_RATE_PER_SECOND", 5)?,
+        })
     }
 }
 

@@ -1,12 +1,12 @@
 //! A request: a message to be stored and sent when it is due.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::clock::Timestamp;
 use shared::event::digest;
-use shared::message::{Invalid, Message};
+use shared::message::{Invalid, Say, UtilityTemplate};
 use shared::outbox::{ScheduleError, ToSchedule};
 use shared::store::Who;
-use shared::window::Purpose;
+use shared::window::{Allowed, Purpose};
 
 use crate::{FollowUps, FollowUpsError};
 
@@ -34,20 +34,32 @@ pub enum RequestError {
         problem: String,
     },
     /// There is a field that means nothing here.
-    #[error(
-        "{0}: no such field; the fields are id, page_id, psid, message, messages, purpose, author, due_at"
-    )]
+    #[error("{0}: no such field; the fields are {fields}", fields = FIELDS.join(", "))]
     Unknown(String),
-    /// The message breaks a limit of the platform.
-    #[error("message: {0}")]
+    /// What is to be said breaks a limit of the platform.
+    #[error(transparent)]
     Message(#[from] Invalid),
     /// The outbox does not take it.
     #[error("{0}")]
     NotTaken(ScheduleError),
 }
 
-const FIELDS: [&str; 8] =
-    ["id", "page_id", "psid", "message", "messages", "purpose", "author", "due_at"];
+const FIELDS: [&str; 14] = [
+    "id",
+    "page_id",
+    "psid",
+    "message",
+    "persona_id",
+    "reply_to",
+    "notification_type",
+    "sender_action",
+    "payload",
+    "messages",
+    "purpose",
+    "author",
+    "due_at",
+    "fallback_template",
+];
 
 impl FollowUps {
     /// Stores the message of a request.
@@ -63,8 +75,17 @@ impl FollowUps {
             Err(ScheduleError::Outbox(error)) => return Err(error.into()),
             Err(error) => return Err(RequestError::NotTaken(error).into()),
         };
-        let (outlook, reason) = match stored.outlook {
-            Ok(label) => (label.tag().unwrap_or(label.messaging_type()), None),
+        let (label, reason) = match stored.outlook {
+            Ok(allowed) => {
+                let label = allowed.label();
+                let reason = match allowed {
+                    Allowed::AsMeant(_) => None,
+                    Allowed::Fallback(refusal) => {
+                        Some(format!("the fallback template goes instead: {refusal}"))
+                    }
+                };
+                (label.tag().unwrap_or(label.messaging_type()), reason)
+            }
             Err(refusal) => ("refused", Some(refusal.to_string())),
         };
         Ok(json!({
@@ -74,7 +95,7 @@ impl FollowUps {
             "stored": if stored.is_new { "now" } else { "before" },
             "due_at": stored.due_at.millis(),
             "due": stored.due_at.to_string(),
-            "outlook": {"label": outlook, "reason": reason},
+            "outlook": {"label": label, "reason": reason},
         }))
     }
 }
@@ -109,17 +130,7 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
     if purpose == Purpose::Human && author.is_none() {
         return Err(wrong("author", "is missing: a message for purpose human names who wrote it"));
     }
-    let messages = match (fields.get("message"), fields.get("messages")) {
-        (Some(message), None) => vec![Message::from_json(message)?],
-        (None, Some(Value::Array(messages))) if !messages.is_empty() => {
-            messages.iter().map(Message::from_json).collect::<Result<_, _>>()?
-        }
-        (None, Some(_)) => return Err(wrong("messages", "must be a list that is not empty")),
-        (Some(_), Some(_)) => {
-            return Err(wrong("messages", "stands beside message; give one of them"));
-        }
-        (None, None) => return Err(RequestError::Missing("message")),
-    };
+    let messages = read_messages(fields)?;
     let due_at = match fields.get("due_at") {
         Some(Value::Number(millis)) => millis.as_i64().map(Timestamp::from_seconds_or_millis),
         Some(Value::String(text)) => Timestamp::from_rfc3339(text),
@@ -131,10 +142,38 @@ fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule,
             "must be ms since the epoch or RFC 3339, such as 2026-11-22T09:30:00Z, within a year";
         return Err(wrong("due_at", form));
     }
+    let fallback = match fields.get("fallback_template") {
+        None | Some(Value::Null) => None,
+        Some(template) => Some(UtilityTemplate::from_json("fallback_template", template)?),
+    };
     let page_id = needed("page_id")?;
     let named = id.unwrap_or_else(|| invocation.to_owned());
     let id = format!("request-{}", &digest(&[&named])[..32]);
-    Ok(ToSchedule { id, who: Who { page_id, person }, messages, purpose, author, due_at })
+    let who = Who { page_id, person };
+    Ok(ToSchedule { id, who, messages, purpose, author, due_at, fallback })
+}
+
+/// Reads what is to be said: in the request itself, or as a list.
+fn read_messages(fields: &Map<String, Value>) -> Result<Vec<Say>, RequestError> {
+    let wrong =
+        |problem: &str| RequestError::Wrong { field: "messages", problem: problem.to_owned() };
+    let own = fields.iter().filter(|(name, _)| Say::FIELDS.contains(&name.as_str()));
+    let own: Map<_, _> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    match fields.get("messages") {
+        None if own.is_empty() => Err(RequestError::Missing("message")),
+        None => Ok(vec![Say::from_json(&own.into())?]),
+        Some(_) if !own.is_empty() => {
+            Err(wrong("stands beside message or its options; give one of them"))
+        }
+        Some(Value::Array(messages)) if !messages.is_empty() => {
+            let read = |(index, message)| {
+                Say::from_json(message)
+                    .map_err(|invalid| invalid.within(&format!("messages[{index}]")))
+            };
+            Ok(messages.iter().enumerate().map(read).collect::<Result<_, _>>()?)
+        }
+        Some(_) => Err(wrong("must be a list that is not empty")),
+    }
 }
 
 #[cfg(test)]
@@ -159,8 +198,10 @@ mod tests {
         assert!(error(|r| r["page_id"] = Value::Null).starts_with("page_id: "));
         assert!(error(|r| r["purpose"] = "promo".into()).starts_with("purpose: "));
         assert!(error(|r| r["purpose"] = "human".into()).starts_with("author: "));
-        assert!(error(|r| r["message"] = json!({"text": ""})).starts_with("message: text"));
-        assert!(error(|r| r["message"] = json!({"txt": "secret words"})).starts_with("message: "));
+        assert!(error(|r| r["message"] = json!({"text": ""})).starts_with("message.text: "));
+        assert!(
+            error(|r| r["message"] = json!({"txt": "secret words"})).starts_with("message.txt: ")
+        );
         assert!(
             !error(|r| r["message"] = json!({"attachment": "secret words"})).contains("secret")
         );

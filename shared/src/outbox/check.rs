@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::store::{ConversationItem, Entry, Status};
-use crate::window::{Label, Purpose, decide};
+use crate::window::{Allowed, Label, Purpose, Refusal, decide_with_fallback};
 
 use super::{Outbox, OutboxError, Turn};
 
@@ -11,6 +11,8 @@ use super::{Outbox, OutboxError, Turn};
 pub(super) enum Go {
     /// Send it under this label.
     Send(Label),
+    /// Send the fallback instead of this and all that comes after it.
+    Fallback(Refusal),
     /// Send nothing of it any more.
     End(Status, String),
     /// Try again later; the entry keeps its place.
@@ -41,14 +43,15 @@ impl Outbox {
             return Ok(Go::End(Status::Cancelled, "answered".to_owned()));
         }
         let standing = conversation.standing();
-        let label = match decide(
+        let allowed = match decide_with_fallback(
             entry.purpose,
             entry.author.as_deref(),
+            entry.fallback().is_some(),
             &standing,
             now,
             &self.settings.policy,
         ) {
-            Ok(label) => label,
+            Ok(allowed) => allowed,
             Err(refusal) => return Ok(Go::End(Status::Refused, refusal.to_string())),
         };
         if let Some(until) = conversation.quiet_until.filter(|_| conversation.is_quiet(now)) {
@@ -67,6 +70,9 @@ impl Outbox {
         if !turn.has_time(now) {
             return Ok(Go::Wait(now, "no_time_left"));
         }
-        Ok(Go::Send(label))
+        Ok(match allowed {
+            Allowed::AsMeant(label) => Go::Send(label),
+            Allowed::Fallback(refusal) => Go::Fallback(refusal),
+        })
     }
 }

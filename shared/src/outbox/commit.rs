@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::decision::{Decision, When};
 use crate::event::Event;
-use crate::message::{Invalid, Message};
+use crate::message::{Invalid, Say, UtilityTemplate};
 use crate::store::{
     Change, ConversationItem, Created, Entry, EntryKey, Fate, Guard, MAX_WAITING, Settlement,
     Status, Step, StepChange, StepState, Waiting, Who,
@@ -48,11 +48,13 @@ struct Unapplied {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct PlannedFollowUp {
-    messages: Vec<Message>,
+    messages: Vec<Say>,
     due_at: Timestamp,
     purpose: Purpose,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cancelled_by_answer_after: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback: Option<UtilityTemplate>,
 }
 
 impl Outbox {
@@ -186,7 +188,7 @@ impl Outbox {
                 return Ok((entry, None));
             }
         };
-        let steps = decision.say.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
+        let steps = steps(&decision.say, None)?;
         let mut entry = entry(steps);
         entry.despite_quiet = decision.quiet_for.is_some();
         entry.unapplied = Self::unapplied(heard, decision, now)?;
@@ -219,6 +221,8 @@ impl Outbox {
                 entry.due_at = Some(due_at);
                 entry.reason = Some(reason.to_owned());
             }
+            // A reply has no fallback; if it had, the schedule would send it.
+            Go::Fallback(refusal) => entry.reason = Some(refusal.name().to_owned()),
             Go::Reschedule(due_at, reason) => {
                 entry.first_due = due_at;
                 entry.due_at = Some(due_at);
@@ -242,6 +246,7 @@ impl Outbox {
             },
             purpose: follow_up.purpose,
             cancelled_by_answer_after: follow_up.cancelled_by_answer.then_some(caused_at),
+            fallback: follow_up.fallback,
         });
         let unapplied = Unapplied {
             follow_ups: follow_ups.collect(),
@@ -295,8 +300,7 @@ impl Outbox {
             decided_at = decided_at + std::time::Duration::from_millis(1);
             let id = format!("{}.{}", key.id, index + 1);
             let key = EntryKey { who: key.who.clone(), id };
-            let steps =
-                follow_up.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
+            let steps = steps(&follow_up.messages, follow_up.fallback)?;
             let give_up_at = follow_up.due_at + self.settings.give_up_after;
             let mut later = Entry::new(
                 &key,
@@ -349,26 +353,29 @@ impl Outbox {
         }
     }
 
-    /// What a dead sender leaves: a step that may have been delivered waits for its echo.
+    /// What a dead sender leaves: a message that may have been delivered waits for its echo, a
+    /// sender action is passed over.
     pub(super) fn put_off_as_unclear(&self, entry: &Entry) -> Change {
-        let steps: Vec<_> = entry
-            .steps
-            .iter()
-            .enumerate()
+        let left = entry.steps.iter().enumerate();
+        let steps: Vec<_> = left
             .filter(|(_, step)| step.state == StepState::Sending)
-            .map(|(step, _)| StepChange {
-                step,
+            .map(|(index, step)| StepChange {
+                step: index,
                 only_from: Some(StepState::Sending),
-                state: StepState::Unconfirmed,
+                state: if step.is_action() {
+                    StepState::PassedOver
+                } else {
+                    StepState::Unconfirmed
+                },
                 sends: None,
                 mid: None,
             })
             .collect();
-        let grace =
-            if steps.is_empty() { std::time::Duration::ZERO } else { self.settings.echo_grace };
+        let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
+        let grace = if is_unclear { self.settings.echo_grace } else { std::time::Duration::ZERO };
         let due_at = self.clock.now() + grace;
         let fate = Fate::Waits { due_at, reason: Some("unclear".to_owned()), rescheduled: false };
-        Change { steps, fate, attempts: None, applied: true }
+        Change { steps, applied: true, ..Change::to(fate) }
     }
 
     /// Tells the conversation that an entry which was tried waits now.
@@ -391,6 +398,14 @@ impl Outbox {
         let settlement = Settlement { add: vec![waiting], ..Settlement::default() };
         Ok(self.store.settle(who, &settlement).await?)
     }
+}
+
+/// The steps of an entry: what is said, and what goes instead if the windows refuse it.
+pub(super) fn steps(
+    messages: &[Say],
+    fallback: Option<UtilityTemplate>,
+) -> Result<Vec<Step>, serde_json::Error> {
+    messages.iter().map(Step::planned).chain(fallback.map(Step::spare)).collect()
 }
 
 fn is_held_by(entry: &Entry, turn: &Turn) -> bool {

@@ -153,8 +153,12 @@ impl Outbox {
             let reason = "outcome_unknown: sent twice, and never confirmed".to_owned();
             return self.end(key, guard, &entry, Status::Failed, Some(reason)).await;
         }
-        let label = match self.check(&key.who.page_id, &entry, conversation, turn).await? {
-            Go::Send(label) => label,
+        let (label, refusal) = match self
+            .check(&key.who.page_id, &entry, conversation, turn)
+            .await?
+        {
+            Go::Send(label) => (label, None),
+            Go::Fallback(refusal) => (Label::Utility, Some(refusal)),
             Go::End(status, reason) => {
                 return self.end(key, guard, &entry, status, Some(reason)).await;
             }
@@ -167,21 +171,23 @@ impl Outbox {
             self.telemetry.count("SentAgain", &key.who.page_id, &[]);
         }
         let claim = Change {
-            steps: vec![StepChange {
-                step: index,
-                only_from: Some(step.state),
-                state: StepState::Sending,
-                sends: Some(step.sends + 1),
-                mid: None,
-            }],
-            fate: Fate::Held { taken: Some(turn.hold.clone()) },
+            steps: match refusal {
+                None => vec![begin(&entry, index)],
+                Some(_) => fall_back(&entry),
+            },
             attempts: Some(entry.attempts + 1),
             applied: true,
+            fallback_reason: refusal.map(|refusal| refusal.to_string()),
+            ..Change::to(Fate::Held { taken: Some(turn.hold.clone()) })
         };
-        match self.store.change_entry(key, guard, claim).await? {
-            Some(entry) => self.send_from(key, entry, label, conversation, turn).await,
-            None => Ok(Outcome::Lost),
+        let Some(entry) = self.store.change_entry(key, guard, claim).await? else {
+            return Ok(Outcome::Lost);
+        };
+        if let Some(refusal) = refusal {
+            let details = [("reason", refusal.name())];
+            self.telemetry.count("FallbackUsed", &key.who.page_id, &details);
         }
+        self.send_from(key, entry, label, conversation, turn).await
     }
 
     /// Sends an entry's steps from the first unsent one on, which is marked as being sent.
@@ -194,31 +200,35 @@ impl Outbox {
         turn: &Turn,
     ) -> Result<Outcome, OutboxError> {
         while let Some(index) = entry.next_step() {
+            let say = entry.steps[index].say();
             if let Some(pace) = &turn.pace {
-                pace.wait(&self.clock).await;
+                pace.wait(say.rate_class(), &self.clock).await;
             }
             let step_key = StepKey { entry: key.clone(), step: index };
             let outgoing = Outgoing {
                 page_id: &key.who.page_id,
                 person: &key.who.person,
+                say: &say,
                 label,
-                message: &entry.steps[index].message(),
                 metadata: &step_key.to_string(),
             };
-            let sent = match self.send.send(outgoing).await {
-                Ok(sent) => sent,
-                Err(error) => return self.not_sent(key, &entry, index, error, turn).await,
+            let (state, sent) = if entry.steps[index].is_action() {
+                self.act(outgoing).await?
+            } else {
+                match self.send.send(outgoing).await {
+                    Ok(sent) => (StepState::Sent, sent),
+                    Err(error) => return self.not_sent(key, &entry, index, error, turn).await,
+                }
             };
-            self.telemetry.count(
-                "MessagesSent",
-                &key.who.page_id,
-                &[("type", label.messaging_type())],
-            );
-            entry.steps[index].state = StepState::Sent;
+            if !entry.steps[index].is_action() {
+                let details = [("type", label.messaging_type())];
+                self.telemetry.count("MessagesSent", &key.who.page_id, &details);
+            }
+            entry.steps[index].state = state;
             let mut steps = vec![StepChange {
                 step: index,
                 only_from: None,
-                state: StepState::Sent,
+                state,
                 sends: None,
                 mid: sent.mid.clone(),
             }];
@@ -227,22 +237,18 @@ impl Outbox {
                 Some(next) => match self.check_after_send(key, &entry, conversation, turn).await {
                     Go::Send(next_label) if sent.regain_after.is_none() => {
                         label = next_label;
-                        steps.push(StepChange {
-                            step: next,
-                            only_from: Some(entry.steps[next].state),
-                            state: StepState::Sending,
-                            sends: Some(entry.steps[next].sends + 1),
-                            mid: None,
-                        });
+                        steps.push(begin(&entry, next));
                         Fate::Held { taken: None }
                     }
                     Go::Send(_) => waits(self.clock.now(), "throttled", false),
+                    // Only an action was sent: the next attempt changes over, in one write.
+                    Go::Fallback(refusal) => waits(self.clock.now(), refusal.name(), false),
                     Go::End(status, reason) => self.ended(status, Some(reason)),
                     Go::Wait(due_at, reason) => waits(due_at, reason, false),
                     Go::Reschedule(due_at, reason) => waits(due_at, reason, true),
                 },
             };
-            let change = Change { steps, fate: fate.clone(), attempts: None, applied: true };
+            let change = Change { steps, applied: true, ..Change::to(fate.clone()) };
             let changed =
                 self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
             if let Some(after) = sent.regain_after {
@@ -258,6 +264,32 @@ impl Outbox {
             }
         }
         self.end(key, Guard::HeldBy(&turn.hold.by), &entry, Status::Sent, None).await
+    }
+
+    /// Shows a sender action to the person: how its step stands then.
+    ///
+    /// Whatever comes of it, the entry goes on: a message must not be lost because Meta refused the
+    /// typing indicator before it. An action has no label, so it goes in the standard window only.
+    async fn act(&self, outgoing: Outgoing<'_>) -> Result<(StepState, Sent), OutboxError> {
+        let reason = if outgoing.label.is_standard() {
+            match self.send.send(outgoing).await {
+                Ok(sent) => return Ok((StepState::Sent, sent)),
+                Err(error) => {
+                    tracing::warn!(%error, "a sender action was passed over");
+                    match error {
+                        SendError::Graph(error) => {
+                            self.pause_for(outgoing.page_id, &error).await?;
+                            error.fault.name()
+                        }
+                        SendError::Secret(_) => "no_secret",
+                    }
+                }
+            }
+        } else {
+            "window_closed"
+        };
+        self.telemetry.count("ActionsPassedOver", outgoing.page_id, &[("reason", reason)]);
+        Ok((StepState::PassedOver, Sent::default()))
     }
 
     /// Decides about the step after one that was sent: what was sent must be written down, so a
@@ -324,8 +356,7 @@ impl Outbox {
             sends: Some(sends),
             mid: None,
         };
-        let change =
-            Change { steps: vec![step], fate: fate.clone(), attempts: None, applied: true };
+        let change = Change { steps: vec![step], applied: true, ..Change::to(fate.clone()) };
         let changed = self.store.change_entry(key, Guard::HeldBy(&turn.hold.by), change).await?;
         if let SendError::Graph(graph) = &error {
             self.note(key, graph).await?;
@@ -415,6 +446,32 @@ impl Outbox {
         self.count_end(key, entry, status, reason.as_deref());
         Ok(Outcome::Ended(status, reason))
     }
+}
+
+/// Marks a step as being sent.
+fn begin(entry: &Entry, index: usize) -> StepChange {
+    let step = &entry.steps[index];
+    StepChange {
+        step: index,
+        only_from: Some(step.state),
+        state: StepState::Sending,
+        sends: Some(step.sends + 1),
+        mid: None,
+    }
+}
+
+/// Marks the fallback as being sent, and what it goes instead of as passed over.
+fn fall_back(entry: &Entry) -> Vec<StepChange> {
+    let pass_over = |(step, _)| StepChange {
+        step,
+        only_from: Some(StepState::Planned),
+        state: StepState::PassedOver,
+        sends: None,
+        mid: None,
+    };
+    let steps = entry.steps.iter().enumerate();
+    let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);
+    planned.chain(entry.fallback().map(|spare| begin(entry, spare))).collect()
 }
 
 fn waits(due_at: Timestamp, reason: &str, rescheduled: bool) -> Fate {

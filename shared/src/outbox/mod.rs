@@ -26,6 +26,7 @@ pub use schedule::{ScheduleError, Scheduled, ToSchedule};
 use crate::aws::{self, Aws};
 use crate::clock::{SharedClock, Timestamp};
 use crate::graph::{self, Graph, GraphSettings};
+use crate::message::RateClass;
 use crate::secrets::{Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::{SettingError, Variables};
@@ -99,16 +100,35 @@ impl Turn {
     }
 }
 
-/// Spaces messages so that a Page's rate is kept.
+/// Spaces messages so that a Page's rates are kept.
 #[derive(Debug)]
 pub struct Pace {
+    text: Spacing,
+    media: Spacing,
+}
+
+impl Pace {
+    /// At most so many messages a second with sound or film, and so many others.
+    pub fn per_second(text: u32, media: u32) -> Self {
+        Self { text: Spacing::per_second(text), media: Spacing::per_second(media) }
+    }
+
+    async fn wait(&self, class: RateClass, clock: &SharedClock) {
+        match class {
+            RateClass::Text => self.text.wait(clock).await,
+            RateClass::Media => self.media.wait(clock).await,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Spacing {
     interval: Duration,
     next: Mutex<Option<Timestamp>>,
 }
 
-impl Pace {
-    /// At most so many messages a second.
-    pub fn per_second(rate: u32) -> Self {
+impl Spacing {
+    fn per_second(rate: u32) -> Self {
         Self { interval: Duration::from_secs(1) / rate.max(1), next: Mutex::new(None) }
     }
 
@@ -308,15 +328,27 @@ mod tests {
     #[tokio::test]
     async fn no_second_holds_more_messages_than_the_rate() {
         let clock: SharedClock = Arc::new(SleepClock::default());
-        let pace = Pace::per_second(4);
+        let pace = Pace::per_second(4, 1);
         let mut times = Vec::new();
         for _ in 0..20 {
-            pace.wait(&clock).await;
+            pace.wait(RateClass::Text, &clock).await;
             times.push(clock.now().millis());
         }
         for start in &times {
             assert!(times.iter().filter(|at| (*start..*start + 1000).contains(*at)).count() <= 4);
         }
         assert_eq!(times.last(), Some(&4750), "and no slower than it may be");
+    }
+
+    #[tokio::test]
+    async fn sound_and_film_have_a_rate_of_their_own() {
+        let clock: SharedClock = Arc::new(SleepClock::default());
+        let pace = Pace::per_second(4, 1);
+        let mut times = Vec::new();
+        for class in [RateClass::Media, RateClass::Text, RateClass::Text, RateClass::Media] {
+            pace.wait(class, &clock).await;
+            times.push(clock.now().millis());
+        }
+        assert_eq!(times, [0, 0, 250, 1000]);
     }
 }

@@ -1,15 +1,13 @@
 //! Messages that people and back-office systems ask for.
 
 use crate::clock::Timestamp;
-use crate::decision::check_messages;
-use crate::message::{Invalid, Message};
+use crate::decision::{check_fallback, check_messages};
+use crate::message::{Invalid, Say, UtilityTemplate};
 use crate::secrets::SecretError;
-use crate::store::{
-    Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step, StoreError, Who,
-};
-use crate::window::{Label, Purpose, Refusal, decide};
+use crate::store::{Change, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, StoreError, Who};
+use crate::window::{Allowed, Purpose, Refusal, decide_with_fallback};
 
-use super::commit::after_all_waiting;
+use super::commit::{after_all_waiting, steps};
 use super::{Outbox, OutboxError};
 
 /// A message to be stored for later.
@@ -20,13 +18,15 @@ pub struct ToSchedule {
     /// To whom.
     pub who: Who,
     /// What to say, in order.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Say>,
     /// Why.
     pub purpose: Purpose,
     /// The person of the business who wrote it.
     pub author: Option<String>,
     /// When it is due; at once if absent.
     pub due_at: Option<Timestamp>,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
 }
 
 /// A message that was stored.
@@ -41,7 +41,7 @@ pub struct Scheduled {
     /// Whether it was stored now, rather than by an earlier call.
     pub is_new: bool,
     /// What the windows will say when it is due, if the person does not write until then.
-    pub outlook: Result<Label, Refusal>,
+    pub outlook: Result<Allowed, Refusal>,
 }
 
 /// Why a message was not stored.
@@ -92,12 +92,16 @@ impl Outbox {
         let conversation = self.store.conversation(&wanted.who).await?.unwrap_or_default();
         let standing = conversation.standing();
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
+        check_fallback(wanted.fallback.as_ref())?;
         let decided_at = after_all_waiting(&conversation, now);
-        let due_at = wanted.due_at.filter(|due_at| *due_at > now).unwrap_or(decided_at);
-        let steps = wanted.messages.iter().map(Step::planned).collect::<Result<Vec<_>, _>>()?;
+        let later = wanted.due_at.filter(|due_at| *due_at > now);
+        let due_at = later.unwrap_or(now);
+        let steps = steps(&wanted.messages, wanted.fallback)?;
         let key = EntryKey { who: wanted.who, id: wanted.id };
         let give_up_at = due_at + self.settings.give_up_after;
-        let mut entry = Entry::new(&key, wanted.purpose, steps, due_at, decided_at, give_up_at);
+        let first_due = later.unwrap_or(decided_at);
+        let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
+        entry.due_at = Some(due_at);
         entry.author.clone_from(&wanted.author);
         let (entry, is_new) = match self.store.create_entry(&entry).await? {
             Created::New => (entry, true),
@@ -114,8 +118,14 @@ impl Outbox {
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
-        let outlook =
-            decide(entry.purpose, author, &standing, due_at.max(now), &self.settings.policy);
+        let outlook = decide_with_fallback(
+            entry.purpose,
+            author,
+            entry.fallback().is_some(),
+            &standing,
+            due_at.max(now),
+            &self.settings.policy,
+        );
         Ok(Scheduled { key, status: entry.status, due_at, is_new, outlook })
     }
 }

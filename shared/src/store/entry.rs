@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::update::IntoValue;
 use super::{Hold, Store, StoreError, Update, Waiting, Who, parse, unavailable};
 use crate::clock::Timestamp;
 use crate::event::METADATA_MARK;
+use crate::message::{Say, UtilityTemplate};
 use crate::window::Purpose;
 
 /// Where an entry is in the table.
@@ -110,6 +110,11 @@ pub enum StepState {
     Unconfirmed,
     /// It was delivered.
     Sent,
+    /// It is not sent, and what comes after it does not wait for it: a sender action that Meta did
+    /// not take, or what the fallback went instead of.
+    PassedOver,
+    /// The fallback: it is sent only if the windows refuse the other steps.
+    Spare,
 }
 
 impl StepState {
@@ -119,15 +124,17 @@ impl StepState {
             Self::Sending => "sending",
             Self::Unconfirmed => "unconfirmed",
             Self::Sent => "sent",
+            Self::PassedOver => "passed_over",
+            Self::Spare => "spare",
         }
     }
 }
 
-/// One message of an entry.
+/// One message, or sender action, of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The Send API's `message` object as JSON.
-    pub message: String,
+    /// The body of the Send API's request as JSON, without recipient and label.
+    pub body: String,
     /// How it stands.
     pub state: StepState,
     /// How often it was, or may have been, given to Meta.
@@ -139,18 +146,37 @@ pub struct Step {
 }
 
 impl Step {
-    /// A message that is not sent yet.
+    /// Something that is not sent yet.
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn planned(message: &impl Serialize) -> Result<Self, serde_json::Error> {
-        let message = serde_json::to_string(message)?;
-        Ok(Self { message, state: StepState::Planned, sends: 0, mid: None })
+    pub fn planned(say: &Say) -> Result<Self, serde_json::Error> {
+        let body = serde_json::to_string(say)?;
+        Ok(Self { body, state: StepState::Planned, sends: 0, mid: None })
     }
 
-    /// The Send API's `message` object.
-    pub fn message(&self) -> Value {
-        serde_json::from_str(&self.message).unwrap_or_default()
+    /// A template that goes instead of the steps before it, if the windows refuse them.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn spare(template: UtilityTemplate) -> Result<Self, serde_json::Error> {
+        let step = Self::planned(&template.into())?;
+        Ok(Self { state: StepState::Spare, ..step })
+    }
+
+    /// What is said.
+    pub fn say(&self) -> Say {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// Whether it is a sender action.
+    pub fn is_action(&self) -> bool {
+        self.say().message().is_none()
+    }
+
+    /// Whether there is nothing to do about it, as things stand.
+    const fn is_idle(&self) -> bool {
+        matches!(self.state, StepState::Sent | StepState::PassedOver | StepState::Spare)
     }
 }
 
@@ -164,8 +190,11 @@ pub struct Entry {
     /// The person of the business who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Its messages, in order.
+    /// Its messages, in order; the last may be a fallback for the others.
     pub steps: Vec<Step>,
+    /// Why the fallback goes instead, if it does; the purpose is then `utility`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_reason: Option<String>,
     /// How it stands.
     pub status: Status,
     /// Why it ended, or why it still waits.
@@ -225,6 +254,7 @@ impl Entry {
             purpose,
             author: None,
             steps,
+            fallback_reason: None,
             status: Status::Open,
             reason: None,
             first_due,
@@ -257,9 +287,16 @@ impl Entry {
         self.status == Status::Open
     }
 
-    /// The first step that is not known to be sent.
+    /// The first step that is still to be sent, or may have to be.
     pub fn next_step(&self) -> Option<usize> {
-        self.steps.iter().position(|step| step.state != StepState::Sent)
+        self.steps.iter().position(|step| !step.is_idle())
+    }
+
+    /// Where its fallback is, if that may still go: no message was sent, or may have been.
+    pub fn fallback(&self) -> Option<usize> {
+        let spare = self.steps.iter().position(|step| step.state == StepState::Spare)?;
+        let unsaid = |step: &Step| step.state == StepState::Planned && step.sends == 0;
+        self.steps[..spare].iter().all(|step| step.is_action() || unsaid(step)).then_some(spare)
     }
 
     /// Whether somebody has it.
@@ -382,12 +419,14 @@ pub struct Change {
     pub attempts: Option<u64>,
     /// Whether what its decision had to change is changed.
     pub applied: bool,
+    /// Why the fallback goes instead of the rest from now on, if that is decided.
+    pub fallback_reason: Option<String>,
 }
 
 impl Change {
     /// A change of the entry's fate alone.
     pub fn to(fate: Fate) -> Self {
-        Self { steps: Vec::new(), fate, attempts: None, applied: false }
+        Self { steps: Vec::new(), fate, attempts: None, applied: false, fallback_reason: None }
     }
 
     /// The change as an update of the entry's item.
@@ -457,7 +496,16 @@ impl Change {
                 }
             }
         };
-        if self.applied { update.remove("#unapplied") } else { update }
+        if self.applied {
+            update = update.remove("#unapplied");
+        }
+        match &self.fallback_reason {
+            None => update,
+            Some(reason) => update
+                .set("#purpose = :utility, #fallback_reason = :fallback_reason")
+                .value("utility", Purpose::Utility.name())
+                .value("fallback_reason", reason),
+        }
     }
 
     /// Whether an entry is as this change leaves it.

@@ -78,6 +78,10 @@ impl Meta {
             messaging_type: text(&body["messaging_type"]),
             tag: text(&body["tag"]),
             sender_action: text(&body["sender_action"]),
+            payload: body["payload"].clone(),
+            persona_id: text(&body["persona_id"]),
+            reply_to: text(&body["reply_to"]["mid"]),
+            notification_type: text(&body["notification_type"]),
             message: body["message"].clone(),
             metadata: text(&body["message"]["metadata"]),
             outcome,
@@ -129,7 +133,7 @@ impl State {
         if body["sender_action"].is_null() {
             self.deliver(page_id, recipient, body, now)
         } else {
-            self.act(page_id, recipient, body)
+            self.act(page_id, recipient, body, now)
         }
     }
 
@@ -169,12 +173,19 @@ impl State {
         }
     }
 
-    fn act(&self, page_id: &str, recipient: Recipient, body: &Value) -> Result<Done, Refusal> {
-        if !body["message"].is_null() {
+    fn act(
+        &self,
+        page_id: &str,
+        recipient: Recipient,
+        body: &Value,
+        now: i64,
+    ) -> Result<Done, Refusal> {
+        if ["message", "messaging_type", "tag"].into_iter().any(|name| !body[name].is_null()) {
             return Err(Refusal::invalid(
-                "Param sender_action cannot be sent together with message",
+                "Param sender_action cannot be sent together with message or its label",
             ));
         }
+        check_persona(self.platform(page_id), body)?;
         let payload = &body["payload"];
         let about_a_message = payload["message_id"].is_string();
         let complete = match body["sender_action"].as_str() {
@@ -189,8 +200,9 @@ impl State {
         let Recipient::Person(person) = recipient else {
             return Err(Refusal::invalid("Param sender_action is not for private replies"));
         };
-        if self.record.find(page_id, &person).is_none() {
-            return Err(Refusal::no_matching_user());
+        let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
+        if !window::allows_action(known.last_opening, now) {
+            return Err(Refusal::outside_the_window());
         }
         Ok(Done { recipient_id: psid(&person), mid: None })
     }
@@ -209,7 +221,7 @@ impl State {
         }
         let reach = window::reach(platform, body, now)?;
         limits::check(platform, message)?;
-        check_options(body)?;
+        check_options(platform, body)?;
         let person = match recipient {
             Recipient::Person(person) => {
                 let known =
@@ -277,7 +289,18 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
     }
 }
 
-fn check_options(body: &Value) -> Result<(), Refusal> {
+/// A persona is given by its id; Instagram has none.
+fn check_persona(platform: Platform, body: &Value) -> Result<(), Refusal> {
+    let digits = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit());
+    match (platform, &body["persona_id"]) {
+        (_, Value::Null) => Ok(()),
+        (Platform::Messenger, Value::String(id)) if digits(id) => Ok(()),
+        _ => Err(Refusal::invalid("Param persona_id must be a persona of this Page")),
+    }
+}
+
+fn check_options(platform: Platform, body: &Value) -> Result<(), Refusal> {
+    check_persona(platform, body)?;
     let reply_to = &body["reply_to"];
     if !reply_to.is_null() && !reply_to["mid"].is_string() {
         return Err(Refusal::invalid("Param reply_to must hold a mid"));

@@ -21,8 +21,8 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
     match contents.as_slice() {
         ["text"] => text(platform, &message["text"])?,
         ["attachment"] => attachment(platform, &message["attachment"])?,
-        ["attachments"] => images(&message["attachments"])?,
-        ["sticker_id"] => sticker(&message["sticker_id"])?,
+        ["attachments"] => images(platform, &message["attachments"])?,
+        ["sticker_id"] => sticker(platform, &message["sticker_id"])?,
         ["template"] => utility_template(&message["template"])?,
         [] => {
             return refuse("Param message must hold text, an attachment, a sticker or a template");
@@ -32,7 +32,7 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
         }
     }
     optional_length(&message["metadata"], "message[metadata]", 1..=999)?;
-    quick_replies(&message["quick_replies"])
+    quick_replies(platform, &message["quick_replies"])
 }
 
 fn text(platform: Platform, text: &Value) -> Verdict {
@@ -45,11 +45,10 @@ fn text(platform: Platform, text: &Value) -> Verdict {
     }
 }
 
-fn sticker(id: &Value) -> Verdict {
-    if id.is_u64() || id.as_str().is_some_and(|id| !id.is_empty()) {
-        Ok(())
-    } else {
-        refuse("Param message[sticker_id] must be a sticker's id")
+fn sticker(platform: Platform, id: &Value) -> Verdict {
+    match platform {
+        Platform::Messenger => identifier(id, "message[sticker_id]"),
+        Platform::Instagram => refuse("Param message[sticker_id] is not available on Instagram"),
     }
 }
 
@@ -65,8 +64,12 @@ fn utility_template(template: &Value) -> Verdict {
     }
 }
 
-fn images(attachments: &Value) -> Verdict {
-    for image in list(attachments, "message[attachments]", 1..=30)? {
+fn images(platform: Platform, attachments: &Value) -> Verdict {
+    let most = match platform {
+        Platform::Messenger => 30,
+        Platform::Instagram => 10,
+    };
+    for image in list(attachments, "message[attachments]", 1..=most)? {
         if image["type"] != json!("image") {
             return refuse("Param message[attachments] may hold images only");
         }
@@ -81,50 +84,122 @@ fn attachment(platform: Platform, attachment: &Value) -> Verdict {
         (_, Some("image" | "audio" | "video" | "file")) => media(payload),
         (_, Some("template")) => template(platform, payload),
         (Platform::Instagram, Some("like_heart")) => Ok(()),
-        (Platform::Instagram, Some("MEDIA_SHARE")) if payload["id"].is_string() => Ok(()),
+        (Platform::Instagram, Some("MEDIA_SHARE")) => identifier(&payload["id"], "payload[id]"),
         _ => refuse("Param attachment[type] is not an attachment type of this platform"),
     }
 }
 
 fn media(payload: &Value) -> Verdict {
+    optional_flag(&payload["is_reusable"], "attachment[payload][is_reusable]")?;
     match (&payload["url"], &payload["attachment_id"]) {
         (url, Value::Null) => web_address(url, "attachment[payload][url]"),
-        (Value::Null, Value::String(id)) if !id.is_empty() => Ok(()),
-        (Value::Null, Value::Number(_)) => Ok(()),
+        (Value::Null, id) => identifier(id, "attachment[payload][attachment_id]"),
         _ => refuse("Param attachment[payload] must hold a url or an attachment_id"),
     }
 }
 
 fn template(platform: Platform, payload: &Value) -> Verdict {
     match (platform, payload["template_type"].as_str()) {
-        (_, Some("generic")) => generic_template(payload),
+        (_, Some("generic")) => generic_template(platform, payload),
         (_, Some("button")) => {
             length(&payload["text"], "payload[text]", 1..=640)?;
-            buttons(list(&payload["buttons"], "payload[buttons]", 1..=3)?)
+            buttons(platform, list(&payload["buttons"], "payload[buttons]", 1..=3)?)
         }
+        (_, Some("product")) => list(&payload["elements"], "payload[elements]", 1..=10)?
+            .iter()
+            .try_for_each(|product| identifier(&product["id"], "elements[id]")),
+        (Platform::Messenger, Some("media")) => media_template(payload),
+        (Platform::Messenger, Some("receipt")) => receipt(payload),
+        (Platform::Messenger, Some("coupon")) => coupon(payload),
         (Platform::Messenger, Some("customer_feedback")) => customer_feedback(payload),
-        (_, Some("product"))
-        | (
-            Platform::Messenger,
-            Some(
-                "coupon"
-                | "media"
-                | "notification_messages"
-                | "one_time_notif_req"
-                | "receipt"
-                | "structured_information",
-            ),
-        ) => Ok(()),
+        (Platform::Messenger, Some("customer_information")) => customer_information(payload),
+        (Platform::Messenger, Some("instant_form")) => {
+            identifier(&payload["form_id"], "payload[form_id]")
+        }
+        (Platform::Messenger, Some("notification_messages" | "one_time_notif_req")) => {
+            optional_length(&payload["title"], "payload[title]", 1..=65)
+        }
         _ => refuse("Param payload[template_type] is not a template type of this platform"),
     }
 }
 
-fn generic_template(payload: &Value) -> Verdict {
+fn media_template(payload: &Value) -> Verdict {
+    for element in list(&payload["elements"], "payload[elements]", 1..=1)? {
+        if !matches!(element["media_type"].as_str(), Some("image" | "video")) {
+            return refuse("Param elements[media_type] must be one of image, video");
+        }
+        match (&element["attachment_id"], &element["url"]) {
+            (id, Value::Null) => identifier(id, "elements[attachment_id]")?,
+            (Value::Null, Value::String(url)) if url.contains("facebook.com/") => {}
+            _ => {
+                return refuse(
+                    "Param payload[elements] must hold an attachment_id or a Facebook URL",
+                );
+            }
+        }
+        let of_element = optional_list(&element["buttons"], "elements[buttons]", 1..=3)?;
+        buttons(Platform::Messenger, of_element)?;
+    }
+    Ok(())
+}
+
+fn receipt(payload: &Value) -> Verdict {
+    for name in ["recipient_name", "order_number", "currency", "payment_method"] {
+        if payload[name].as_str().is_none_or(str::is_empty) {
+            return refuse(&format!("Param payload[{name}] is required"));
+        }
+    }
+    if payload["summary"]["total_cost"].is_null() {
+        return refuse("Param payload[summary][total_cost] is required");
+    }
+    for element in optional_list(&payload["elements"], "payload[elements]", 0..=100)? {
+        if !element["title"].is_string() || element["price"].is_null() {
+            return refuse("Param payload[elements] must each have a title and a price");
+        }
+    }
+    Ok(())
+}
+
+fn coupon(payload: &Value) -> Verdict {
+    length(&payload["title"], "payload[title]", 1..=80)?;
+    optional_length(&payload["subtitle"], "payload[subtitle]", 1..=80)?;
+    match (payload["coupon_code"].as_str(), payload["coupon_url"].as_str()) {
+        (None, None) => refuse("Param payload[coupon_code] or payload[coupon_url] is required"),
+        (Some(code), _) if code.contains(' ') => {
+            refuse("Param payload[coupon_code] must not have spaces")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn customer_information(payload: &Value) -> Verdict {
+    list(&payload["countries"], "payload[countries]", 1..=250)?;
+    web_address(&payload["business_privacy"]["url"], "business_privacy[url]")?;
+    few_days(&payload["expires_in_days"])
+}
+
+fn few_days(days: &Value) -> Verdict {
+    if !days.is_null() && !days.as_u64().is_some_and(|days| (1..=7).contains(&days)) {
+        return refuse("Param payload[expires_in_days] must be 1 to 7");
+    }
+    Ok(())
+}
+
+fn generic_template(platform: Platform, payload: &Value) -> Verdict {
+    optional_flag(&payload["sharable"], "payload[sharable]")?;
     for element in list(&payload["elements"], "payload[elements]", 1..=10)? {
         length(&element["title"], "elements[title]", 1..=80)?;
         optional_length(&element["subtitle"], "elements[subtitle]", 1..=80)?;
-        buttons(optional_list(&element["buttons"], "elements[buttons]", 1..=3)?)?;
-        if ["subtitle", "image_url", "buttons"].into_iter().all(|name| element[name].is_null()) {
+        let of_element = optional_list(&element["buttons"], "elements[buttons]", 1..=3)?;
+        buttons(platform, of_element)?;
+        let tapped = &element["default_action"];
+        if !tapped.is_null() && (tapped["type"] != json!("web_url") || !tapped["title"].is_null()) {
+            return refuse("Param elements[default_action] must be a web_url without a title");
+        }
+        if ["subtitle", "image_url", "default_action", "buttons"]
+            .into_iter()
+            .all(|name| element[name].is_null())
+        {
             return refuse(
                 "Incomplete element data: title and at least one other field (image url, subtitle \
                  or buttons) is required with non-empty value",
@@ -134,9 +209,16 @@ fn generic_template(payload: &Value) -> Verdict {
     Ok(())
 }
 
-fn buttons(buttons: &[Value]) -> Verdict {
+fn buttons(platform: Platform, buttons: &[Value]) -> Verdict {
     for button in buttons {
         let kind = button["type"].as_str();
+        if platform == Platform::Instagram && !matches!(kind, Some("web_url" | "postback")) {
+            return refuse("Param buttons[type] is not a button type of Instagram");
+        }
+        let ratio = &button["webview_height_ratio"];
+        if !ratio.is_null() && !matches!(ratio.as_str(), Some("compact" | "tall" | "full")) {
+            return refuse("Param buttons[webview_height_ratio] must be compact, tall or full");
+        }
         match kind {
             Some("postback" | "phone_number") => {
                 length(&button["payload"], "buttons[payload]", 1..=1_000)?;
@@ -158,10 +240,7 @@ fn customer_feedback(payload: &Value) -> Verdict {
     optional_length(&payload["subtitle"], "payload[subtitle]", 1..=80)?;
     optional_length(&payload["button_title"], "payload[button_title]", 1..=20)?;
     web_address(&payload["business_privacy"]["url"], "business_privacy[url]")?;
-    let days = &payload["expires_in_days"];
-    if !days.is_null() && !days.as_u64().is_some_and(|days| (1..=7).contains(&days)) {
-        return refuse("Param payload[expires_in_days] must be 1 to 7");
-    }
+    few_days(&payload["expires_in_days"])?;
     for screen in list(&payload["feedback_screens"], "payload[feedback_screens]", 1..=1)? {
         for question in list(&screen["questions"], "feedback_screens[questions]", 1..=1)? {
             feedback_question(question)?;
@@ -185,18 +264,41 @@ fn feedback_question(question: &Value) -> Verdict {
     optional_length(&question["follow_up"]["placeholder"], "follow_up[placeholder]", 1..=400)
 }
 
-fn quick_replies(replies: &Value) -> Verdict {
+fn quick_replies(platform: Platform, replies: &Value) -> Verdict {
     for reply in optional_list(replies, "message[quick_replies]", 1..=13)? {
+        let image = &reply["image_url"];
+        if platform == Platform::Instagram && !image.is_null() {
+            return refuse("Param quick_replies[image_url] is not available on Instagram");
+        }
         match reply["content_type"].as_str() {
             Some("text") => {
-                length(&reply["title"], "quick_replies[title]", 1..=20)?;
-                length(&reply["payload"], "quick_replies[payload]", 1..=1_000)?;
+                let shortest = usize::from(image.is_null());
+                length(&reply["title"], "quick_replies[title]", shortest..=20)?;
+                length(&reply["payload"], "quick_replies[payload]", shortest..=1_000)?;
             }
             Some("user_phone_number" | "user_email") => {}
             _ => return refuse("Param quick_replies[content_type] is not a content type"),
         }
     }
     Ok(())
+}
+
+/// One of Meta's ids, which are digits in a string, or a number.
+fn identifier(value: &Value, name: &str) -> Verdict {
+    let digits = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit());
+    if value.is_u64() || value.as_str().is_some_and(digits) {
+        Ok(())
+    } else {
+        refuse(&format!("Param {name} must be an id"))
+    }
+}
+
+fn optional_flag(value: &Value, name: &str) -> Verdict {
+    if value.is_null() || value.is_boolean() {
+        Ok(())
+    } else {
+        refuse(&format!("Param {name} must be a boolean"))
+    }
 }
 
 fn web_address(value: &Value, name: &str) -> Verdict {

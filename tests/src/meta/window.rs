@@ -35,6 +35,11 @@ impl Reach {
     }
 }
 
+/// Whether a sender action may still be shown: it has no label, so the standard window decides.
+pub(super) fn allows_action(last_opening: Option<i64>, now: i64) -> bool {
+    Reach::Within(DAY).allows(last_opening, now)
+}
+
 /// Whether a comment or post of this time may still be answered in private.
 pub(super) fn allows_private_reply(at: i64, now: i64) -> bool {
     now - at <= WEEK

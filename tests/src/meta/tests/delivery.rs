@@ -167,6 +167,10 @@ fn requests_are_recorded_with_their_outcome() {
             messaging_type: Some("MESSAGE_TAG".to_owned()),
             tag: Some("HUMAN_AGENT".to_owned()),
             sender_action: None,
+            payload: Value::Null,
+            persona_id: None,
+            reply_to: None,
+            notification_type: None,
             message: json!({"text": "hello", "metadata": "entry#1"}),
             metadata: Some("entry#1".to_owned()),
             outcome: Outcome::Delivered { mid: mid.clone() },
@@ -203,10 +207,39 @@ fn a_sender_action_goes_alone() {
     with_message["sender_action"] = json!("typing_on");
     assert_eq!(world.send(PAGE, &with_message).error(), (100, None));
     assert_eq!(world.send(PAGE, &action("dancing")).error(), (100, None));
+    let labelled = json!({"recipient": {"id": PSID}, "sender_action": "typing_on", "messaging_type": "RESPONSE"});
+    assert_eq!(world.send(PAGE, &labelled).error(), (100, None));
+    let unreact = json!({"recipient": {"id": PSID}, "sender_action": "unreact", "payload": {"message_id": "m_said000001"}});
+    assert_eq!(world.send(PAGE, &unreact).status, 200);
+    assert_eq!(world.last_request().payload, json!({"message_id": "m_said000001"}));
     let stranger = json!({"recipient": {"id": "8"}, "sender_action": "typing_on"});
     assert_eq!(world.send(PAGE, &stranger).error(), (100, Some(2_018_001)));
     assert!(world.meta.delivered(PAGE, PSID).is_empty());
     assert!(world.meta.pending_webhooks().is_empty());
+}
+
+#[test]
+fn a_sender_action_has_24_hours() {
+    let world = World::with_open_windows();
+    let typing = json!({"recipient": {"id": PSID}, "sender_action": "typing_on"});
+    world.set_clock(NOW + DAY);
+    assert_eq!(world.send(PAGE, &typing).status, 200);
+    world.set_clock(NOW + DAY + 1);
+    assert_eq!(world.send(PAGE, &typing).error(), (10, Some(2_018_278)));
+}
+
+#[test]
+fn a_persona_speaks_and_types_on_messenger_only() {
+    let world = World::with_open_windows();
+    let typing = json!({"recipient": {"id": PSID}, "sender_action": "typing_on"});
+    for mut body in [text_as("RESPONSE", None), typing] {
+        body["persona_id"] = json!("17");
+        assert_eq!(world.send(PAGE, &body).status, 200);
+        assert_eq!(world.last_request().persona_id.as_deref(), Some("17"));
+        assert_eq!(world.send(INSTAGRAM, &body).error(), (100, None));
+        body["persona_id"] = json!("seventeen");
+        assert_eq!(world.send(PAGE, &body).error(), (100, None));
+    }
 }
 
 #[test]

@@ -226,3 +226,79 @@ fn customer_feedback_templates_keep_each_of_their_limits() {
     });
     assert!(refused(&world, PAGE, &feedback("/feedback_screens/0/questions/0/type", &json!("x"))));
 }
+
+/// The smallest valid template of each kind, a part of it that is needed, and whether Instagram has it.
+fn templates() -> Vec<(Value, &'static str, bool)> {
+    let policy = json!({"url": "https://shop.example/privacy"});
+    vec![
+        (json!({"template_type": "product", "elements": [{"id": "5"}]}), "/elements/0/id", true),
+        (
+            json!({"template_type": "media", "elements": [{"media_type": "video", "attachment_id": "9"}]}),
+            "/elements/0/attachment_id",
+            false,
+        ),
+        (
+            json!({"template_type": "media", "elements": [
+                {"media_type": "image", "url": "https://www.facebook.com/photo.php?fbid=1"}]}),
+            "/elements/0/media_type",
+            false,
+        ),
+        (
+            json!({"template_type": "receipt", "recipient_name": "A", "order_number": "1",
+                "currency": "EUR", "payment_method": "Card", "summary": {"total_cost": 5}}),
+            "/summary/total_cost",
+            false,
+        ),
+        (
+            json!({"template_type": "coupon", "title": "t", "coupon_code": "TEN"}),
+            "/coupon_code",
+            false,
+        ),
+        (
+            json!({"template_type": "customer_information", "countries": ["ID"], "business_privacy": policy}),
+            "/countries",
+            false,
+        ),
+        (json!({"template_type": "instant_form", "form_id": "7"}), "/form_id", false),
+    ]
+}
+
+#[test]
+fn each_template_needs_its_parts_and_its_platform() {
+    let world = World::with_open_windows();
+    for (payload, needed, on_instagram) in templates() {
+        assert!(!refused(&world, PAGE, &template(&payload)), "{payload}");
+        assert_eq!(refused(&world, INSTAGRAM, &template(&payload)), !on_instagram, "{payload}");
+        let mut without = payload.clone();
+        *without.pointer_mut(needed).expect("a part of the template") = Value::Null;
+        assert!(refused(&world, PAGE, &template(&without)), "{without}");
+    }
+    let outside = json!({"template_type": "media", "elements": [
+        {"media_type": "image", "url": "https://shop.example/a.png"}]});
+    assert!(refused(&world, PAGE, &template(&outside)));
+    let spaced = json!({"template_type": "coupon", "title": "t", "coupon_code": "TEN OFF"});
+    assert!(refused(&world, PAGE, &template(&spaced)));
+}
+
+#[test]
+fn instagram_has_two_kinds_of_buttons_and_no_stickers_by_id() {
+    let world = World::with_open_windows();
+    let call = json!([{"type": "phone_number", "title": "Call", "payload": "+4930"}]);
+    let shop = json!([{"type": "web_url", "title": "Shop", "url": "https://shop.example/"}]);
+    assert!(!refused(&world, PAGE, &button_template("t", &call)));
+    assert!(refused(&world, INSTAGRAM, &button_template("t", &call)));
+    assert!(!refused(&world, INSTAGRAM, &button_template("t", &shop)));
+    assert!(refused(&world, INSTAGRAM, &json!({"sticker_id": 5})));
+    assert!(!refused(&world, INSTAGRAM, &json!({"attachment": {"type": "like_heart"}})));
+    assert!(refused(&world, PAGE, &json!({"attachment": {"type": "like_heart"}})));
+}
+
+#[test]
+fn a_quick_reply_with_a_picture_needs_no_title() {
+    let world = World::with_open_windows();
+    let reply = json!({"content_type": "text", "title": "", "payload": "",
+        "image_url": "https://shop.example/red.png"});
+    let message = json!({"text": "hi", "quick_replies": [reply]});
+    assert!(!refused(&world, PAGE, &message));
+    assert!(refused(&world, INSTAGRAM, &message));
+}

@@ -1,0 +1,190 @@
+//! A JSON value, read part by part: whatever is wrong with it is named by its path.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::Invalid;
+
+/// The longest URL, in bytes.
+const LONGEST_URL: usize = 2048;
+
+/// A part of a JSON value, and where it is. What is absent is null.
+#[derive(Clone, Debug)]
+pub(super) struct Part<'a> {
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Part<'a> {
+    /// The whole value.
+    pub(super) fn whole(value: &'a Value) -> Self {
+        Self { path: String::new(), value }
+    }
+
+    /// The value of a field of this name.
+    pub(super) fn named(name: &str, value: &'a Value) -> Self {
+        Self { path: name.to_owned(), value }
+    }
+
+    /// The field of this name.
+    pub(super) fn at(&self, name: &str) -> Self {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Self { path: format!("{}{dot}{name}", self.path), value: &self.value[name] }
+    }
+
+    /// The part, unless it is absent.
+    pub(super) fn there(self) -> Option<Self> {
+        if self.value.is_null() { None } else { Some(self) }
+    }
+
+    /// Checks the part, unless it is absent.
+    pub(super) fn optional(
+        &self,
+        check: impl FnOnce(&Self) -> Result<(), Invalid>,
+    ) -> Result<(), Invalid> {
+        if self.value.is_null() { Ok(()) } else { check(self) }
+    }
+
+    /// Says what is wrong with the part.
+    pub(super) fn wrong(&self, problem: impl Into<String>) -> Invalid {
+        let field = if self.path.is_empty() { "message" } else { &self.path };
+        Invalid::new(field, problem)
+    }
+
+    /// An object, of whatever fields.
+    pub(super) fn object(&self) -> Result<(), Invalid> {
+        match self.value {
+            Value::Object(_) => Ok(()),
+            Value::Null => Err(self.wrong("is missing")),
+            _ => Err(self.wrong("is not an object")),
+        }
+    }
+
+    /// An object of these fields, any of which may be absent, and no others.
+    pub(super) fn fields(&self, known: &[&str]) -> Result<(), Invalid> {
+        self.object()?;
+        let given = self.value.as_object().into_iter().flatten();
+        let mut unknown = given.filter(|(name, _)| !known.contains(&name.as_str()));
+        match unknown.find(|(_, value)| !value.is_null()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+                let known = known.join(", ");
+                Err(self.at(&name).wrong(format!("no such field; the fields are {known}")))
+            }
+        }
+    }
+
+    /// A string of so many characters (Unicode scalar values), and not of white space alone.
+    pub(super) fn text(&self, lengths: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
+        let text = match self.value {
+            Value::String(text) => text,
+            Value::Null => return Err(self.wrong("is missing")),
+            _ => return Err(self.wrong("is not a string")),
+        };
+        let (least, most) = (*lengths.start(), *lengths.end());
+        if least > 0 && text.trim().is_empty() {
+            return Err(self.wrong("is empty"));
+        }
+        let count = text.chars().count();
+        if lengths.contains(&count) {
+            return Ok(text);
+        }
+        Err(self.wrong(format!("has {count} characters; {least} to {most} are allowed")))
+    }
+
+    /// An optional string of so many characters.
+    pub(super) fn optional_text(&self, lengths: RangeInclusive<usize>) -> Result<(), Invalid> {
+        self.optional(|part| part.text(lengths).map(drop))
+    }
+
+    /// One of these strings.
+    pub(super) fn one_of(&self, names: &[&str]) -> Result<&'a str, Invalid> {
+        match self.value.as_str() {
+            Some(text) if names.contains(&text) => Ok(text),
+            _ if self.value.is_null() => Err(self.wrong("is missing")),
+            _ => Err(self.wrong(format!("is none of {}", names.join(", ")))),
+        }
+    }
+
+    /// A list of so many items.
+    pub(super) fn list(&self, counts: RangeInclusive<usize>) -> Result<Vec<Self>, Invalid> {
+        let items = match self.value {
+            Value::Array(items) => items,
+            Value::Null => return Err(self.wrong("is missing")),
+            _ => return Err(self.wrong("is not a list")),
+        };
+        let (least, most) = (*counts.start(), *counts.end());
+        if !counts.contains(&items.len()) {
+            let count = items.len();
+            return Err(self.wrong(format!("holds {count} items; {least} to {most} are allowed")));
+        }
+        let item = |(index, value)| Self { path: format!("{}[{index}]", self.path), value };
+        Ok(items.iter().enumerate().map(item).collect())
+    }
+
+    /// An id of Meta's: a string of digits, or a number.
+    pub(super) fn id(&self) -> Result<(), Invalid> {
+        match self.value {
+            Value::Number(number) if number.is_u64() => Ok(()),
+            Value::String(id) if is_numeric(id) => Ok(()),
+            Value::Null => Err(self.wrong("is missing")),
+            _ => Err(self.wrong("is no id: a number, or a string of digits")),
+        }
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number(&self, range: RangeInclusive<u64>) -> Result<(), Invalid> {
+        match self.value.as_u64() {
+            Some(number) if range.contains(&number) => Ok(()),
+            _ => Err(self.wrong(format!(
+                "is not a number from {} to {}",
+                range.start(),
+                range.end()
+            ))),
+        }
+    }
+
+    /// An amount of money.
+    pub(super) fn amount(&self) -> Result<(), Invalid> {
+        match self.value {
+            Value::Number(_) => Ok(()),
+            Value::String(text) if text.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
+            Value::Null => Err(self.wrong("is missing")),
+            _ => Err(self.wrong("is not an amount")),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self) -> Result<(), Invalid> {
+        if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("is neither true nor false")) }
+    }
+
+    /// The address of a secure web page.
+    pub(super) fn https(&self) -> Result<&'a str, Invalid> {
+        match self.value.as_str() {
+            Some(url) if is_url(url, &["https://"]) => Ok(url),
+            _ if self.value.is_null() => Err(self.wrong("is missing")),
+            _ => Err(self.wrong("is not an https URL of at most 2,048 bytes")),
+        }
+    }
+
+    /// The address of a web page.
+    pub(super) fn web(&self) -> Result<(), Invalid> {
+        match self.value.as_str() {
+            Some(url) if is_url(url, &["https://", "http://"]) => Ok(()),
+            _ if self.value.is_null() => Err(self.wrong("is missing")),
+            _ => Err(self.wrong("is not an http or https URL of at most 2,048 bytes")),
+        }
+    }
+}
+
+fn is_numeric(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_url(url: &str, schemes: &[&str]) -> bool {
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= LONGEST_URL
+}

@@ -1,0 +1,140 @@
+//! One thing to say: a message with its options, or a sender action.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::part::Part;
+use super::{Action, Invalid, Message, RateClass, Use, UtilityTemplate, action};
+use crate::event::Platform;
+
+/// One thing to say: a message with its options, or a sender action.
+///
+/// Serialised as the body of a Send API request, without `recipient`, `messaging_type` and `tag`,
+/// which are decided when it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Say(Value);
+
+impl From<Message> for Say {
+    fn from(message: Message) -> Self {
+        Self(json!({"message": message}))
+    }
+}
+
+impl From<Action> for Say {
+    fn from(action: Action) -> Self {
+        Self(json!(action))
+    }
+}
+
+impl From<UtilityTemplate> for Say {
+    fn from(template: UtilityTemplate) -> Self {
+        Self(json!({"message": {"template": template}}))
+    }
+}
+
+impl Say {
+    /// The fields of a Send API request that it may consist of.
+    pub const FIELDS: [&str; 6] =
+        ["message", "persona_id", "reply_to", "notification_type", "sender_action", "payload"];
+
+    /// Says it under the name and picture of a persona of the Page; Messenger only.
+    #[must_use]
+    pub fn as_persona(self, id: impl Into<String>) -> Self {
+        self.with("persona_id", id.into().into())
+    }
+
+    /// Shows the message as the answer to one of the conversation, by its mid.
+    #[must_use]
+    pub fn in_reply_to(self, mid: impl Into<String>) -> Self {
+        self.with("reply_to", json!({"mid": mid.into()}))
+    }
+
+    /// Notifies the person on the screen only, without sound and vibration.
+    #[must_use]
+    pub fn silently(self) -> Self {
+        self.with("notification_type", "SILENT_PUSH".into())
+    }
+
+    /// Does not notify the person.
+    #[must_use]
+    pub fn without_notification(self) -> Self {
+        self.with("notification_type", "NO_PUSH".into())
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.0[name] = value;
+        self
+    }
+
+    /// Reads an object of [`Say::FIELDS`], or a bare `message` object; a plain string is a text.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it has another form or breaks a limit.
+    pub fn from_json(value: &Value) -> Result<Self, Invalid> {
+        let is_body = Self::FIELDS.iter().any(|name| value.get(name).is_some());
+        let mut body = if is_body { value.clone() } else { json!({"message": value}) };
+        if body["message"].is_string() {
+            body["message"] = json!({"text": body["message"]});
+        }
+        let say = Self(body);
+        super::on_either(|platform| say.check(platform))?;
+        Ok(say)
+    }
+
+    /// Checks it against a platform's limits.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first limit that is broken.
+    pub fn check(&self, platform: Platform) -> Result<(), Invalid> {
+        let body = Part::whole(&self.0);
+        match (body.at("message").there(), body.at("sender_action").there()) {
+            (Some(message), None) => {
+                body.fields(&["message", "persona_id", "reply_to", "notification_type"])?;
+                super::check(&message, platform)?;
+            }
+            (None, Some(_)) => action::check(&body)?,
+            (Some(_), Some(action)) => {
+                return Err(action.wrong("goes alone, never together with a message"));
+            }
+            (None, None) => return Err(body.at("message").wrong("is missing")),
+        }
+        if let Some(persona) = body.at("persona_id").there() {
+            if platform == Platform::Instagram {
+                return Err(persona.wrong("personas are for Messenger only"));
+            }
+            persona.id()?;
+        }
+        body.at("reply_to").optional(|reply_to| {
+            reply_to.fields(&["mid"])?;
+            reply_to.at("mid").text(1..=1000).map(drop)
+        })?;
+        let types = ["REGULAR", "SILENT_PUSH", "NO_PUSH"];
+        body.at("notification_type").optional(|part| part.one_of(&types).map(drop))
+    }
+
+    /// The `message` object; none if it is a sender action.
+    pub fn message(&self) -> Option<&Value> {
+        self.0.get("message").filter(|message| !message.is_null())
+    }
+
+    /// What it may be used for; a sender action may accompany everything.
+    pub fn usable_for(&self) -> Option<Use> {
+        self.message().map(super::usable_for)
+    }
+
+    /// Which of the Page's rates it counts against.
+    pub fn rate_class(&self) -> RateClass {
+        self.message().map_or(RateClass::Text, super::rate_class)
+    }
+
+    /// How many bytes it has as JSON.
+    pub fn bytes(&self) -> usize {
+        self.0.to_string().len()
+    }
+
+    /// The body of the request, without recipient and label.
+    pub fn into_body(self) -> Value {
+        self.0
+    }
+}
