@@ -12,6 +12,7 @@ import traceback
 from collections import Counter
 from urllib.parse import urlencode
 
+import boto3
 from stack import APP_ID, APP_SECRET, PAGE, PAGE_TOKEN, VERIFY_TOKEN, WORK, Failure, Stack, request, until
 
 # How long an answer may take on a machine that has other things to do.
@@ -90,13 +91,13 @@ def texts(stack, psid):
 def waiting(stack, queue):
     """How many messages a queue has, seen or not."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = stack.client("sqs").get_queue_attributes(QueueUrl=stack.outputs[queue], AttributeNames=names)
+    answer = boto3.client("sqs").get_queue_attributes(QueueUrl=stack.outputs[queue], AttributeNames=names)
     return sum(int(number) for number in answer["Attributes"].values())
 
 
 def received(stack, queue):
     """The messages of a queue by their reasons; they stay in it, unseen for a while."""
-    answer = stack.client("sqs").receive_message(
+    answer = boto3.client("sqs").receive_message(
         QueueUrl=stack.outputs[queue],
         MaxNumberOfMessages=10,
         MessageAttributeNames=["All"],
@@ -109,7 +110,7 @@ def received(stack, queue):
 def invoke_follow_ups(stack, payload):
     """Invokes the follow-ups function: its answer, and whether it is an error."""
     function = stack.outputs["FollowUpsFunctionName"]
-    answer = stack.client("lambda").invoke(FunctionName=function, Payload=json.dumps(payload))
+    answer = boto3.client("lambda").invoke(FunctionName=function, Payload=json.dumps(payload))
     return json.loads(answer["Payload"].read()), "FunctionError" in answer
 
 
@@ -173,7 +174,7 @@ def follow_up_stored(stack):
 
 def poison_sent(stack):
     """A poisonous event is tried, and others' events go on"""
-    sqs, queue = stack.client("sqs"), stack.outputs["EventsQueueUrl"]
+    sqs, queue = boto3.client("sqs"), stack.outputs["EventsQueueUrl"]
     # The five tries of the poisonous event would take 12 minutes with the template's 180 s.
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "5"})
     poison = {"MessageGroupId": "poison-group", "MessageDeduplicationId": "poison-id"}

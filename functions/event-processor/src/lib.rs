@@ -4,7 +4,9 @@
 //! event goes on where the first delivery stopped.
 
 #[cfg(panic = "abort")]
-compile_error!("a panic in replies.rs must end one event, not the process: build without panic = \"abort\"");
+compile_error!(
+    "a panic in replies.rs must end one event, not the process: build without panic = \"abort\""
+);
 
 mod dead_letters;
 mod event;
