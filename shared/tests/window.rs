@@ -751,7 +751,7 @@ fn arrivals() -> impl Strategy<Value = (Vec<Happening>, Vec<Happening>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn time_only_takes_away(case in cases()) {

@@ -34,6 +34,7 @@ pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
         .route("/_simulator/clock", get(read_clock).post(move_clock))
         .route("/_simulator/environment", get(environment))
         .route("/_simulator/people/{psid}", post(say))
+        .route("/_simulator/observe", post(observe))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(platform);
     let _ = axum::serve(listener, router).await;
@@ -169,6 +170,15 @@ async fn say(State(platform): Owner, Path(psid): Path<String>, text: String) -> 
     let status = platform.deliver(&body).await;
     let said = platform.meta.delivered(page, &psid);
     Json(json!({"webhook": status, "delivered": said})).into_response()
+}
+
+/// The body is a notification that another webhook got: Meta's stand-in takes it as having happened.
+async fn observe(State(platform): Owner, body: Bytes) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    platform.meta.observe(&body);
+    StatusCode::NO_CONTENT.into_response()
 }
 
 fn gone() -> Response {

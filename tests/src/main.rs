@@ -210,6 +210,7 @@ Serving, by the clock of this machine from {now}, until Ctrl-C:
   {url}/_simulator/state        conversations, outbox, requests to Graph, dead letters
   {url}/_simulator/clock        GET reads it; POST {{\"forward_seconds\": 3600}} moves it
   {url}/_simulator/people/PSID  POST a text: a person writes to Page {page}
+  {url}/_simulator/observe      POST a notification: it happened at Meta, another webhook got it
   {url}/_simulator/environment  what a function under cargo lambda watch needs:
 ",
         now = platform.clock.now(),

@@ -3,6 +3,11 @@
 //! Record the last message time, decide once, write the decision, apply it, send. A redelivered
 //! event goes on where the first delivery stopped.
 
+#[cfg(panic = "abort")]
+compile_error!(
+    "a panic in replies.rs must end one event, not the process: build without panic = \"abort\""
+);
+
 mod dead_letters;
 mod event;
 pub mod replies;

@@ -2,7 +2,7 @@
 //!
 //! Invoked by the schedule it sweeps every Page; invoked with a request it stores a message.
 
-mod request;
+pub mod request;
 mod sweep;
 
 use std::sync::Arc;

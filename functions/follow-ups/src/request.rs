@@ -100,7 +100,11 @@ impl FollowUps {
     }
 }
 
-fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule, RequestError> {
+/// Reads a request; `invocation` names it if it has no id of its own.
+///
+/// # Errors
+/// [`RequestError`], which names the field that is wrong.
+pub fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule, RequestError> {
     let fields = payload.as_object().ok_or(RequestError::NotAnObject)?;
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         let name: String = unknown.chars().filter(|c| !c.is_control()).take(40).collect();

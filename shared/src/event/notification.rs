@@ -16,6 +16,12 @@ use crate::clock::Timestamp;
 /// margin is for that.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024 - 8 * 1024;
 
+/// The longest name in bytes of an object, a Page or a container; what is longer is cut.
+///
+/// Each event carries them, so without a limit a body would multiply by the number of its events.
+/// Meta's are much shorter.
+const LONGEST_NAME: usize = 200;
+
 /// One event on its way through the queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
@@ -75,6 +81,7 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
         if error.is_data() { Unreadable::NoNotification } else { Unreadable::NotJson }
     })?;
     let object = notification.object.and_then(|raw| text(&tolerant(raw.get()))).unwrap_or_default();
+    let object = cut(object);
     let mut records = Vec::new();
     for entry in notification.entry {
         split_entry(&object, entry, received_at, &mut records);
@@ -85,7 +92,7 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
 fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: &mut Vec<Record>) {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry.get()).unwrap_or_default();
     let field = |name: &str| fields.get(name).map_or(Value::Null, |raw| tolerant(raw.get()));
-    let page_id = text(&field("id")).unwrap_or_default();
+    let page_id = cut(text(&field("id")).unwrap_or_default());
     let entry_time = number(&field("time"));
     let mut push = |container: &str, item: &RawValue| {
         let mut record = Record {
@@ -102,11 +109,12 @@ fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: 
         records.push(record);
     };
     let mut found = false;
-    for (container, items) in &fields {
+    for (container, items) in fields {
         if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(items.get()) {
             found = true;
+            let container = cut(container);
             for item in items {
-                push(container, item);
+                push(&container, item);
             }
         }
     }
@@ -115,8 +123,14 @@ fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: 
     }
 }
 
+fn cut(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(LONGEST_NAME));
+    name
+}
+
 impl Record {
-    /// The text that goes into the queue, at most [`MAX_RECORD_BYTES`] long.
+    /// The text that goes into the queue, at most [`MAX_RECORD_BYTES`] long, and whether the event
+    /// was cut for that.
     ///
     /// An event that is too large is cut down to its envelope: ids, kind and time. Two characters
     /// that JSON may hold and SQS refuses are escaped.
@@ -124,13 +138,17 @@ impl Record {
     /// # Errors
     /// [`WriteError`] if a field cannot be written as JSON.
     pub fn into_queue_text(mut self) -> Result<(String, bool), WriteError> {
-        let text = serde_json::to_string(&self)?;
-        if text.len() <= MAX_RECORD_BYTES {
-            return Ok((escape_for_sqs(text), self.truncated));
+        let mut text = escape_for_sqs(serde_json::to_string(&self)?);
+        let mut depths = (0..=3).rev();
+        while text.len() > MAX_RECORD_BYTES
+            && let Some(depth) = depths.next()
+        {
+            self.truncated = true;
+            let envelope = envelope(&tolerant(self.event.get()), depth);
+            self.event = serde_json::value::to_raw_value(&envelope)?;
+            text = escape_for_sqs(serde_json::to_string(&self)?);
         }
-        self.truncated = true;
-        self.event = serde_json::value::to_raw_value(&envelope(&tolerant(self.event.get()), 0))?;
-        Ok((escape_for_sqs(serde_json::to_string(&self)?), true))
+        Ok((text, self.truncated))
     }
 
     /// Reads what [`Self::into_queue_text`] wrote.
@@ -150,17 +168,17 @@ fn escape_for_sqs(text: String) -> String {
     }
 }
 
+/// The small values of an event, down to a depth.
 fn envelope(value: &Value, depth: usize) -> Value {
     const LONGEST: usize = 1000;
-    const DEEPEST: usize = 3;
     const WIDEST: usize = 30;
     match value {
-        Value::Object(fields) if depth < DEEPEST => Value::Object(
+        Value::Object(fields) if depth > 0 => Value::Object(
             fields
                 .iter()
                 .filter(|(key, _)| key.len() <= LONGEST)
                 .take(WIDEST)
-                .map(|(key, value)| (key.clone(), envelope(value, depth + 1)))
+                .map(|(key, value)| (key.clone(), envelope(value, depth - 1)))
                 .filter(|(_, value)| !value.is_null())
                 .collect(),
         ),
@@ -290,6 +308,45 @@ mod tests {
         assert!(truncated && cut.truncated && text.len() < 2000);
         assert_eq!((cut.id, cut.person, cut.at), (whole.id, whole.person, whole.at));
         assert!(matches!(cut.kind, Kind::Message(message) if message.mid.as_deref() == Some("m")));
+    }
+
+    #[test]
+    fn whatever_is_too_large_fits_into_the_queue_when_it_is_cut() {
+        let fields = |count: usize, value: &str| {
+            let fields: Vec<_> = (0..count).map(|n| format!(r#""{n}":{value}"#)).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let text = format!("\"{}\"", "x".repeat(1000));
+        let control = format!("\"{}\"", "\\u0001".repeat(1000));
+        for large in [
+            fields(30, &fields(30, &text)),
+            fields(100, &control),
+            fields(1500, &text),
+            format!("[{}]", vec![text; 1500].join(",")),
+            format!("\"{}\"", "\u{FFFF}".repeat(MAX_RECORD_BYTES / 8)),
+        ] {
+            let ends = r#""sender":{"id":"1"},"recipient":{"id":"10"}"#;
+            let body = format!(
+                r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{{ends},"a":{large},"message":{{"mid":"m","b":{large}}}}}]}}]}}"#
+            );
+            let record = split(body.as_bytes(), RECEIVED).unwrap().remove(0);
+            let whole = Event::from(&record);
+            let (text, truncated) = record.into_queue_text().unwrap();
+            let cut = Event::from(&Record::from_queue_text(&text).unwrap());
+            assert!(truncated && cut.truncated && text.len() <= MAX_RECORD_BYTES);
+            assert_eq!((&cut.id, cut.person.as_deref()), (&whole.id, Some("1")));
+        }
+    }
+
+    #[test]
+    fn names_of_any_length_do_not_multiply_with_the_events() {
+        let long = "x".repeat(100_000);
+        let items = vec!["1"; 1000].join(",");
+        let body =
+            format!(r#"{{"object":"{long}","entry":[{{"id":"{long}","{long}":[{items}]}}]}}"#);
+        let records = split(body.as_bytes(), RECEIVED).unwrap();
+        let bytes = records.into_iter().map(|record| record.into_queue_text().unwrap().0.len());
+        assert!(bytes.sum::<usize>() < 1_000_000);
     }
 
     #[test]
