@@ -80,8 +80,9 @@ impl SendApi {
     }
 
     async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
-        let page = secret.page(outgoing.page_id)?;
-        let access = Access { token: &page.access_token, app_secret: secret.app_secret()? };
+        let application = secret.application_of(outgoing.page_id)?;
+        let page = application.page(outgoing.page_id)?;
+        let access = Access { token: &page.access_token, app_secret: application.app_secret()? };
         let mut message = outgoing.message.clone();
         message["metadata"] = outgoing.metadata.into();
         let mut body = json!({
