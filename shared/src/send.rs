@@ -82,7 +82,8 @@ impl SendApi {
     async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
         let application = secret.application_of(outgoing.page_id)?;
         let page = application.page(outgoing.page_id)?;
-        let access = Access { token: &page.access_token, app_secret: application.app_secret()? };
+        let app_secret = Some(application.app_secret()?);
+        let access = Access { token: &page.access_token, app_secret };
         let mut message = outgoing.message.clone();
         message["metadata"] = outgoing.metadata.into();
         let mut body = json!({

@@ -19,11 +19,8 @@ impl Webhook {
             let needed = "hub.mode, hub.verify_token and hub.challenge are needed";
             return answer(StatusCode::BAD_REQUEST, needed);
         };
-        let claim = if mode == "subscribe" {
-            self.claim(application, token).await
-        } else {
-            Claim::Wrong
-        };
+        let claim =
+            if mode == "subscribe" { self.claim(application, token).await } else { Claim::Wrong };
         match claim {
             Claim::Right => answer(StatusCode::OK, challenge),
             Claim::Wrong => answer(StatusCode::FORBIDDEN, "FORBIDDEN"),

@@ -12,6 +12,7 @@ mod confirm;
 mod deliver;
 mod page;
 mod schedule;
+mod serve;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ pub struct Secret {
     applications: BTreeMap<String, Application>,
     api_key: Option<SecretString>,
     forward_secret: Option<SecretString>,
+    whatsapp_token: Option<SecretString>,
 }
 
 /// A Meta app and its Pages.
@@ -56,6 +57,8 @@ struct Beside {
     api_key: Option<SecretString>,
     #[serde(default)]
     forward_secret: Option<SecretString>,
+    #[serde(default)]
+    whatsapp_token: Option<SecretString>,
 }
 
 impl Secret {
@@ -65,7 +68,7 @@ impl Secret {
             column: error.column(),
         };
         let default: Application = serde_json::from_str(text).map_err(malformed)?;
-        let Beside { mut applications, api_key, forward_secret } =
+        let Beside { mut applications, api_key, forward_secret, whatsapp_token } =
             serde_json::from_str(text).map_err(malformed)?;
         if !applications.keys().all(|key| is_key(key)) {
             return Err(SecretError::InvalidKey);
@@ -85,6 +88,7 @@ impl Secret {
             applications: applications.into_iter().map(|(key, app)| (key, app.filled())).collect(),
             api_key: api_key.filter(is_filled),
             forward_secret: forward_secret.filter(is_filled),
+            whatsapp_token: whatsapp_token.filter(is_filled),
         })
     }
 
@@ -132,6 +136,14 @@ impl Secret {
     /// [`SecretError::Missing`] if it is not filled in.
     pub fn forward_secret(&self) -> Result<&SecretString, SecretError> {
         self.forward_secret.as_ref().ok_or(SecretError::Missing("forward_secret"))
+    }
+
+    /// The token with which WhatsApp business accounts are read.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn whatsapp_token(&self) -> Result<&SecretString, SecretError> {
+        self.whatsapp_token.as_ref().ok_or(SecretError::Missing("whatsapp_token"))
     }
 }
 
