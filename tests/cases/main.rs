@@ -1,12 +1,14 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
+mod applications;
 mod budget;
 mod crash;
 mod graph_faults;
 mod processor;
 mod requests;
 mod sample_events;
+mod setup;
 mod support;
 mod timeline;
 mod webhook;

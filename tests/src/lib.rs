@@ -15,4 +15,5 @@ pub mod platform;
 pub mod samples;
 pub mod scenario;
 pub mod secrets_manager;
+pub mod setup;
 pub mod sqs;
