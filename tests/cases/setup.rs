@@ -572,7 +572,7 @@ async fn templates_need_their_permission() {
 
 // CloudFormation
 
-/// Where CloudFormation waits for answers.
+/// Where `CloudFormation` waits for answers.
 #[derive(Clone, Default)]
 struct Answers {
     url: String,

@@ -21,13 +21,13 @@ use crate::samples;
 const USER_TOKEN: &str = "sample-user-token";
 /// The system user's token of the samples.
 const WHATSAPP_TOKEN: &str = "sample-whatsapp-token";
-/// The WhatsApp business account of the samples.
+/// The `WhatsApp` business account of the samples.
 const WHATSAPP_ACCOUNT: &str = "400000000000004";
 
 /// As in `template.yaml`.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Adds what the samples of setup ask for: a user with Pages, and a WhatsApp business account.
+/// Adds what the samples of setup ask for: a user with Pages, and a `WhatsApp` business account.
 pub(crate) fn add_sample_accounts(meta: &Meta, pages: &[String]) {
     let user = UserToken {
         user_id: "600000000000006".to_owned(),

@@ -57,7 +57,7 @@ pub(crate) fn mend_app(error: &GraphError) -> &'static str {
     match (error.code, error.fault) {
         // Source: Meta's Graph API webhooks reference: the callback did not return the challenge.
         (Some(2200), _) => {
-            "Meta called the callback URL and did not get its challenge back: check that the stack is deployed and that verify_token is filled in, then register again"
+            "Meta called the callback URL and did not get its challenge back: check that the stack is deployed and that verify_token is filled in, and register again in a minute, when the webhook has read a changed secret"
         }
         (_, Fault::TokenDead) | (Some(101), _) => {
             "check app_id and app_secret in the secret against the app's basic settings"

@@ -1,7 +1,7 @@
 //! The list of the applications; it tells which parts are filled in, and shows none of them.
 
 use serde_json::{Value, json};
-use shared::secrets::{Application, Secret, SecretError};
+use shared::secrets::{Application, Secret};
 
 use crate::Setup;
 
@@ -23,16 +23,13 @@ impl Setup {
 
 /// The parts of an application that are not filled in.
 pub(crate) fn missing(application: &Application) -> Vec<String> {
-    fn lacks<T>(part: Result<T, SecretError>) -> bool {
-        part.is_err()
-    }
     let parts = [
-        ("app_id", lacks(application.app_id())),
-        ("app_secret", lacks(application.app_secret())),
-        ("verify_token", lacks(application.verify_token())),
+        ("app_id", application.app_id().is_err()),
+        ("app_secret", application.app_secret().is_err()),
+        ("verify_token", application.verify_token().is_err()),
         ("pages", application.page_ids().next().is_none()),
     ];
     let parts = parts.into_iter().filter(|(_, lacks)| *lacks).map(|(name, _)| name.to_owned());
-    let without_token = application.page_ids().filter(|page_id| lacks(application.page(page_id)));
+    let without_token = application.page_ids().filter(|id| application.page(id).is_err());
     parts.chain(without_token.map(|page_id| format!("access_token of Page {page_id}"))).collect()
 }

@@ -1,6 +1,6 @@
-//! The custom resource: CloudFormation's request, and the answer that it waits for.
+//! The custom resource: `CloudFormation`'s request, and the answer that it waits for.
 //!
-//! CloudFormation waits for an answer at a URL, for up to an hour, and takes a failure as a reason to
+//! `CloudFormation` waits for an answer at a URL, for up to an hour, and takes a failure as a reason to
 //! roll the stack back. So it is always answered, in time, and with success: a secret that is not filled
 //! in yet, or a Meta that does not answer, is a line in the report and no reason to undo a deployment.
 //! Source: AWS's reference of custom resources.
@@ -17,18 +17,19 @@ use shared::clock::Timestamp;
 use crate::report::Report;
 use crate::{Setup, SetupError};
 
-/// The resource's id, which never changes, so that CloudFormation never replaces it.
+/// The resource's id, which never changes, so that `CloudFormation` never replaces it.
 const PHYSICAL_ID: &str = "registration";
 
 /// How long before its deadline the function stops working, to answer: two tries fit in.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(12);
 
-/// The longest report in bytes; the whole answer may have 4096.
-const LONGEST_REPORT: usize = 2000;
+/// The longest report in bytes: it becomes an output of the stack.
+const LONGEST_REPORT: usize = 1000;
 
-/// What CloudFormation wants.
+/// What `CloudFormation` wants.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the names are CloudFormation's")]
 pub(crate) struct Request {
     request_type: String,
     #[serde(rename = "ResponseURL")]
@@ -49,7 +50,7 @@ impl Request {
 }
 
 impl Setup {
-    /// Registers, or on deletion unregisters, and answers CloudFormation: what it was told.
+    /// Registers, or on deletion unregisters, and answers `CloudFormation`: what it was told.
     pub(crate) async fn serve_cloudformation(
         &self,
         request: Request,
@@ -85,7 +86,7 @@ impl Setup {
         })
     }
 
-    /// Puts the answer where CloudFormation waits for it; the URL is a secret, so it is never logged.
+    /// Puts the answer where `CloudFormation` waits for it; the URL is a secret, so it is never logged.
     async fn hand_over(&self, url: &str, answer: &Value) {
         let Some(url) = Url::parse(url).ok().filter(is_trusted) else {
             tracing::error!("CloudFormation's URL is not https");

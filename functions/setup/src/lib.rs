@@ -1,6 +1,6 @@
 //! Setup: registers the applications and their Pages with Meta, and tells how everything stands.
 //!
-//! Invoked by CloudFormation at each deployment it registers; invoked by hand it does what the
+//! Invoked by `CloudFormation` at each deployment it registers; invoked by hand it does what the
 //! payload's `action` says. The secret is read anew at each invocation, because people invoke this
 //! function right after they have changed it.
 
@@ -41,7 +41,7 @@ pub use report::{Finding, Report, State};
 
 use payload::Payload;
 
-/// How long CloudFormation's answer may take to be handed over.
+/// How long `CloudFormation`'s answer may take to be handed over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the function does.
@@ -112,7 +112,7 @@ pub enum SetupError {
     /// Meta refused, or did not answer.
     #[error("Meta: {0}")]
     Graph(#[from] GraphError),
-    /// The token may not see a WhatsApp business account.
+    /// The token may not see a `WhatsApp` business account.
     #[error(
         "Meta's error 200: this token has no access to that account: give the system user partial or full access to it"
     )]
@@ -173,10 +173,10 @@ impl Setup {
         })
     }
 
-    /// Answers CloudFormation, or does what the payload's `action` says.
+    /// Answers `CloudFormation`, or does what the payload's `action` says.
     ///
     /// # Errors
-    /// [`SetupError`]; never for CloudFormation, which gets its answer in any case.
+    /// [`SetupError`]; never for `CloudFormation`, which gets its answer in any case.
     pub async fn handle(
         &self,
         payload: Value,

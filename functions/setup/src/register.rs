@@ -159,8 +159,8 @@ impl Setup {
     ) {
         let name = app.name();
         let callback_url = self.settings.callback_url(app.key);
-        let is_ours = |subscription: &&AppSubscription| subscription.callback_url == callback_url;
-        if subscriptions.of("page").filter(is_ours).is_some() {
+        let is_ours = |subscription: &AppSubscription| subscription.callback_url == callback_url;
+        if subscriptions.of("page").is_some_and(is_ours) {
             for page_id in app.application.page_ids() {
                 let name = app.name_of_page(page_id);
                 match self.unsubscribe_page(app, page_id).await {
@@ -173,7 +173,7 @@ impl Setup {
             }
         }
         let mut found = false;
-        for subscription in subscriptions.all.iter().filter(is_ours) {
+        for subscription in subscriptions.all.iter().filter(|one| is_ours(one)) {
             found = true;
             let object = &subscription.object;
             match self.unsubscribe_app(app, object).await {

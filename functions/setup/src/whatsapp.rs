@@ -1,6 +1,6 @@
-//! A WhatsApp business account, and the token with which it is read.
+//! A `WhatsApp` business account, and the token with which it is read.
 //!
-//! Source: Meta's reference of the WhatsApp Business Management API.
+//! Source: Meta's reference of the `WhatsApp` Business Management API.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{Setup, SetupError};
 const FIELDS: &str =
     "id,name,timezone_id,message_template_namespace,message_templates,phone_numbers";
 
-/// A WhatsApp business account.
+/// A `WhatsApp` business account.
 #[derive(Debug, Deserialize, Serialize)]
 struct Account {
     id: String,
@@ -40,6 +40,7 @@ struct Template {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of Graph's JSON")]
 struct PhoneNumber {
     id: String,
     display_phone_number: Option<String>,

@@ -15,6 +15,7 @@ const LONGEST_KEY: usize = 40;
 
 /// The secret's contents.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the secret's JSON")]
 pub struct Secret {
     /// The secret's version, as Secrets Manager names it.
     pub version: String,
@@ -26,7 +27,6 @@ pub struct Secret {
 
 /// A Meta app and its Pages.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the secret's JSON")]
 pub struct Application {
     #[serde(default)]
     app_id: Option<String>,
@@ -138,7 +138,7 @@ impl Secret {
         self.forward_secret.as_ref().ok_or(SecretError::Missing("forward_secret"))
     }
 
-    /// The token with which WhatsApp business accounts are read.
+    /// The token with which `WhatsApp` business accounts are read.
     ///
     /// # Errors
     /// [`SecretError::Missing`] if it is not filled in.

@@ -1,6 +1,7 @@
 //! Both levels of subscription: the app's to a kind of object, and the app's at a Page.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
@@ -194,5 +195,9 @@ impl State {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(encoded, "%{byte:02X}");
+        encoded
+    })
 }

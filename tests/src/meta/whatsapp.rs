@@ -1,4 +1,4 @@
-//! WhatsApp business accounts, and who may see them.
+//! `WhatsApp` business accounts, and who may see them.
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ pub(super) struct WhatsAppAccount {
 }
 
 impl Meta {
-    /// Adds a WhatsApp business account that these tokens may see.
+    /// Adds a `WhatsApp` business account that these tokens may see.
     pub fn add_whatsapp_account(&self, fields: Value, tokens: &[&str]) {
         let id = fields["id"].as_str().unwrap_or_default().to_owned();
         let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
