@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 use super::tokens::Holder;
 use super::{Meta, State};
 
@@ -19,7 +19,7 @@ impl Meta {
 }
 
 impl State {
-    pub(super) fn accounts(&self, call: &Call, now: i64) -> Answered {
+    pub(super) fn accounts(&self, call: &NodeCall, now: i64) -> Answered {
         if !matches!(self.holder(call, now)?, Holder::User(_) | Holder::SystemUser(_)) {
             let message = "(#100) Tried accessing nonexisting field (accounts)";
             return Err(Refusal::new(400, 100, None, message));
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// The ids of a person, given by the id in the calling app, at the app's Pages.
-    pub(super) fn ids_for_pages(&self, app_scoped_id: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn ids_for_pages(&self, app_scoped_id: &str, call: &NodeCall, now: i64) -> Answered {
         let app_id = match self.holder(call, now)? {
             Holder::App(app_id) => app_id,
             Holder::Page(page_id) => self.pages[&page_id].app_id.clone(),

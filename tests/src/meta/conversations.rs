@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 use super::people::Person;
 use super::{Platform, State};
 
@@ -36,7 +36,7 @@ impl State {
         }
     }
 
-    pub(super) fn conversations(&self, node: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn conversations(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
         let platform = match self.platform(&page_id) {

@@ -10,7 +10,7 @@ use super::{Meta, State};
 
 /// A call of a node or an edge.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(super) struct NodeCall {
     pub(super) method: String,
     /// The path's parts after the version.
     pub(super) path: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Call {
     pub(super) proof: Option<String>,
 }
 
-impl Call {
+impl NodeCall {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
@@ -51,7 +51,7 @@ pub(super) type Answered = Result<Value, Refusal>;
 
 impl Meta {
     /// Answers a call; `None` if Graph has nothing at its path.
-    pub(super) async fn call(&self, call: Call) -> Option<Answer> {
+    pub(super) async fn call(&self, call: NodeCall) -> Option<Answer> {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let answered = match (call.method.as_str(), path.as_slice()) {
             ("POST", []) => Box::pin(self.batch(&call)).await,
@@ -84,7 +84,7 @@ impl Meta {
     }
 
     /// Calls in one request, whose parameters stand in its body.
-    async fn batch(&self, call: &Call) -> Answered {
+    async fn batch(&self, call: &NodeCall) -> Answered {
         let parts = match call.value("batch") {
             Value::Array(parts) => parts.clone(),
             Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
@@ -102,7 +102,7 @@ impl Meta {
             let parameters = parameters.ok().and_then(|uri| {
                 axum::extract::Query::<Map<String, Value>>::try_from_uri(&uri).ok()
             });
-            let inner = Call {
+            let inner = NodeCall {
                 method: part["method"].as_str().unwrap_or("GET").to_owned(),
                 path: path.split('/').map(str::to_owned).collect(),
                 parameters: parameters.map(|query| query.0).unwrap_or_default(),
@@ -121,11 +121,17 @@ impl Meta {
 }
 
 impl State {
-    fn note(&mut self, call: &Call) {
+    fn note(&mut self, call: &NodeCall) {
         self.calls.push(format!("{} /{}", call.method, call.path.join("/")));
     }
 
-    fn answer(&mut self, method: &str, path: &[&str], call: &Call, now: i64) -> Option<Answered> {
+    fn answer(
+        &mut self,
+        method: &str,
+        path: &[&str],
+        call: &NodeCall,
+        now: i64,
+    ) -> Option<Answered> {
         Some(match (method, path) {
             ("GET", [app_id, "subscriptions"]) => self.app_subscriptions(app_id, call, now),
             ("DELETE", [app_id, "subscriptions"]) => self.unsubscribe_app(app_id, call, now),
@@ -145,7 +151,7 @@ impl State {
     }
 
     /// Demands that a call is made as a Page, and as this one; `me` is the token's.
-    pub(super) fn as_page(&self, node: &str, call: &Call, now: i64) -> Result<String, Refusal> {
+    pub(super) fn as_page(&self, node: &str, call: &NodeCall, now: i64) -> Result<String, Refusal> {
         match self.holder(call, now)? {
             Holder::Page(page_id) if node == "me" || node == page_id => Ok(page_id),
             Holder::Page(_) if self.pages.contains_key(node) => {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 use super::{Page, State};
 
 /// How many calls Meta takes for a Page within this time.
@@ -20,7 +20,7 @@ const PROPERTIES: [&str; 6] = [
 ];
 
 impl State {
-    pub(super) fn messenger_profile(&mut self, node: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn messenger_profile(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
         let Some(page) = self.pages.get_mut(&page_id) else {
@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-fn write(page: &mut Page, call: &Call) -> Result<(), Refusal> {
+fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
     let given: Vec<_> = PROPERTIES.iter().filter(|name| !call.value(name).is_null()).collect();
     if given.is_empty() {
         return Err(Refusal::invalid("At least one profile property is required"));

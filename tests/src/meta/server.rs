@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::Meta;
 use super::answer::Answer;
 use super::graph::Arrival;
-use super::node::Call;
+use super::node::NodeCall;
 
 /// Marks a response that is not to be sent: the connection is closed instead.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ async fn other_path(
     }
 }
 
-fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<Call> {
+fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<NodeCall> {
     let mut path = uri.path().split('/').skip(1);
     path.next().filter(|version| is_version(version))?;
     let Query(mut parameters) = Query::<Map<String, Value>>::try_from_uri(uri).ok()?;
@@ -130,7 +130,7 @@ fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> O
     let bearer = text_of(headers, header::AUTHORIZATION)
         .and_then(|value| value.strip_prefix("Bearer "))
         .map(str::to_owned);
-    Some(Call {
+    Some(NodeCall {
         method: method.to_string(),
         path: path.filter(|part| !part.is_empty()).map(str::to_owned).collect(),
         parameters,

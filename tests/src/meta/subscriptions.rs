@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, Call, get};
+use super::node::{Answered, NodeCall, get};
 use super::tokens::Holder;
 use super::{Meta, State};
 
@@ -66,7 +66,7 @@ impl Meta {
     }
 
     /// Subscribes an app once its callback has given the challenge back.
-    pub(super) async fn subscribe_app(&self, app_id: &str, call: &Call) -> Answered {
+    pub(super) async fn subscribe_app(&self, app_id: &str, call: &NodeCall) -> Answered {
         let now = self.now();
         {
             let state = self.state();
@@ -112,7 +112,7 @@ impl Meta {
 }
 
 impl State {
-    fn as_app(&self, app_id: &str, call: &Call, now: i64) -> Result<(), Refusal> {
+    fn as_app(&self, app_id: &str, call: &NodeCall, now: i64) -> Result<(), Refusal> {
         match self.holder(call, now)? {
             Holder::App(own) if own == app_id => Ok(()),
             _ => {
@@ -122,7 +122,7 @@ impl State {
         }
     }
 
-    pub(super) fn app_subscriptions(&self, app_id: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn app_subscriptions(&self, app_id: &str, call: &NodeCall, now: i64) -> Answered {
         self.as_app(app_id, call, now)?;
         let own = self.app_subscriptions.iter().filter(|((owner, _), _)| owner == app_id);
         let data = own.map(|((_, object), subscription)| {
@@ -138,7 +138,7 @@ impl State {
         Ok(json!({"data": data.collect::<Vec<_>>()}))
     }
 
-    pub(super) fn unsubscribe_app(&mut self, app_id: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn unsubscribe_app(&mut self, app_id: &str, call: &NodeCall, now: i64) -> Answered {
         self.as_app(app_id, call, now)?;
         let object = call.text("object");
         self.app_subscriptions
@@ -146,7 +146,7 @@ impl State {
         Ok(json!({"success": true}))
     }
 
-    pub(super) fn subscribed_apps(&mut self, node: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn subscribed_apps(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_manage_metadata")?;
         let Some(page) = self.pages.get_mut(&page_id) else {

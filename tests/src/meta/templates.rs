@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::answer::Refusal;
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 
 /// Meta approves a template within seconds.
 const APPROVED_AFTER_MS: i64 = 5_000;
@@ -31,14 +31,14 @@ impl Template {
 }
 
 impl State {
-    pub(super) fn templates(&self, node: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn templates(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "page_utility_messaging")?;
         let own = self.templates.iter().filter(|template| template.page_id == page_id);
         Ok(json!({"data": own.map(|template| template.to_value(now)).collect::<Vec<_>>()}))
     }
 
-    pub(super) fn create_template(&mut self, node: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn create_template(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "page_utility_messaging")?;
         let (Some(name), Some(language)) = (call.text("name"), call.text("language")) else {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 use super::{Meta, State, TokenEnd, hmac_hex};
 
 /// All that a Page token can be granted here.
@@ -61,7 +61,7 @@ impl Meta {
 
 impl State {
     /// Finds out who makes a call, and refuses what is not proven.
-    pub(super) fn holder(&self, call: &Call, now: i64) -> Result<Holder, Refusal> {
+    pub(super) fn holder(&self, call: &NodeCall, now: i64) -> Result<Holder, Refusal> {
         let Some(token) = call.token.as_deref() else {
             let message = "An access token is required to request this resource.";
             return Err(Refusal::new(401, 190, None, message));
@@ -122,7 +122,7 @@ impl State {
         }
     }
 
-    pub(super) fn debug_token(&self, call: &Call, now: i64) -> Answered {
+    pub(super) fn debug_token(&self, call: &NodeCall, now: i64) -> Answered {
         let Holder::App(viewing) = self.holder(call, now)? else {
             let message = "(#100) You must provide an app access token, or a user access token that is an owner or developer of the app";
             return Err(Refusal::new(400, 100, None, message));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::answer::Refusal;
-use super::node::{Answered, Call};
+use super::node::{Answered, NodeCall};
 use super::{Meta, State};
 
 /// What comes if the call names no fields.
@@ -25,7 +25,7 @@ impl Meta {
 }
 
 impl State {
-    pub(super) fn whatsapp_account(&self, account_id: &str, call: &Call, now: i64) -> Answered {
+    pub(super) fn whatsapp_account(&self, account_id: &str, call: &NodeCall, now: i64) -> Answered {
         self.holder(call, now)?;
         let account = &self.whatsapp_accounts[account_id];
         let token = call.token.as_deref().unwrap_or_default();
