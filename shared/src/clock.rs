@@ -41,6 +41,12 @@ impl Timestamp {
         parsed.to_millis().ok().map(Self)
     }
 
+    /// Reads the date of an HTTP answer such as `Sun, 22 Nov 2026 09:30:00 GMT`.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let parsed = DateTime::from_str(text, Format::HttpDate).ok()?;
+        parsed.to_millis().ok().map(Self)
+    }
+
     /// The instant in milliseconds since the epoch.
     pub const fn millis(self) -> i64 {
         self.0
@@ -129,6 +135,13 @@ mod tests {
         assert_eq!(Timestamp::from_rfc3339("2026-11-22T16:30:00+07:00"), Some(at));
         assert_eq!(at.to_string(), "2026-11-22T09:30:00Z");
         assert_eq!(Timestamp::from_rfc3339("tomorrow"), None);
+    }
+
+    #[test]
+    fn the_date_of_an_http_answer() {
+        let at = Timestamp::from_rfc3339("2026-11-22T09:30:00Z");
+        assert_eq!(Timestamp::from_http_date("Sun, 22 Nov 2026 09:30:00 GMT"), at);
+        assert_eq!(Timestamp::from_http_date("yesterday"), None);
     }
 
     #[test]

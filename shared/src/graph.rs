@@ -3,21 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use reqwest::{StatusCode, Url};
-use rustls::RootCertStore;
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::clock::Timestamp;
+use crate::http;
 use crate::settings::{SettingError, Variables};
 use crate::signature::appsecret_proof;
 
 /// How long a call may take in all; a step is not begun with less time left.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A frozen function's connection is dead when it wakes, and a send into it looks unclear.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a failed call means for what comes next.
 ///
@@ -124,6 +122,22 @@ impl fmt::Display for GraphError {
     }
 }
 
+impl GraphError {
+    /// The error that an answer's status and body tell of.
+    pub fn of_answer(status: u16, body: &Value) -> Self {
+        let error = &body["error"];
+        let code = error["code"].as_i64();
+        let subcode = error["error_subcode"].as_i64();
+        Self {
+            fault: Fault::of_answer(status, code, subcode),
+            code,
+            subcode,
+            trace: error["fbtrace_id"].as_str().map(str::to_owned),
+            regain_after: None,
+        }
+    }
+}
+
 impl From<Fault> for GraphError {
     fn from(fault: Fault) -> Self {
         Self { fault, code: None, subcode: None, trace: None, regain_after: None }
@@ -137,6 +151,8 @@ pub struct Answer {
     pub body: Value,
     /// When Meta takes requests again, if the Page's rate limit is reached.
     pub regain_after: Option<Duration>,
+    /// What Meta's clock said, in whole seconds.
+    pub date: Option<Timestamp>,
 }
 
 /// Where Graph is and how it is spoken to.
@@ -183,8 +199,9 @@ impl GraphSettings {
 pub struct Access<'a> {
     /// The access token.
     pub token: &'a SecretString,
-    /// The secret of the app that the token belongs to.
-    pub app_secret: &'a SecretString,
+    /// The secret of the app that the token belongs to; a token of an unknown app goes without the
+    /// proof.
+    pub app_secret: Option<&'a SecretString>,
 }
 
 /// A client of the Graph API that never repeats a request.
@@ -200,25 +217,30 @@ impl Graph {
     /// # Errors
     /// [`SettingError`] if TLS cannot be set up.
     pub fn new(settings: GraphSettings) -> Result<Self, SettingError> {
-        let invalid = |why: String| SettingError::Invalid { name: "GRAPH_BASE_URL", why };
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| invalid(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(settings.timeout)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build()
-            .map_err(|error| invalid(error.without_url().to_string()))?;
+        let http = http::client(settings.timeout).map_err(|error| SettingError::Invalid {
+            name: "GRAPH_BASE_URL",
+            why: error.to_string(),
+        })?;
         Ok(Self { http, settings })
+    }
+
+    /// How Graph is spoken to.
+    pub fn settings(&self) -> &GraphSettings {
+        &self.settings
+    }
+
+    /// Gets `/{version}/{path}` with parameters, which must hold nothing that is secret.
+    ///
+    /// # Errors
+    /// [`GraphError`] with what the failure means.
+    pub async fn get(
+        &self,
+        path: &[&str],
+        access: Access<'_>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::GET, path, access)?;
+        self.send(request.query(parameters)).await
     }
 
     /// Posts JSON to `/{version}/{path}`.
@@ -231,30 +253,64 @@ impl Graph {
         access: Access<'_>,
         body: &impl Serialize,
     ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::POST, path, access)?;
+        self.send(request.json(body)).await
+    }
+
+    /// Deletes at `/{version}/{path}` what the parameters name.
+    ///
+    /// # Errors
+    /// [`GraphError`] with what the failure means.
+    pub async fn delete(
+        &self,
+        path: &[&str],
+        access: Access<'_>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::DELETE, path, access)?;
+        self.send(request.query(parameters)).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        access: Access<'_>,
+    ) -> Result<RequestBuilder, GraphError> {
         let mut url = self.settings.base_url.clone();
         url.path_segments_mut()
             .map_err(|()| Fault::Invalid)?
             .pop_if_empty()
             .push(&self.settings.version)
             .extend(path);
-        url.query_pairs_mut()
-            .append_pair("appsecret_proof", &appsecret_proof(access.token, access.app_secret));
-        let request = if self.settings.token_in_query {
-            url.query_pairs_mut().append_pair("access_token", access.token.expose_secret());
-            self.http.post(url)
+        if let Some(app_secret) = access.app_secret {
+            url.query_pairs_mut()
+                .append_pair("appsecret_proof", &appsecret_proof(access.token, app_secret));
+        }
+        let token = access.token.expose_secret();
+        Ok(if self.settings.token_in_query {
+            url.query_pairs_mut().append_pair("access_token", token);
+            self.http.request(method, url)
         } else {
-            self.http.post(url).bearer_auth(access.token.expose_secret())
-        };
-        let response = request.json(body).send().await.map_err(|error| fault_of(&error))?;
+            self.http.request(method, url).bearer_auth(token)
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, GraphError> {
+        let response = request.send().await.map_err(|error| fault_of(&error))?;
         let status = response.status();
         let regain_after = regain_after(response.headers());
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(Timestamp::from_http_date);
         let body = response.json::<Value>().await;
         match body {
             Ok(body) if status == StatusCode::OK && body.get("error").is_none() => {
-                Ok(Answer { body, regain_after })
+                Ok(Answer { body, regain_after, date })
             }
-            Ok(body) => Err(error_of(status, &body, regain_after)),
-            Err(_) => Err(error_of(status, &Value::Null, regain_after)),
+            other => {
+                let error = GraphError::of_answer(status.as_u16(), &other.unwrap_or_default());
+                Err(GraphError { regain_after, ..error })
+            }
         }
     }
 }
@@ -266,19 +322,6 @@ fn fault_of(error: &reqwest::Error) -> Fault {
         Fault::Invalid
     } else {
         Fault::Unclear
-    }
-}
-
-fn error_of(status: StatusCode, body: &Value, regain_after: Option<Duration>) -> GraphError {
-    let error = &body["error"];
-    let code = error["code"].as_i64();
-    let subcode = error["error_subcode"].as_i64();
-    GraphError {
-        fault: Fault::of_answer(status.as_u16(), code, subcode),
-        code,
-        subcode,
-        trace: error["fbtrace_id"].as_str().map(str::to_owned),
-        regain_after,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The modules stand in reading order; each knows only those above it.
 
 pub mod clock;
+pub mod http;
 pub mod settings;
 pub mod signature;
 

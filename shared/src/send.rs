@@ -81,8 +81,10 @@ impl SendApi {
     }
 
     async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
-        let page = secret.page(outgoing.page_id)?;
-        let access = Access { token: &page.access_token, app_secret: secret.app_secret()? };
+        let application = secret.application_of(outgoing.page_id)?;
+        let page = application.page(outgoing.page_id)?;
+        let app_secret = Some(application.app_secret()?);
+        let access = Access { token: &page.access_token, app_secret };
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {

@@ -1,6 +1,7 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
+mod applications;
 mod budget;
 mod crash;
 mod fallback;
@@ -9,6 +10,7 @@ mod processor;
 mod requests;
 mod sample_events;
 mod send_api;
+mod setup;
 mod support;
 mod timeline;
 mod webhook;

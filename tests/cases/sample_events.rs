@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use serde_json::json;
 use simulator::platform::{DEAD_LETTERS, UNREADABLE};
 use simulator::samples;
 
@@ -18,8 +19,8 @@ fn names(prefix: &str) -> BTreeSet<String> {
 #[test]
 fn every_sample_belongs_to_a_function() {
     let all = names("").len();
-    let known: usize =
-        ["webhook-", "event-processor-", "follow-ups-"].iter().map(|p| names(p).len()).sum();
+    let functions = ["webhook-", "event-processor-", "follow-ups-", "setup-"];
+    let known: usize = functions.iter().map(|prefix| names(prefix).len()).sum();
     assert!(all >= 30);
     assert_eq!(all, known);
 }
@@ -116,6 +117,45 @@ async fn the_follow_ups_take_each_of_their_samples() {
     let summary =
         platform.invoke_follow_ups(samples::read("follow-ups-tick").unwrap()).await.unwrap();
     assert_eq!(summary["claimed"], 0);
+}
+
+#[tokio::test]
+async fn setup_takes_each_of_its_samples() {
+    let expected = [
+        ("applications", "/applications/0/key", json!("default")),
+        ("conversations", "/data/0/participants/data/0/id", json!(PSID)),
+        ("create-template", "/category", json!("UTILITY")),
+        ("first-message", "/status", json!("sent")),
+        ("pages", "/data/0/id", json!(PAGE)),
+        ("register", "/ok", json!(true)),
+        ("status", "/ok", json!(true)),
+        ("templates", "/data", json!([])),
+        ("unregister", "/ok", json!(true)),
+        ("whatsapp-account", "/token/kind", json!("system_user")),
+    ];
+    let mut left = names("setup-");
+    for (name, place, value) in expected {
+        let name = format!("setup-{name}");
+        assert!(left.remove(&name), "{name}");
+        let platform = platform().await;
+        platform.invoke_setup(json!({"action": "register"})).await.unwrap();
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+        platform.advance(3 * MINUTE).await;
+        let answer = platform.invoke_setup(samples::read(&name).unwrap()).await.unwrap();
+        assert_eq!(answer.pointer(place), Some(&value), "{name}: {answer}");
+    }
+    for request_type in ["create", "delete"] {
+        let name = format!("setup-cloudformation-{request_type}");
+        assert!(left.remove(&name), "{name}");
+        let platform = platform().await;
+        let mut request = samples::read(&name).unwrap();
+        let url = format!("{}/_simulator/cloudformation", platform.url());
+        request["ResponseURL"] = url.into();
+        let answer = platform.invoke_setup(request).await.unwrap();
+        assert_eq!(answer["Status"], "SUCCESS", "{name}");
+        assert_eq!(answer["PhysicalResourceId"], "registration", "{name}");
+    }
+    assert_eq!(left, BTreeSet::new(), "samples without an expectation");
 }
 
 #[test]

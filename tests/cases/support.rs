@@ -1,12 +1,15 @@
 //! What the cases share.
 
-use std::sync::Arc;
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use simulator::meta::{GraphRequest, Outcome};
 use simulator::platform::{Options, Platform};
 pub(crate) use simulator::samples::{OTHER_PSID, PAGE, PSID};
+use tracing::field::{Field, Visit};
+use tracing::span;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -89,4 +92,40 @@ pub(crate) async fn assert_no_leftovers(platform: &Platform, psid: &str) {
     assert!(waiting.as_object().is_none_or(Map::is_empty), "still waiting: {waiting}");
     assert!(platform.sqs.is_empty(simulator::platform::EVENTS), "events are left in the queue");
     assert_eq!(platform.next_due().await, None);
+}
+
+/// What the functions write to their log.
+#[derive(Clone, Default)]
+pub(crate) struct Log(pub(crate) Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        let of = |package: &str| metadata.target().starts_with(package);
+        of("webhook") || of("setup") || of("shared")
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        span.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        writeln!(self.0.lock().unwrap(), "{field}: {value:?}").unwrap();
+    }
 }

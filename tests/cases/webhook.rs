@@ -1,9 +1,9 @@
 //! The webhook from outside: what it answers Meta, and what lies in the queues afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display, Write};
+use std::fmt::{Display, Write};
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -23,8 +23,6 @@ use shared::telemetry::Telemetry;
 use simulator::platform::{EVENTS, Options, Platform, UNREADABLE, page_token};
 use simulator::samples::{self, APP_SECRET, VERIFY_TOKEN};
 use simulator::sqs::{Fault, Received};
-use tracing::field::{Field, Visit};
-use tracing::span;
 use webhook::{Webhook, WebhookSettings};
 
 use crate::support::*;
@@ -1363,40 +1361,4 @@ fn unreadable_body(platform: &Platform, reason: &str) -> Vec<u8> {
 #[track_caller]
 fn assert_nothing_queued(platform: &Platform) {
     assert!(platform.sqs.is_empty(EVENTS) && platform.sqs.is_empty(UNREADABLE));
-}
-
-/// What the functions write to their log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        let of = |package: &str| metadata.target().starts_with(package);
-        of("webhook") || of("shared")
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        span.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}: {value:?}").unwrap();
-    }
 }

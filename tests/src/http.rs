@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, RequestExt};
@@ -30,11 +30,13 @@ pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
         .route("/", post(aws))
         .route("/instances/{instance}/", post(aws_of_instance))
         .route("/webhook", get(webhook).post(webhook))
+        .route("/{application}/webhook", get(webhook).post(webhook))
         .route("/_simulator/state", get(state))
         .route("/_simulator/clock", get(read_clock).post(move_clock))
         .route("/_simulator/environment", get(environment))
         .route("/_simulator/people/{psid}", post(say))
         .route("/_simulator/observe", post(observe))
+        .route("/_simulator/cloudformation", put(async || StatusCode::OK))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(platform);
     let _ = axum::serve(listener, router).await;

@@ -19,4 +19,5 @@ pub mod samples;
 pub mod scenario;
 pub mod search;
 pub mod secrets_manager;
+pub mod setup;
 pub mod sqs;

@@ -1,4 +1,5 @@
-//! A stand-in for Meta: the Send API, and the webhooks that Meta would send.
+//! A stand-in for Meta: the Send API, the webhooks that Meta would send, and what else of Graph the
+//! project calls.
 //!
 //! It exists to check the project, so it shares no code with it: the windows, the limits, the
 //! signature and the error answers are written a second time here, from Meta's Messenger Platform
@@ -8,28 +9,42 @@
 //! notification to the webhook with [`Meta::sign`], points the Graph client at [`Meta::serve`], and
 //! reads what arrived from [`Meta::requests`]. All times are milliseconds since the epoch.
 
+mod accounts;
 mod answer;
+mod conversations;
 mod graph;
 mod limits;
+mod node;
 mod notification;
 mod people;
+mod profile;
 mod server;
+mod subscriptions;
+mod templates;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod whatsapp;
 mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use conversations::Line;
 use people::Record;
+use subscriptions::Subscription;
+use templates::Template;
+pub use tokens::UserToken;
+use whatsapp::WhatsAppAccount;
 
-/// The Meta app that owns the webhook and makes the calls.
+/// A Meta app, which owns a webhook and makes calls.
 #[derive(Clone)]
 pub struct App {
     /// The app's id, which every echo of its own messages carries.
@@ -147,12 +162,24 @@ pub struct Meta {
 }
 
 struct State {
-    app: App,
+    apps: Vec<App>,
     pages: BTreeMap<String, Page>,
     dead_tokens: BTreeMap<String, TokenEnd>,
     record: Record,
     public_posts: BTreeMap<(String, PublicPost), Authorship>,
     requests: Vec<GraphRequest>,
+    calls: Vec<String>,
+    urls: Vec<String>,
+    lines: Vec<Line>,
+    user_tokens: BTreeMap<String, UserToken>,
+    /// By app and object.
+    app_subscriptions: BTreeMap<(String, String), Subscription>,
+    heeds_subscriptions: bool,
+    /// By the person's id in the app: Page and PSID.
+    app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
+    templates: Vec<Template>,
+    whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
+    skew: i64,
     webhooks: Vec<Vec<u8>>,
     faults: VecDeque<(Option<String>, Fault)>,
     lasting_fault: Option<Fault>,
@@ -164,8 +191,15 @@ struct State {
 }
 
 struct Page {
+    app_id: String,
     platform: Platform,
     token: Option<String>,
+    /// In seconds since the epoch; 0 for never.
+    token_expires_at: i64,
+    scopes: Vec<String>,
+    subscribed_fields: Option<BTreeSet<String>>,
+    profile: Map<String, Value>,
+    profile_calls: Vec<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -193,12 +227,22 @@ impl Meta {
     /// Echoes and receipts are on.
     pub fn new(now: Arc<dyn Fn() -> i64 + Send + Sync>, app: App) -> Self {
         let state = State {
-            app,
+            apps: vec![app],
             pages: BTreeMap::new(),
             dead_tokens: BTreeMap::new(),
             record: Record::default(),
             public_posts: BTreeMap::new(),
             requests: Vec::new(),
+            calls: Vec::new(),
+            urls: Vec::new(),
+            lines: Vec::new(),
+            user_tokens: BTreeMap::new(),
+            app_subscriptions: BTreeMap::new(),
+            heeds_subscriptions: false,
+            app_scoped_ids: BTreeMap::new(),
+            templates: Vec::new(),
+            whatsapp_accounts: BTreeMap::new(),
+            skew: 0,
             webhooks: Vec::new(),
             faults: VecDeque::new(),
             lasting_fault: None,
@@ -211,9 +255,29 @@ impl Meta {
         Self { now, state: Arc::new(Mutex::new(state)) }
     }
 
+    /// Adds another app, which is nothing to the Pages that are connected already.
+    pub fn add_app(&self, app: App) {
+        self.state().apps.push(app);
+    }
+
     /// Connects a Page to the app, with its access token.
     pub fn add_page(&self, page_id: &str, token: &str, platform: Platform) {
-        let page = Page { platform, token: Some(token.to_owned()) };
+        let app_id = self.state().apps[0].app_id.clone();
+        self.add_page_of(&app_id, page_id, token, platform);
+    }
+
+    /// Connects a Page to one of several apps, with its access token.
+    pub fn add_page_of(&self, app_id: &str, page_id: &str, token: &str, platform: Platform) {
+        let page = Page {
+            app_id: app_id.to_owned(),
+            platform,
+            token: Some(token.to_owned()),
+            token_expires_at: 0,
+            scopes: tokens::PAGE_SCOPES.map(str::to_owned).to_vec(),
+            subscribed_fields: None,
+            profile: Map::new(),
+            profile_calls: Vec::new(),
+        };
         let mut state = self.state();
         state.dead_tokens.remove(token);
         state.pages.insert(page_id.to_owned(), page);
@@ -221,7 +285,7 @@ impl Meta {
 
     /// Replaces the app secret: signatures and proofs made with the former one are wrong from now on.
     pub fn set_app_secret(&self, app_secret: &str) {
-        app_secret.clone_into(&mut self.state().app.app_secret);
+        app_secret.clone_into(&mut self.state().apps[0].app_secret);
     }
 
     /// Replaces a connected Page's token; the former one is answered with 190 / 460 from now on.
@@ -234,6 +298,16 @@ impl Meta {
         self.state().end_token(page_id, TokenEnd::Expired, None);
     }
 
+    /// The path and query of every request so far, as a log on the way would hold them.
+    pub fn urls(&self) -> Vec<String> {
+        self.state().urls.clone()
+    }
+
+    /// Lets the clock that Meta's answers tell differ from ours, by so many ms.
+    pub fn set_skew(&self, millis: i64) {
+        self.state().skew = millis;
+    }
+
     /// Switches the echoes of messages that are delivered from now on.
     pub fn set_echoes(&self, on: bool) {
         self.state().echoes = on;
@@ -244,9 +318,16 @@ impl Meta {
         self.state().receipts = on;
     }
 
-    /// The value of the header `X-Hub-Signature-256` for a notification's raw bytes.
+    /// The value of the header `X-Hub-Signature-256` for a notification's raw bytes, signed for the
+    /// app that its first Page is connected to.
     pub fn sign(&self, body: &[u8]) -> String {
-        format!("sha256={}", hmac_hex(&self.state().app.app_secret, body))
+        let state = self.state();
+        format!("sha256={}", hmac_hex(&state.app_notified_by(body).app_secret, body))
+    }
+
+    /// The id of the app that a notification is for.
+    pub fn app_notified_by(&self, body: &[u8]) -> String {
+        self.state().app_notified_by(body).app_id.clone()
     }
 
     /// Takes the notifications that Meta wants to deliver since the last call, in order.
@@ -297,6 +378,12 @@ impl Meta {
         (self.now)()
     }
 
+    /// What Meta's clock tells, as HTTP writes it.
+    fn date(&self) -> String {
+        let millis = u64::try_from(self.now() + self.state().skew).unwrap_or_default();
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,6 +401,18 @@ impl State {
             self.dead_tokens.remove(token);
             page.token = Some(token.to_owned());
         }
+    }
+
+    /// The app that a Page is connected to; the first one for a Page that is not connected.
+    fn app_of(&self, page_id: &str) -> &App {
+        let owner = self.pages.get(page_id).map(|page| page.app_id.as_str());
+        let found = self.apps.iter().find(|app| owner == Some(&app.app_id));
+        found.unwrap_or(&self.apps[0])
+    }
+
+    fn app_notified_by(&self, body: &[u8]) -> &App {
+        let notification: Value = serde_json::from_slice(body).unwrap_or_default();
+        self.app_of(notification["entry"][0]["id"].as_str().unwrap_or_default())
     }
 
     /// A Page that is not connected counts as one of Messenger: its people can still act.

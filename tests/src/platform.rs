@@ -27,7 +27,7 @@ use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::{QueueSettings, Received, Sqs};
-use crate::{dynamodb, http, samples};
+use crate::{dynamodb, http, samples, setup};
 
 /// The queue of the events.
 pub const EVENTS: &str = "events.fifo";
@@ -53,6 +53,8 @@ pub struct Options {
     pub verify_token: String,
     /// The Messenger Pages.
     pub pages: Vec<String>,
+    /// The applications beside the default one.
+    pub applications: Vec<Application>,
     /// The port of the webhook and of the platform's own paths; any if 0.
     pub port: u16,
     /// Where the table is kept; in memory if absent.
@@ -71,6 +73,7 @@ impl Default for Options {
             app_secret: samples::APP_SECRET.to_owned(),
             verify_token: samples::VERIFY_TOKEN.to_owned(),
             pages: vec![samples::PAGE.to_owned()],
+            applications: Vec::new(),
             port: 0,
             data: None,
             now: samples::BEGINNING,
@@ -78,6 +81,36 @@ impl Default for Options {
             variables: BTreeMap::new(),
         }
     }
+}
+
+/// A Meta app of its own beside the default one.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Its part of the webhook's path.
+    pub key: String,
+    /// The app's id.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: String,
+    /// The token of its webhook's verification.
+    pub verify_token: String,
+    /// Its Messenger Pages.
+    pub pages: Vec<String>,
+}
+
+impl Application {
+    fn to_secret(&self) -> Value {
+        json!({
+            "app_id": self.app_id,
+            "app_secret": self.app_secret,
+            "verify_token": self.verify_token,
+            "pages": page_tokens(&self.pages),
+        })
+    }
+}
+
+fn page_tokens(pages: &[String]) -> Map<String, Value> {
+    pages.iter().map(|page| (page.clone(), json!({"access_token": page_token(page)}))).collect()
 }
 
 /// The token that the platform gives a Page.
@@ -128,6 +161,14 @@ impl Platform {
         for page in &options.pages {
             meta.add_page(page, &page_token(page), Product::Messenger);
         }
+        for Application { app_id, app_secret, pages, .. } in &options.applications {
+            meta.add_app(App { app_id: app_id.clone(), app_secret: app_secret.clone() });
+            for page in pages {
+                meta.add_page_of(app_id, page, &page_token(page), Product::Messenger);
+            }
+        }
+
+        setup::add_sample_accounts(&meta, &options.pages);
 
         let beside = |distance: u16| {
             if options.port == 0 { 0 } else { options.port + distance }
@@ -248,7 +289,7 @@ impl Platform {
         self.meta.observe(body);
         let request = Request::builder()
             .method(Method::POST)
-            .uri("/webhook")
+            .uri(self.webhook_path(&self.meta.app_notified_by(body)))
             .header(SIGNATURE_HEADER, self.meta.sign(body))
             .body(Body::Binary(body.to_vec()));
         match request {
@@ -258,6 +299,14 @@ impl Platform {
             },
             Err(_) => 400,
         }
+    }
+
+    /// Where an app's notifications go.
+    fn webhook_path(&self, app_id: &str) -> String {
+        let mut applications = self.options.applications.iter();
+        let application = applications.find(|application| application.app_id == app_id);
+        application
+            .map_or("/webhook".to_owned(), |application| format!("/{}/webhook", application.key))
     }
 
     /// Posts a notification and lets everything that follows from it happen now.
@@ -383,7 +432,10 @@ impl Platform {
     /// When the next entry is due, ms since the epoch.
     pub async fn next_due(&self) -> Option<Timestamp> {
         let mut next = None;
-        for page in &self.options.pages {
+        let applications = self.options.applications.iter();
+        for page in
+            applications.flat_map(|application| &application.pages).chain(&self.options.pages)
+        {
             let far = Timestamp::from_millis(i64::MAX);
             let due = self.store.due(page, far, None).await.unwrap_or_default();
             next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
@@ -463,6 +515,7 @@ fn environment(
         ("DEAD_LETTER_QUEUE_URL", &dead_letters),
         ("UNREADABLE_QUEUE_URL", &unreadable),
         ("GRAPH_BASE_URL", graph_url),
+        ("WEBHOOK_URL", &format!("{front_url}/webhook")),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
@@ -492,13 +545,14 @@ fn create_queues(sqs: &Sqs) -> [String; 3] {
 }
 
 fn secret(options: &Options) -> Value {
-    let pages =
-        options.pages.iter().map(|page| (page.clone(), json!({"access_token": page_token(page)})));
+    let applications = options.applications.iter();
+    let applications = applications.map(|one| (one.key.clone(), one.to_secret()));
     json!({
         "app_id": samples::APP_ID,
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
-        "pages": pages.collect::<Map<_, _>>(),
+        "pages": page_tokens(&options.pages),
+        "applications": applications.collect::<Map<_, _>>(),
     })
 }
 

@@ -111,7 +111,7 @@ impl Processor {
 
     /// A message that left the Page by other hands: people, or another app, have taken over.
     async fn hear_echo(&self, who: &Who, event: &Event, echo: &Echo) -> Result<(), RecordError> {
-        let own = self.outbox.app_id().await?;
+        let own = self.outbox.app_id(&who.page_id).await?;
         if echo.app_id.is_some() && echo.app_id != own {
             self.set_quiet(who, self.quiet_from(event)).await?;
         }
@@ -124,7 +124,7 @@ impl Processor {
         event: &Event,
         handover: &Handover,
     ) -> Result<(), RecordError> {
-        let own = self.outbox.app_id().await?;
+        let own = self.outbox.app_id(&who.page_id).await?;
         let is_own = |app: &Option<String>| own.is_none() || *app == own;
         let until = match handover {
             Handover::Pass { to } if is_own(to) => NO_LONGER,

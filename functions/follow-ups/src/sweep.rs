@@ -118,7 +118,7 @@ impl FollowUps {
         if !turn.has_time(self.clock.now()) {
             return;
         }
-        match self.deliver(who, ids, turn).await {
+        match self.outbox.serve(who, ids, turn).await {
             Ok(Some(outcomes)) => {
                 add(summary, |summary| {
                     summary.count_all(outcomes);
@@ -130,33 +130,6 @@ impl FollowUps {
                 add(summary, |summary| summary.errors += 1);
             }
         }
-    }
-
-    /// Sends what is due for a person: the outcomes, `None` if somebody else is sending to them.
-    async fn deliver(
-        &self,
-        who: &Who,
-        ids: &[String],
-        turn: &Turn,
-    ) -> Result<Option<Vec<Outcome>>, OutboxError> {
-        let store = self.outbox.store();
-        let now = self.clock.now();
-        let Some(conversation) = store.take_conversation(who, &turn.hold, now).await? else {
-            return Ok(None);
-        };
-        if self.outbox.is_unsettled(who, &conversation).await? {
-            store.release_conversation(who, &turn.hold, &[]).await?;
-            return Ok(None);
-        }
-        let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
-        let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
-        all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
-        let delivered = self.outbox.deliver_due(who, &conversation, &all, turn).await;
-        let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
-        store.release_conversation(who, &turn.hold, forget).await?;
-        let delivered = delivered?;
-        self.outbox.unlist(&delivered.ended).await?;
-        Ok(Some(delivered.outcomes.into_iter().map(|(_, outcome)| outcome).collect()))
     }
 }
 

@@ -91,11 +91,14 @@ impl Queues {
             .await
     }
 
-    /// Keeps events of Pages that are not ours.
-    pub(crate) async fn keep_foreign(&self, events: Vec<Queued>) -> Result<(), QueueError> {
+    /// Keeps events of Pages that are not the signing application's, each with its reason.
+    pub(crate) async fn keep_foreign(
+        &self,
+        events: Vec<(Queued, &'static str)>,
+    ) -> Result<(), QueueError> {
         stream::iter(events.into_iter().map(Ok))
-            .try_for_each_concurrent(LANES, async |event| {
-                self.keep(event.text, &[("reason", "unknown_page")]).await
+            .try_for_each_concurrent(LANES, async |(event, reason)| {
+                self.keep(event.text, &[("reason", reason)]).await
             })
             .await
     }

@@ -1,4 +1,4 @@
-//! Meta's POST: signature, split, queue.
+//! Meta's POST: signature, split, sort, queue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use shared::secrets::{Secret, SecretError};
 use shared::signature::{SIGNATURE_HEADER, SignatureError, verify};
 
 use crate::enqueue::{QueueError, Queued};
-use crate::{Webhook, answer};
+use crate::{Webhook, answer, not_found};
 
 /// Why a notification was not taken in.
 #[derive(Debug, thiserror::Error)]
 enum IntakeError {
+    #[error("the secret names no application for this path")]
+    UnknownApplication,
     #[error(transparent)]
     Signature(#[from] SignatureError),
     #[error(transparent)]
@@ -23,12 +25,27 @@ enum IntakeError {
     Queue(#[from] QueueError),
 }
 
+/// Why an event is set aside: the secret does not name its Page.
+const UNKNOWN_PAGE: &str = "unknown_page";
+
+/// Why an event is set aside: its Page belongs to another application than the one that signed.
+const ANOTHER_APPLICATION: &str = "another_application";
+
+/// The events of a notification, by whether the signing application may speak of their Pages.
+#[derive(Default)]
+struct Sorted {
+    ours: Vec<Queued>,
+    foreign: Vec<(Queued, &'static str)>,
+}
+
 impl Webhook {
-    /// 200 once every event is queued, 401 if Meta did not sign it, 500 for everything else.
-    pub(crate) async fn take_in(&self, request: &Request) -> Response<Body> {
+    /// 200 once every event is queued, 401 if Meta did not sign it for this application, 404 if there
+    /// is no such application, 500 for everything else.
+    pub(crate) async fn take_in(&self, application: &str, request: &Request) -> Response<Body> {
         let header = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
-        match self.queue_all(header, request.body().as_ref()).await {
+        match self.queue_all(application, header, request.body().as_ref()).await {
             Ok(()) => answer(StatusCode::OK, "EVENT_RECEIVED"),
+            Err(IntakeError::UnknownApplication) => not_found(),
             Err(IntakeError::Signature(error)) => {
                 tracing::warn!(%error, "a request was refused");
                 answer(StatusCode::UNAUTHORIZED, "INVALID_SIGNATURE")
@@ -40,8 +57,13 @@ impl Webhook {
         }
     }
 
-    async fn queue_all(&self, header: Option<&str>, body: &[u8]) -> Result<(), IntakeError> {
-        let secret = self.signing_secret(header, body).await?;
+    async fn queue_all(
+        &self,
+        application: &str,
+        header: Option<&str>,
+        body: &[u8],
+    ) -> Result<(), IntakeError> {
+        let secret = self.signing_secret(application, header, body).await?;
         let records = match split(body, self.clock.now()) {
             Ok(records) => records,
             Err(reason) => {
@@ -49,15 +71,16 @@ impl Webhook {
                 return Ok(self.queues.keep_unreadable(body, &reason.to_string()).await?);
             }
         };
-        let (ours, foreign) = self.sort_by_page(secret, records).await?;
-        self.queues.keep_foreign(foreign).await?;
-        self.queues.send(ours).await?;
+        let sorted = self.sort_by_page(application, secret, records).await?;
+        self.queues.keep_foreign(sorted.foreign).await?;
+        self.queues.send(sorted.ours).await?;
         Ok(())
     }
 
-    /// The secret whose app signed the body.
+    /// The secret with which the application signed the body.
     async fn signing_secret(
         &self,
+        application: &str,
         header: Option<&str>,
         body: &[u8],
     ) -> Result<Arc<Secret>, IntakeError> {
@@ -65,44 +88,55 @@ impl Webhook {
             return Err(SignatureError::Missing.into());
         }
         let secret = self.secrets.current().await?;
-        match verify(header, body, secret.app_secrets()) {
-            Ok(()) => return Ok(secret),
-            Err(SignatureError::Mismatch) => {}
-            Err(error) => return Err(error.into()),
+        if let Some(signing) = secret.application(application) {
+            match verify(header, body, signing.app_secrets()) {
+                Ok(()) => return Ok(secret),
+                Err(SignatureError::Mismatch) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let secret = self.secrets.reread().await?;
-        secret.app_secret()?;
-        verify(header, body, secret.app_secrets())?;
+        let signing = secret.application(application).ok_or(IntakeError::UnknownApplication)?;
+        signing.app_secret()?;
+        verify(header, body, signing.app_secrets())?;
         Ok(secret)
     }
 
-    /// Parts the events of Pages that the secret names from the others.
+    /// Parts the events of the signing application's Pages from the others: an app secret speaks for
+    /// its own Pages and for no other.
     async fn sort_by_page(
         &self,
+        application: &str,
         mut secret: Arc<Secret>,
         records: Vec<Record>,
-    ) -> Result<(Vec<Queued>, Vec<Queued>), IntakeError> {
-        if records.iter().any(|record| !secret.has_page(&record.page_id)) {
+    ) -> Result<Sorted, IntakeError> {
+        let belongs = |secret: &Secret, page_id: &str| {
+            secret.application(application).is_some_and(|signing| signing.has_page(page_id))
+        };
+        if records.iter().any(|record| !belongs(&secret, &record.page_id)) {
             secret = self.secrets.reread().await?;
         }
         let mut counts = BTreeMap::<String, [u64; 3]>::new();
-        let (mut ours, mut foreign) = (Vec::new(), Vec::new());
+        let mut sorted = Sorted::default();
         for record in records {
             let page_id = record.page_id.clone();
             let event = Event::from(&record);
             let (id, group) = (event.id.clone(), event.group());
             let (text, truncated) = record.into_queue_text().map_err(QueueError::from)?;
             let queued = Queued { id, group, text };
-            if !secret.has_page(&page_id) {
-                tracing::warn!(page = page_id, "an event of a Page that the secret does not name");
-                foreign.push(queued);
+            if !belongs(&secret, &page_id) {
+                let is_known = secret.has_page(&page_id);
+                let reason = if is_known { ANOTHER_APPLICATION } else { UNKNOWN_PAGE };
+                tracing::warn!(page = page_id, application, reason, "an event is set aside");
+                self.telemetry.count("ForeignEvents", &page_id, &[("reason", reason)]);
+                sorted.foreign.push((queued, reason));
                 continue;
             }
             let [received, unknown, cut] = counts.entry(page_id).or_default();
             *received += 1;
             *unknown += u64::from(matches!(event.kind, Kind::Unknown { .. }));
             *cut += u64::from(truncated);
-            ours.push(queued);
+            sorted.ours.push(queued);
         }
         for (page_id, [received, unknown, cut]) in counts {
             let metrics = [
@@ -112,6 +146,6 @@ impl Webhook {
             ];
             self.telemetry.count_many(&metrics, &page_id, &[]);
         }
-        Ok((ours, foreign))
+        Ok(sorted)
     }
 }

@@ -15,7 +15,7 @@ use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use shared::clock::SharedClock;
-use shared::secrets::Secrets;
+use shared::secrets::{DEFAULT_APPLICATION, Secrets};
 use shared::settings::{SettingError, Variables};
 use shared::telemetry::Telemetry;
 
@@ -69,12 +69,15 @@ impl Webhook {
         Self { queues, secrets, clock, telemetry, answer_within: settings.answer_within }
     }
 
-    /// Answers a request.
+    /// Answers a request to `/webhook`, or to `/{application}/webhook`.
     pub async fn handle(&self, request: Request) -> Response<Body> {
+        let Some(application) = application_of(request.uri().path()) else {
+            return not_found();
+        };
         match *request.method() {
-            Method::GET => self.verify(&request).await,
+            Method::GET => self.verify(application, &request).await,
             Method::POST => {
-                let intake = self.take_in(&request);
+                let intake = self.take_in(application, &request);
                 tokio::time::timeout(self.answer_within, intake).await.unwrap_or_else(|_| {
                     tracing::error!("a notification was not queued in time; Meta sends it again");
                     answer(StatusCode::INTERNAL_SERVER_ERROR, "NOT_QUEUED")
@@ -85,10 +88,50 @@ impl Webhook {
     }
 }
 
+/// The key of the application that a path belongs to.
+///
+/// A function URL has no routes, so its bare address is the default application's as well.
+fn application_of(path: &str) -> Option<&str> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next(), parts.next()) {
+        (None | Some("webhook"), None, None) => Some(DEFAULT_APPLICATION),
+        (Some(DEFAULT_APPLICATION), ..) => None,
+        (Some(key), Some("webhook"), None) => Some(key),
+        _ => None,
+    }
+}
+
+fn not_found() -> Response<Body> {
+    answer(StatusCode::NOT_FOUND, "NOT_FOUND")
+}
+
 fn answer(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     let mut response = Response::new(Body::Text(text.into()));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_one_application() {
+        for (path, key) in [
+            ("/webhook", Some("default")),
+            ("/webhook/", Some("default")),
+            ("/", Some("default")),
+            ("", Some("default")),
+            ("/shop/webhook", Some("shop")),
+            ("/webhook/webhook", Some("webhook")),
+            ("/default/webhook", None),
+            ("/shop", None),
+            ("/shop/webhook/more", None),
+            ("/shop/other", None),
+        ] {
+            assert_eq!(application_of(path), key, "{path}");
+        }
+    }
 }

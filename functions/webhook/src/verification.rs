@@ -5,12 +5,12 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use shared::secrets::Secret;
 use shared::signature::is_same_secret;
 
-use crate::{Webhook, answer};
+use crate::{Webhook, answer, not_found};
 
 impl Webhook {
-    /// 200 with the challenge if the verify token is ours, 403 if not, 400 if a parameter is
-    /// missing.
-    pub(crate) async fn verify(&self, request: &Request) -> Response<Body> {
+    /// 200 with the challenge if the verify token is the application's, 403 if not, 404 if there is no
+    /// such application, 400 if a parameter is missing.
+    pub(crate) async fn verify(&self, application: &str, request: &Request) -> Response<Body> {
         let parameters = request.query_string_parameters();
         let parameter = |name: &str| parameters.first(name).filter(|value| !value.is_empty());
         let (Some(mode), Some(token), Some(challenge)) =
@@ -19,30 +19,48 @@ impl Webhook {
             let needed = "hub.mode, hub.verify_token and hub.challenge are needed";
             return answer(StatusCode::BAD_REQUEST, needed);
         };
-        if mode == "subscribe" && self.is_our_token(token).await {
-            return answer(StatusCode::OK, challenge);
+        let claim =
+            if mode == "subscribe" { self.claim(application, token).await } else { Claim::Wrong };
+        match claim {
+            Claim::Right => answer(StatusCode::OK, challenge),
+            Claim::Wrong => answer(StatusCode::FORBIDDEN, "FORBIDDEN"),
+            Claim::OfNoApplication => not_found(),
         }
-        answer(StatusCode::FORBIDDEN, "FORBIDDEN")
     }
 
-    async fn is_our_token(&self, token: &str) -> bool {
-        let fits = |secret: &Secret| match secret.verify_token() {
-            Ok(ours) => is_same_secret(ours, token),
-            Err(error) => {
-                tracing::error!(%error, "the webhook cannot be verified");
-                false
-            }
-        };
+    async fn claim(&self, application: &str, token: &str) -> Claim {
         let current = self.secrets.current().await;
-        if current.as_ref().is_ok_and(|secret| fits(secret)) {
-            return true;
+        let claim = current.as_ref().map(|secret| judge(secret, application, token));
+        if let Ok(Claim::Right) = claim {
+            return Claim::Right;
         }
         match self.secrets.reread().await {
-            Ok(secret) => fits(&secret),
+            Ok(secret) => judge(&secret, application, token),
             Err(error) => {
                 tracing::error!(%error, "the webhook cannot be verified");
-                false
+                Claim::Wrong
             }
+        }
+    }
+}
+
+/// What a verify token is worth.
+enum Claim {
+    Right,
+    Wrong,
+    OfNoApplication,
+}
+
+fn judge(secret: &Secret, application: &str, token: &str) -> Claim {
+    let Some(known) = secret.application(application) else {
+        return Claim::OfNoApplication;
+    };
+    match known.verify_token() {
+        Ok(ours) if is_same_secret(ours, token) => Claim::Right,
+        Ok(_) => Claim::Wrong,
+        Err(error) => {
+            tracing::error!(%error, application, "the webhook cannot be verified");
+            Claim::Wrong
         }
     }
 }

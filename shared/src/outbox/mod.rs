@@ -12,6 +12,7 @@ mod confirm;
 mod deliver;
 mod page;
 mod schedule;
+mod serve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::aws::{self, Aws};
 use crate::clock::{SharedClock, Timestamp};
 use crate::graph::{self, Graph, GraphSettings};
 use crate::message::RateClass;
-use crate::secrets::{Secret, Secrets};
+use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::{SettingError, Variables};
 use crate::store::{
@@ -240,12 +241,14 @@ impl Outbox {
         Ok(self.secrets.current().await?)
     }
 
-    /// The app's own id, if the secret names it.
+    /// The id of the app that a Page belongs to, if the secret names it.
     ///
     /// # Errors
     /// [`OutboxError`] if the secret cannot be read.
-    pub async fn app_id(&self) -> Result<Option<String>, OutboxError> {
-        Ok(self.secrets.current().await?.app_id.clone())
+    pub async fn app_id(&self, page_id: &str) -> Result<Option<String>, OutboxError> {
+        let secret = self.secrets.current().await?;
+        let app_id = secret.application_of(page_id).and_then(Application::app_id);
+        Ok(app_id.ok().map(str::to_owned))
     }
 
     /// Cancels an entry because the person answered, unless it is younger than the answer.

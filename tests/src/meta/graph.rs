@@ -157,7 +157,7 @@ impl State {
         let Some(owner) = self.token_owner(token) else {
             return dead(None, "Invalid OAuth access token - Cannot parse access token");
         };
-        let proof = hmac_hex(&self.app.app_secret, token.as_bytes());
+        let proof = hmac_hex(&self.app_of(owner).app_secret, token.as_bytes());
         if arrival.proof.as_deref() != Some(proof.as_str()) {
             let message = "Invalid appsecret_proof provided in the API argument";
             return Err(Refusal::new(400, 100, None, message));
@@ -236,6 +236,7 @@ impl State {
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
+        self.write_line(page_id, &person, &mid, message);
         Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
     }
 

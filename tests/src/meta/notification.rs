@@ -66,7 +66,7 @@ impl State {
                 "sender": {"id": page_id},
                 "recipient": person.to_value(),
                 "timestamp": now,
-                "message": self.echo(mid, message),
+                "message": self.echo(page_id, mid, message),
             }));
         }
         if self.receipts {
@@ -87,16 +87,15 @@ impl State {
                 Platform::Instagram => items.push(receipt("read", json!({"mid": mid}))),
             }
         }
+        items.retain(|item| self.is_wanted(page_id, item));
         for item in items {
             self.webhooks.push(bytes(&of(platform, page_id, now, &item)));
         }
     }
 
-    fn echo(&self, mid: &str, message: &Value) -> Value {
-        let app_id = match self.app.app_id.parse::<u64>() {
-            Ok(number) => json!(number),
-            Err(_) => json!(self.app.app_id),
-        };
+    fn echo(&self, page_id: &str, mid: &str, message: &Value) -> Value {
+        let app_id = &self.app_of(page_id).app_id;
+        let app_id = app_id.parse::<u64>().map_or_else(|_| json!(app_id), |number| json!(number));
         let mut echo = json!({"mid": mid, "is_echo": true, "app_id": app_id});
         for copied in ["text", "metadata", "attachments"] {
             if !message[copied].is_null() {

@@ -180,6 +180,11 @@ impl Meta {
         let platform = state.platform(page_id);
         let notification = notification::of(platform, page_id, now, &Value::Object(fields));
         state.record.take(&notification, now);
+        let message = &notification["entry"][0]["messaging"][0]["message"];
+        let mid = message["mid"].as_str().unwrap_or_default();
+        if message["is_echo"] != json!(true) {
+            state.write_line(page_id, &Person::Psid(psid.to_owned()), mid, message);
+        }
         notification::bytes(&notification)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse};
 use axum::routing::post;
@@ -18,13 +18,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::Meta;
 use super::answer::Answer;
 use super::graph::Arrival;
+use super::node::NodeCall;
 use crate::gate::{Call, GRAPH, Gate};
 
 /// The function instance that makes a request, if there are several.
@@ -38,7 +39,8 @@ struct CloseInstead;
 impl Meta {
     /// Serves the Graph API until `shutdown` is done, then drops every connection.
     ///
-    /// `POST /{version}/{page id or "me"}/messages` is the Send API; all else is an unknown path.
+    /// `POST /{version}/{page id or "me"}/messages` is the Send API; the other calls that the project
+    /// makes are answered as well, and all else is an unknown path.
     /// A server of its own is needed because a lost answer closes the connection with no response.
     ///
     /// Below `/instances/{number}` the same is served to one of several function instances, so that
@@ -71,7 +73,7 @@ impl Meta {
         let messages = post(messages).fallback(unknown_path);
         Router::new()
             .route("/{version}/{node}/messages", messages)
-            .fallback(unknown_path)
+            .fallback(other_path)
             .layer(middleware::from_fn(move |request, next| pass(Arc::clone(&gate), request, next)))
             // A body that is refused for its size would be missing in the record of requests.
             .layer(DefaultBodyLimit::disable())
@@ -129,8 +131,56 @@ async fn messages(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    meta.state().urls.push(uri.to_string());
     let node = is_version(&version).then_some(node);
     answer(&meta, node, &uri, &headers, &body)
+}
+
+/// A call of a node or an edge, if Graph has one at this path.
+async fn other_path(
+    State(meta): State<Meta>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    meta.state().urls.push(uri.to_string());
+    let called = match read_call(&method, &uri, &headers, &body) {
+        Some(call) => meta.call(call).await,
+        None => None,
+    };
+    match called {
+        Some(called) => respond_with(&meta, called),
+        None => answer(&meta, None, &uri, &headers, &body),
+    }
+}
+
+fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<NodeCall> {
+    let mut path = uri.path().split('/').skip(1);
+    path.next().filter(|version| is_version(version))?;
+    let Query(mut parameters) = Query::<Map<String, Value>>::try_from_uri(uri).ok()?;
+    let is_json = text_of(headers, header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.starts_with("application/json"));
+    if let (true, Ok(Value::Object(fields))) = (is_json, serde_json::from_slice(body)) {
+        parameters.extend(fields);
+    }
+    let mut take =
+        |name| parameters.remove(name).and_then(|value| value.as_str().map(str::to_owned));
+    let (proof, in_query) = (take("appsecret_proof"), take("access_token"));
+    let bearer = text_of(headers, header::AUTHORIZATION)
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::to_owned);
+    Some(NodeCall {
+        method: method.to_string(),
+        path: path.filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+        parameters,
+        token: bearer.or(in_query),
+        proof,
+    })
+}
+
+fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 async fn unknown_path(
@@ -168,7 +218,11 @@ fn answer(
             _ => Value::Null,
         },
     };
-    match meta.receive(&arrival) {
+    respond_with(meta, meta.receive(&arrival))
+}
+
+fn respond_with(meta: &Meta, answer: Answer) -> Response<Body> {
+    let mut response = match answer {
         Answer::Json { http, usage, body } => json_response(http, usage, body),
         Answer::Html => {
             let page = Html("<html><body>Service Unavailable</body></html>");
@@ -179,7 +233,11 @@ fn answer(
             response.extensions_mut().insert(CloseInstead);
             response
         }
+    };
+    if let Ok(date) = HeaderValue::try_from(meta.date()) {
+        response.headers_mut().insert(header::DATE, date);
     }
+    response
 }
 
 fn json_response(http: u16, usage: Option<String>, body: Value) -> Response<Body> {

@@ -6,6 +6,7 @@ mod access;
 mod delivery;
 mod faults;
 mod limits;
+mod nodes;
 mod notifications;
 mod windows;
 
@@ -35,13 +36,18 @@ const INSTAGRAM: &str = "2002";
 const PSID: &str = "7001";
 
 /// Proofs made elsewhere, by app secret and token.
-const PROOFS: [(&str, &str, &str); 5] = [
+const PROOFS: [(&str, &str, &str); 6] = [
     ("app-secret-1", "token-1", "af8bc814b4f71da72a826efceba0898adc984158737a896bf8a58586b59876e9"),
     ("app-secret-1", "token-2", "6e5142aac62dee5a828cf67aacfc6107b8fc72b102508d3a7a624c228d288267"),
     (
         "app-secret-1",
         "token-ig",
         "b5317fab3bcd5e91cfe10545ad8051ee2dd6e3d3fec1a43cd7bc434f641585d8",
+    ),
+    (
+        "app-secret-1",
+        "4004|app-secret-1",
+        "8e399535f0bfd692117ecef4a7cb16328c21590abb8949b1769e894b8ef58d0c",
     ),
     ("app-secret-2", "token-1", "b088e23b886558fc9fd59556fb3a29ad731cd27fb36486b780955dcd747d28ae"),
     (

@@ -1,13 +1,14 @@
-//! The secret: app secret, verify token and the Pages' access tokens, kept for a while.
+//! The secret: the applications with their app secrets and the Pages' tokens, kept for a while.
 
-use std::collections::BTreeMap;
+mod contents;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
-use secrecy::SecretString;
-use serde::Deserialize;
 use tokio::sync::Mutex;
+
+pub use contents::{Application, DEFAULT_APPLICATION, Page, Secret};
 
 use crate::aws::describe;
 use crate::clock::{SharedClock, Timestamp};
@@ -32,93 +33,20 @@ pub enum SecretError {
         /// Where the JSON goes wrong.
         column: usize,
     },
+    /// An application's key cannot be a part of its webhook's URL.
+    #[error("a key in applications is not 1 to 40 of a to z, 0 to 9 and -, or it is default")]
+    InvalidKey,
+    /// A Page stands in two applications.
+    #[error("one Page stands in the applications {first} and {second}: remove it from one of them")]
+    PageInTwoApplications {
+        /// An application's key.
+        first: String,
+        /// Another application's key.
+        second: String,
+    },
     /// A part of it is missing.
     #[error("the secret lacks {0}: fill it in as README.md shows")]
     Missing(&'static str),
-}
-
-/// The secret's contents.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the secret's JSON")]
-pub struct Secret {
-    /// The secret's version, as Secrets Manager names it.
-    #[serde(skip)]
-    pub version: String,
-    /// The app's id, by which the echoes of its other parts are known.
-    #[serde(default)]
-    pub app_id: Option<String>,
-    #[serde(default)]
-    app_secret: Option<SecretString>,
-    #[serde(default)]
-    previous_app_secret: Option<SecretString>,
-    #[serde(default)]
-    verify_token: Option<SecretString>,
-    #[serde(default)]
-    pages: BTreeMap<String, Page>,
-}
-
-/// A Page's part of the secret.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Page {
-    /// The Page access token.
-    pub access_token: SecretString,
-}
-
-impl Secret {
-    fn parse(text: &str, version: String) -> Result<Self, SecretError> {
-        let mut secret: Self = serde_json::from_str(text).map_err(|error| {
-            SecretError::Malformed { line: error.line(), column: error.column() }
-        })?;
-        secret.version = version;
-        secret.app_secret = secret.app_secret.filter(is_filled);
-        secret.previous_app_secret = secret.previous_app_secret.filter(is_filled);
-        secret.verify_token = secret.verify_token.filter(is_filled);
-        Ok(secret)
-    }
-
-    /// The app secret.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
-    pub fn app_secret(&self) -> Result<&SecretString, SecretError> {
-        self.app_secret.as_ref().ok_or(SecretError::Missing("app_secret"))
-    }
-
-    /// The app secrets that a signature may come from: the present and, in a rotation, the previous.
-    pub fn app_secrets(&self) -> impl Iterator<Item = &SecretString> {
-        self.app_secret.iter().chain(&self.previous_app_secret)
-    }
-
-    /// The token that Meta repeats when it verifies the webhook.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
-    pub fn verify_token(&self) -> Result<&SecretString, SecretError> {
-        self.verify_token.as_ref().ok_or(SecretError::Missing("verify_token"))
-    }
-
-    /// A Page's part.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if the secret does not name the Page.
-    pub fn page(&self, page_id: &str) -> Result<&Page, SecretError> {
-        self.pages.get(page_id).ok_or(SecretError::Missing("the Page in pages"))
-    }
-
-    /// Whether the secret names a Page.
-    pub fn has_page(&self, page_id: &str) -> bool {
-        self.pages.contains_key(page_id)
-    }
-
-    /// The ids of all Pages.
-    pub fn page_ids(&self) -> impl Iterator<Item = &str> {
-        self.pages.keys().map(String::as_str)
-    }
-}
-
-fn is_filled(secret: &SecretString) -> bool {
-    use secrecy::ExposeSecret;
-    !secret.expose_secret().is_empty()
 }
 
 /// Reads the secret and keeps it for some minutes.
@@ -204,27 +132,5 @@ impl Secrets {
         let answer = answer.map_err(|error| SecretError::Unavailable(describe(&error)))?;
         let version = answer.version_id().unwrap_or_default().to_owned();
         Secret::parse(answer.secret_string().unwrap_or_default(), version)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_secret_has_nothing_to_verify_with() {
-        for text in ["{}", r#"{"app_secret":"","verify_token":""}"#] {
-            let secret = Secret::parse(text, String::new()).unwrap();
-            assert_eq!(secret.app_secrets().count(), 0);
-            assert!(secret.verify_token().is_err());
-        }
-    }
-
-    #[test]
-    fn a_malformed_secret_shows_nothing_of_itself() {
-        let error = Secret::parse(r#"{"app_secret":"hush", 5}"#, String::new()).unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hush"));
-        let secret = Secret::parse(r#"{"app_secret":"hush"}"#, String::new()).unwrap();
-        assert!(!format!("{secret:?}").contains("hush"));
     }
 }

@@ -1,0 +1,246 @@
+//! Setup: registers the applications and their Pages with Meta, and tells how everything stands.
+//!
+//! Invoked by `CloudFormation` at each deployment it registers; invoked by hand it does what the
+//! payload's `action` says. The secret is read anew at each invocation, because people invoke this
+//! function right after they have changed it.
+
+mod app;
+mod applications;
+mod batch;
+mod cloudformation;
+mod payload;
+mod profile;
+mod register;
+mod report;
+mod status;
+mod subscriptions;
+mod templates;
+mod token;
+mod tutorial;
+mod whatsapp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use serde_json::{Value, json};
+use shared::aws::Aws;
+use shared::clock::{SharedClock, Timestamp};
+use shared::graph::{Graph, GraphError, GraphSettings};
+use shared::http;
+use shared::message::Invalid;
+use shared::outbox::{Outbox, OutboxError, OutboxSettings, ScheduleError};
+use shared::secrets::{DEFAULT_APPLICATION, Secret, SecretError, Secrets};
+use shared::send::SendApi;
+use shared::settings::{SettingError, Variables};
+use shared::store::{Store, StoreError};
+use shared::telemetry::Telemetry;
+
+pub use payload::PayloadError;
+pub use report::{Finding, Report, State};
+
+use payload::Payload;
+
+/// How long `CloudFormation`'s answer may take to be handed over.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the function does.
+const ACTIONS: [&str; 10] = [
+    "register",
+    "unregister",
+    "status",
+    "applications",
+    "pages",
+    "conversations",
+    "first-message",
+    "whatsapp-account",
+    "templates",
+    "create-template",
+];
+
+/// What may be set about setup.
+#[derive(Clone, Debug)]
+pub struct SetupSettings {
+    /// The webhook of the default application; those of the others are derived from it.
+    pub webhook_url: String,
+    /// Whether the apps are also subscribed to Instagram's events.
+    pub subscribe_instagram: bool,
+    /// What is set about sending.
+    pub outbox: OutboxSettings,
+}
+
+impl SetupSettings {
+    /// Reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM` (default false) and the settings of the outbox.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing or cannot be used.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        const NAME: &str = "WEBHOOK_URL";
+        let webhook_url = vars.required(NAME)?;
+        if !webhook_url.ends_with("/webhook") {
+            let why = "it does not end in /webhook".to_owned();
+            return Err(SettingError::Invalid { name: NAME, why });
+        }
+        Ok(Self {
+            webhook_url,
+            subscribe_instagram: vars.parsed_or("SUBSCRIBE_INSTAGRAM", false)?,
+            outbox: OutboxSettings::from_variables(vars)?,
+        })
+    }
+
+    /// The callback URL of an application: `…/webhook`, or `…/{key}/webhook`.
+    fn callback_url(&self, key: &str) -> String {
+        match self.webhook_url.strip_suffix("webhook") {
+            Some(base) if key != DEFAULT_APPLICATION => format!("{base}{key}/webhook"),
+            _ => self.webhook_url.clone(),
+        }
+    }
+}
+
+/// Why an invocation came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The payload is wrong, and says where.
+    #[error("bad request: {0}")]
+    Payload(#[from] PayloadError),
+    /// A message breaks a limit of the platform.
+    #[error("bad request: text: {0}")]
+    Message(#[from] Invalid),
+    /// The secret, or a part of it, is not at hand.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Meta refused, or did not answer.
+    #[error("Meta: {0}")]
+    Graph(#[from] GraphError),
+    /// The token may not see a `WhatsApp` business account.
+    #[error(
+        "Meta's error 200: this token has no access to that account: give the system user partial or full access to it"
+    )]
+    NoAccessToAccount,
+    /// A message was not stored.
+    #[error(transparent)]
+    NotStored(#[from] ScheduleError),
+    /// The table failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The outbox failed.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// An answer is not of the form that Meta documents, or ours cannot be written.
+    #[error("an answer is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
+    Json(#[from] serde_json::Error),
+}
+
+/// The setup function.
+#[derive(Debug)]
+pub struct Setup {
+    graph: Graph,
+    http: reqwest::Client,
+    store: Store,
+    secrets_manager: Client,
+    secret_id: String,
+    clock: SharedClock,
+    telemetry: Telemetry,
+    settings: SetupSettings,
+}
+
+impl Setup {
+    /// Builds everything from the environment: `SECRET_ID`, `TABLE_NAME`, and the settings of setup and
+    /// of Graph.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the variable that is missing or cannot be used.
+    pub fn from_variables(
+        vars: &Variables,
+        aws: &Aws,
+        clock: SharedClock,
+        telemetry: Telemetry,
+    ) -> Result<Self, SettingError> {
+        let graph = GraphSettings::from_variables(vars)?;
+        let http = http::client(ANSWER_TIMEOUT).map_err(|error| SettingError::Invalid {
+            name: "WEBHOOK_URL",
+            why: error.to_string(),
+        })?;
+        Ok(Self {
+            graph: Graph::new(graph)?,
+            http,
+            store: Store::new(aws.dynamodb(), vars.required("TABLE_NAME")?),
+            secrets_manager: aws.secrets_manager(),
+            secret_id: vars.required("SECRET_ID")?,
+            clock,
+            telemetry,
+            settings: SetupSettings::from_variables(vars)?,
+        })
+    }
+
+    /// Answers `CloudFormation`, or does what the payload's `action` says.
+    ///
+    /// # Errors
+    /// [`SetupError`]; never for `CloudFormation`, which gets its answer in any case.
+    pub async fn handle(
+        &self,
+        payload: Value,
+        invocation: &str,
+        deadline: Timestamp,
+    ) -> Result<Value, SetupError> {
+        // Boxed, because a deep nest of calls is more than the compiler lays out in one piece.
+        match cloudformation::Request::read(&payload) {
+            Some(request) => Ok(Box::pin(self.serve_cloudformation(request, deadline)).await),
+            None => Box::pin(self.act(Payload::of(&payload)?, invocation, deadline)).await,
+        }
+    }
+
+    async fn act(
+        &self,
+        payload: Payload<'_>,
+        invocation: &str,
+        deadline: Timestamp,
+    ) -> Result<Value, SetupError> {
+        let action = payload.needed("action")?;
+        if !ACTIONS.contains(&action) {
+            let actions = ACTIONS.join(", ");
+            return Err(PayloadError::wrong("action", format!("is none of {actions}")).into());
+        }
+        let secrets = self.secrets();
+        let secret = secrets.current().await?;
+        if let "register" | "unregister" | "status" | "applications" = action {
+            payload.only(&[])?;
+        }
+        match action {
+            "register" => in_json(&self.register(&secret).await),
+            "unregister" => in_json(&self.unregister(&secret).await),
+            "status" => in_json(&self.status(&secret).await),
+            "applications" => Ok(self.applications(&secret)),
+            "pages" => self.pages(payload, &secret).await,
+            "conversations" => self.conversations(payload, &secret).await,
+            "first-message" => self.first_message(payload, secrets, invocation, deadline).await,
+            "whatsapp-account" => self.whatsapp_account(payload, &secret).await,
+            "templates" => self.templates(payload, &secret).await,
+            _ => self.create_template(payload, &secret).await,
+        }
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        let (client, clock) = (self.secrets_manager.clone(), Arc::clone(&self.clock));
+        Arc::new(Secrets::new(client, &self.secret_id, clock))
+    }
+
+    fn outbox(&self, secrets: Arc<Secrets>) -> Outbox {
+        Outbox::new(
+            self.store.clone(),
+            SendApi::new(self.graph.clone(), Arc::clone(&secrets)),
+            secrets,
+            Arc::clone(&self.clock),
+            self.telemetry.clone(),
+            self.settings.outbox,
+        )
+    }
+
+    async fn read_secret(&self) -> Result<Arc<Secret>, SecretError> {
+        self.secrets().current().await
+    }
+}
+
+fn in_json(report: &Report) -> Result<Value, SetupError> {
+    Ok(json!({"ok": report.is_ok(), "findings": serde_json::to_value(&report.findings)?}))
+}

@@ -1,0 +1,222 @@
+//! Registering with Meta: the webhook, both levels of subscription, and the Messenger profile.
+//!
+//! What is as it must be is left alone, so registering again costs a few reads and changes nothing.
+
+use serde_json::{Map, Value};
+use shared::secrets::{Application, Secret};
+
+use crate::app::{App, mend_app, mend_page};
+use crate::applications::missing;
+use crate::profile::Profile;
+use crate::report::Report;
+use crate::subscriptions::{AppSubscription, AppSubscriptions, PAGE_FIELDS, lacking, together};
+use crate::{Setup, SetupError};
+
+/// What to do about a part of the secret that is missing.
+const FILL_IN: &str = "fill it in as README.md shows, then register";
+
+impl Setup {
+    /// Registers every application with its Pages.
+    pub(crate) async fn register(&self, secret: &Secret) -> Report {
+        let mut report = Report::default();
+        let profile = Profile::of_file();
+        if let Err(error) = &profile {
+            report.wrong("Messenger profile", error.to_string(), "mend the file and deploy");
+        }
+        let profile = profile.ok();
+        for (key, application) in secret.applications() {
+            let Some(app) = usable(key, application, &mut report) else {
+                continue;
+            };
+            if application.verify_token().is_ok() {
+                self.register_app(&app, &mut report).await;
+            }
+            for page_id in application.page_ids() {
+                self.register_page(&app, page_id, profile.as_ref(), &mut report).await;
+            }
+        }
+        report
+    }
+
+    async fn register_app(&self, app: &App<'_>, report: &mut Report) {
+        let name = app.name();
+        let subscriptions = match self.app_subscriptions(app).await {
+            Ok(subscriptions) => subscriptions,
+            Err(error) => {
+                let finding = format!("its subscriptions cannot be read: {error}");
+                return report.wrong(&name, finding, mend_app(&error));
+            }
+        };
+        let callback_url = self.settings.callback_url(app.key);
+        for (object, fields) in self.objects() {
+            let there = subscriptions.of(object).cloned().unwrap_or_default();
+            if is_as_wanted(&there, &callback_url, fields) {
+                report.good(&name, format!("{object}: subscribed, callback {callback_url}"));
+                continue;
+            }
+            let fields = together(fields, &there.fields);
+            match self.subscribe_app(app, object, &fields).await {
+                Ok(()) if there.callback_url.is_empty() || there.callback_url == callback_url => {
+                    report.done(&name, format!("{object}: subscribed, callback {callback_url}"));
+                }
+                Ok(()) => {
+                    let finding = format!(
+                        "{object}: moved to the callback {callback_url}, away from {}",
+                        there.callback_url
+                    );
+                    report.done(&name, finding);
+                }
+                Err(error) => {
+                    let mend = mend_of(&error, mend_app);
+                    report.wrong(&name, format!("{object}: not subscribed: {error}"), mend);
+                }
+            }
+        }
+    }
+
+    async fn register_page(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+        profile: Option<&Profile>,
+        report: &mut Report,
+    ) {
+        let name = app.name_of_page(page_id);
+        match self.register_page_fields(app, page_id).await {
+            Ok(true) => report.done(&name, "subscribed"),
+            Ok(false) => report.good(&name, "subscribed"),
+            Err(error) => {
+                let mend = mend_of(&error, mend_page);
+                return report.wrong(&name, format!("not subscribed: {error}"), mend);
+            }
+        }
+        let Some(profile) = profile else { return };
+        match self.register_profile(app, page_id, profile).await {
+            Ok(changed) if changed.is_empty() => report.good(&name, "its profile is as wanted"),
+            Ok(changed) => {
+                let changed = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                report.done(&name, format!("its profile has new {changed}"));
+            }
+            Err(error) => {
+                let mend = mend_of(&error, mend_page);
+                report.wrong(&name, format!("its profile is not written: {error}"), mend);
+            }
+        }
+    }
+
+    /// Subscribes the app at the Page, unless it is: whether that was needed.
+    async fn register_page_fields(&self, app: &App<'_>, page_id: &str) -> Result<bool, SetupError> {
+        let there = self.page_fields(app, page_id).await?;
+        if lacking(&PAGE_FIELDS, &there).is_empty() {
+            return Ok(false);
+        }
+        let access = app.page_access(page_id)?;
+        self.subscribe_page(access, page_id, &together(&PAGE_FIELDS, &there)).await?;
+        Ok(true)
+    }
+
+    /// Writes what the Page's profile lacks: what that was.
+    async fn register_profile(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+        profile: &Profile,
+    ) -> Result<Map<String, Value>, SetupError> {
+        let lacking = self.profile_lacks(app, page_id, profile).await?;
+        if !lacking.is_empty() {
+            self.write_profile(app, page_id, &lacking).await?;
+        }
+        Ok(lacking)
+    }
+
+    /// Ends the subscriptions of every application whose callback is this stack's.
+    ///
+    /// An app that has moved to another address is left alone, with its Pages: another stack serves it.
+    pub(crate) async fn unregister(&self, secret: &Secret) -> Report {
+        let mut report = Report::default();
+        for (key, application) in secret.applications() {
+            let Some(app) = usable(key, application, &mut report) else {
+                continue;
+            };
+            match self.app_subscriptions(&app).await {
+                Ok(subscriptions) => {
+                    self.unregister_app(&app, &subscriptions, &mut report).await;
+                }
+                Err(error) => {
+                    let finding = format!("its subscriptions cannot be read: {error}");
+                    report.wrong(&app.name(), finding, mend_app(&error));
+                }
+            }
+        }
+        report
+    }
+
+    async fn unregister_app(
+        &self,
+        app: &App<'_>,
+        subscriptions: &AppSubscriptions,
+        report: &mut Report,
+    ) {
+        let name = app.name();
+        let callback_url = self.settings.callback_url(app.key);
+        let is_ours = |subscription: &AppSubscription| subscription.callback_url == callback_url;
+        if subscriptions.of("page").is_some_and(is_ours) {
+            for page_id in app.application.page_ids() {
+                let name = app.name_of_page(page_id);
+                match self.unsubscribe_page(app, page_id).await {
+                    Ok(()) => report.done(&name, "no longer subscribed"),
+                    Err(error) => {
+                        let mend = mend_of(&error, mend_page);
+                        report.wrong(&name, format!("still subscribed: {error}"), mend);
+                    }
+                }
+            }
+        }
+        let mut found = false;
+        for subscription in subscriptions.all.iter().filter(|one| is_ours(one)) {
+            found = true;
+            let object = &subscription.object;
+            match self.unsubscribe_app(app, object).await {
+                Ok(()) => report.done(&name, format!("{object}: no longer subscribed")),
+                Err(error) => {
+                    let finding = format!("{object}: still subscribed: {error}");
+                    report.wrong(&name, finding, mend_app(&error));
+                }
+            }
+        }
+        if !found {
+            report.good(&name, "not subscribed to this stack's address");
+        }
+    }
+}
+
+/// The application, if it can speak to Meta; the report says what it lacks.
+pub(crate) fn usable<'a>(
+    key: &'a str,
+    application: &'a Application,
+    report: &mut Report,
+) -> Option<App<'a>> {
+    let name = format!("application {key}");
+    for part in missing(application) {
+        report.wrong(&name, format!("the secret lacks {part}"), FILL_IN);
+    }
+    App::of(key, application).ok()
+}
+
+/// Whether a subscription leads here and has every field.
+pub(crate) fn is_as_wanted(there: &AppSubscription, callback_url: &str, fields: &[&str]) -> bool {
+    there.is_active
+        && there.callback_url == callback_url
+        && lacking(fields, &there.fields).is_empty()
+}
+
+pub(crate) fn mend_of(
+    error: &SetupError,
+    of_graph: impl Fn(&shared::graph::GraphError) -> &'static str,
+) -> &'static str {
+    match error {
+        SetupError::Graph(error) => of_graph(error),
+        SetupError::Secret(_) => FILL_IN,
+        _ => "see the function's log",
+    }
+}

@@ -1,0 +1,177 @@
+//! Both levels of subscription: an event comes only if the app and the Page subscribe to its field.
+
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use shared::clock::Timestamp;
+use shared::graph::{Access, GraphError};
+
+use crate::app::App;
+use crate::{Setup, SetupError};
+
+/// The fields of a Page that the functions handle.
+pub(crate) const PAGE_FIELDS: [&str; 12] = [
+    "messages",
+    "messaging_postbacks",
+    "messaging_referrals",
+    "messaging_optins",
+    "messaging_handovers",
+    "message_echoes",
+    "message_deliveries",
+    "message_reads",
+    "message_reactions",
+    "message_edits",
+    "messaging_feedback",
+    "standby",
+];
+
+/// The fields of an Instagram account that the functions handle; its echoes come with `messages`.
+pub(crate) const INSTAGRAM_FIELDS: [&str; 9] = [
+    "messages",
+    "messaging_postbacks",
+    "messaging_referral",
+    "messaging_optins",
+    "messaging_handover",
+    "messaging_seen",
+    "message_reactions",
+    "message_edit",
+    "standby",
+];
+
+/// Names of fields, in alphabetical order.
+pub(crate) type Fields = BTreeSet<String>;
+
+/// What an app is subscribed to for one kind of object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AppSubscription {
+    pub(crate) object: String,
+    pub(crate) callback_url: String,
+    pub(crate) is_active: bool,
+    pub(crate) fields: Fields,
+}
+
+/// An app's subscriptions, and what Meta's clock said.
+pub(crate) struct AppSubscriptions {
+    pub(crate) all: Vec<AppSubscription>,
+    pub(crate) date: Option<Timestamp>,
+}
+
+impl AppSubscriptions {
+    pub(crate) fn of(&self, object: &str) -> Option<&AppSubscription> {
+        self.all.iter().find(|subscription| subscription.object == object)
+    }
+}
+
+impl Setup {
+    /// The objects that an app is to be subscribed to, each with its fields.
+    pub(crate) fn objects(&self) -> Vec<(&'static str, &'static [&'static str])> {
+        let mut objects: Vec<(_, &[_])> = vec![("page", &PAGE_FIELDS)];
+        if self.settings.subscribe_instagram {
+            objects.push(("instagram", &INSTAGRAM_FIELDS));
+        }
+        objects
+    }
+
+    pub(crate) async fn app_subscriptions(
+        &self,
+        app: &App<'_>,
+    ) -> Result<AppSubscriptions, GraphError> {
+        let answer = self.graph.get(&[app.id, "subscriptions"], app.access(), &[]).await?;
+        let data = answer.body["data"].as_array().into_iter().flatten();
+        let all = data.map(|item| AppSubscription {
+            object: text(&item["object"]),
+            callback_url: text(&item["callback_url"]),
+            is_active: item["active"] != false,
+            fields: fields(&item["fields"]),
+        });
+        Ok(AppSubscriptions { all: all.collect(), date: answer.date })
+    }
+
+    /// Subscribes the app; Meta calls the callback URL before it answers.
+    pub(crate) async fn subscribe_app(
+        &self,
+        app: &App<'_>,
+        object: &str,
+        fields: &Fields,
+    ) -> Result<(), SetupError> {
+        let body = json!({
+            "object": object,
+            "callback_url": self.settings.callback_url(app.key),
+            "verify_token": app.application.verify_token()?.expose_secret(),
+            "fields": joined(fields),
+            "include_values": true,
+        });
+        self.graph.post(&[app.id, "subscriptions"], app.access(), &body).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn unsubscribe_app(
+        &self,
+        app: &App<'_>,
+        object: &str,
+    ) -> Result<(), GraphError> {
+        let parameters = [("object", object)];
+        self.graph.delete(&[app.id, "subscriptions"], app.access(), &parameters).await?;
+        Ok(())
+    }
+
+    /// The fields that a Page's app is subscribed to at the Page.
+    pub(crate) async fn page_fields(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+    ) -> Result<Fields, SetupError> {
+        let access = app.page_access(page_id)?;
+        let answer = self.graph.get(&[page_id, "subscribed_apps"], access, &[]).await?;
+        let mut apps = answer.body["data"].as_array().into_iter().flatten();
+        let ours = apps.find(|item| item["id"] == app.id);
+        Ok(ours.map(|item| fields(&item["subscribed_fields"])).unwrap_or_default())
+    }
+
+    pub(crate) async fn subscribe_page(
+        &self,
+        access: Access<'_>,
+        page_id: &str,
+        fields: &Fields,
+    ) -> Result<(), GraphError> {
+        let body = json!({"subscribed_fields": joined(fields)});
+        self.graph.post(&[page_id, "subscribed_apps"], access, &body).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn unsubscribe_page(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+    ) -> Result<(), SetupError> {
+        let access = app.page_access(page_id)?;
+        self.graph.delete(&[page_id, "subscribed_apps"], access, &[]).await?;
+        Ok(())
+    }
+}
+
+/// Those of the wanted fields that are not there.
+pub(crate) fn lacking<'a>(wanted: &[&'a str], there: &Fields) -> Vec<&'a str> {
+    wanted.iter().copied().filter(|field| !there.contains(*field)).collect()
+}
+
+/// The wanted fields beside those that are there: a subscription replaces the one before it, and others
+/// may have their reasons.
+pub(crate) fn together(wanted: &[&str], there: &Fields) -> Fields {
+    wanted.iter().map(|field| (*field).to_owned()).chain(there.iter().cloned()).collect()
+}
+
+fn joined(fields: &Fields) -> String {
+    fields.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A list of fields, as names or as objects with a name.
+fn fields(value: &Value) -> Fields {
+    let items = value.as_array().into_iter().flatten();
+    items.filter_map(|item| item["name"].as_str().or(item.as_str())).map(str::to_owned).collect()
+}

@@ -1,0 +1,87 @@
+//! Utility templates: which a Page has, and new ones.
+//!
+//! Source: Meta's reference of a Page's `message_templates`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::secrets::Secret;
+
+use crate::app::App;
+use crate::payload::{Payload, PayloadError};
+use crate::tutorial::List;
+use crate::{Setup, SetupError};
+
+/// What a template of the payload may hold.
+const FIELDS: [&str; 4] = ["name", "language", "category", "components"];
+
+/// The most characters of a template's name.
+const LONGEST_NAME: usize = 512;
+
+/// A template with its state, such as `APPROVED`, `PENDING` or `REJECTED`.
+#[derive(Debug, Deserialize, Serialize)]
+struct Template {
+    id: Option<String>,
+    name: Option<String>,
+    language: Option<String>,
+    category: Option<String>,
+    status: Option<String>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    components: Value,
+}
+
+impl Setup {
+    /// The utility templates of a Page.
+    pub(crate) async fn templates(
+        &self,
+        payload: Payload<'_>,
+        secret: &Secret,
+    ) -> Result<Value, SetupError> {
+        let page_id = payload.only(&["page_id"])?.id("page_id")?;
+        let app = App::of_page(secret, page_id)?;
+        let access = app.page_access(page_id)?;
+        let parameters = [("category", "UTILITY"), ("limit", "100")];
+        let answer = self.graph.get(&[page_id, "message_templates"], access, &parameters).await?;
+        Ok(serde_json::to_value(serde_json::from_value::<List<Template>>(answer.body)?)?)
+    }
+
+    /// Creates a utility template of a Page.
+    pub(crate) async fn create_template(
+        &self,
+        payload: Payload<'_>,
+        secret: &Secret,
+    ) -> Result<Value, SetupError> {
+        let payload = payload.only(&["page_id", "template"])?;
+        let page_id = payload.id("page_id")?;
+        let template = utility_template(payload.object("template")?)?;
+        let app = App::of_page(secret, page_id)?;
+        let access = app.page_access(page_id)?;
+        let answer = self.graph.post(&[page_id, "message_templates"], access, &template).await?;
+        let made: Template = serde_json::from_value(answer.body)?;
+        Ok(serde_json::to_value(made)?)
+    }
+}
+
+/// The template as Meta takes it; its category is always `UTILITY`.
+fn utility_template(given: &Map<String, Value>) -> Result<Map<String, Value>, PayloadError> {
+    let wrong = |problem: &str| Err(PayloadError::wrong("template", problem));
+    if !given.keys().all(|name| FIELDS.contains(&name.as_str())) {
+        return wrong("takes name, language, category and components");
+    }
+    let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !(1..=LONGEST_NAME).contains(&text("name").len()) || !text("name").chars().all(is_name) {
+        return wrong("its name must be 1 to 512 of a to z, 0 to 9 and _");
+    }
+    if text("language").is_empty() {
+        return wrong("its language is missing, such as en");
+    }
+    if given.get("category").is_some_and(|category| category != "UTILITY") {
+        return wrong("its category can only be UTILITY");
+    }
+    if given.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        return wrong("its components must be a list that is not empty");
+    }
+    let mut template = given.clone();
+    template.insert("category".to_owned(), "UTILITY".into());
+    Ok(template)
+}

@@ -1,0 +1,173 @@
+//! Meta's tutorial "Try it" in three calls: the Pages, their conversations, the first message.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::clock::Timestamp;
+use shared::event::digest;
+use shared::graph::Access;
+use shared::message::Message;
+use shared::outbox::{OutboxError, ToSchedule, Turn};
+use shared::secrets::{DEFAULT_APPLICATION, Secret, Secrets};
+use shared::store::Who;
+use shared::window::Purpose;
+
+use crate::app::App;
+use crate::batch::get_privately;
+use crate::payload::{Payload, PayloadError};
+use crate::{Setup, SetupError};
+
+/// Stands for a token that is not shown.
+const HIDDEN: &str = "hidden; show_tokens shows it";
+
+/// A list as Graph gives it, without its paging: the links in that hold the token.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct List<T> {
+    #[serde(default = "Vec::new")]
+    pub(crate) data: Vec<T>,
+}
+
+/// A Page that a user manages.
+#[derive(Debug, Deserialize, Serialize)]
+struct ManagedPage {
+    access_token: Option<String>,
+    category: Option<String>,
+    #[serde(default)]
+    category_list: Vec<Category>,
+    name: Option<String>,
+    id: String,
+    #[serde(default)]
+    tasks: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Category {
+    id: String,
+    name: Option<String>,
+}
+
+/// A conversation of a Page.
+#[derive(Debug, Deserialize, Serialize)]
+struct Conversation {
+    participants: Option<List<Participant>>,
+    messages: Option<List<ConversationMessage>>,
+    id: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Participant {
+    name: Option<String>,
+    email: Option<String>,
+    id: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct ConversationMessage {
+    id: String,
+    message: Option<String>,
+}
+
+impl Setup {
+    /// The Pages that a user manages, by a user token that the payload gives.
+    pub(crate) async fn pages(
+        &self,
+        payload: Payload<'_>,
+        secret: &Secret,
+    ) -> Result<Value, SetupError> {
+        let payload = payload.only(&["user_token", "application", "show_tokens"])?;
+        let token = payload.token("user_token")?.ok_or(PayloadError::Missing("user_token"))?;
+        let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
+        let Some(application) = secret.application(key) else {
+            return Err(PayloadError::wrong("application", "the secret names no such one").into());
+        };
+        let show_tokens = payload.flag("show_tokens")?;
+        let access = Access { token: &token, app_secret: application.app_secret().ok() };
+        let mut pages: List<ManagedPage> = List { data: Vec::new() };
+        let mut after: Option<String> = None;
+        loop {
+            let fields = ("fields", "access_token,category,category_list,name,id,tasks");
+            let mut parameters = vec![fields, ("limit", "100")];
+            parameters.extend(after.as_deref().map(|after| ("after", after)));
+            let answer = self.graph.get(&["me", "accounts"], access, &parameters).await?;
+            let paging = &answer.body["paging"];
+            let has_next = paging["next"].is_string();
+            after = paging["cursors"]["after"].as_str().map(str::to_owned).filter(|_| has_next);
+            pages.data.extend(serde_json::from_value::<List<ManagedPage>>(answer.body)?.data);
+            if after.is_none() {
+                break;
+            }
+        }
+        if !show_tokens {
+            for page in &mut pages.data {
+                page.access_token = page.access_token.as_ref().map(|_| HIDDEN.to_owned());
+            }
+        }
+        Ok(serde_json::to_value(pages)?)
+    }
+
+    /// A Page's newest conversations, or the one with a person.
+    pub(crate) async fn conversations(
+        &self,
+        payload: Payload<'_>,
+        secret: &Secret,
+    ) -> Result<Value, SetupError> {
+        let payload = payload.only(&["page_id", "psid", "platform"])?;
+        let page_id = payload.id("page_id")?;
+        let platform = payload.text("platform")?.unwrap_or("messenger");
+        if !["messenger", "instagram"].contains(&platform) {
+            return Err(
+                PayloadError::wrong("platform", "is neither messenger nor instagram").into()
+            );
+        }
+        let app = App::of_page(secret, page_id)?;
+        let mut parameters =
+            vec![("platform", platform), ("fields", "participants,messages{id,message}")];
+        let psid = payload.text("psid")?;
+        parameters.extend(psid.map(|psid| ("user_id", psid)));
+        let access = app.page_access(page_id)?;
+        let path = format!("{page_id}/conversations");
+        let answer = get_privately(&self.graph, &path, access, &parameters).await?;
+        Ok(serde_json::to_value(serde_json::from_value::<List<Conversation>>(answer.body)?)?)
+    }
+
+    /// Sends a person's message, as every message leaves: through the outbox.
+    ///
+    /// It is tried at once. What cannot be sent now stays in the outbox for the next run of the
+    /// schedule, as the answer tells.
+    pub(crate) async fn first_message(
+        &self,
+        payload: Payload<'_>,
+        secrets: Arc<Secrets>,
+        invocation: &str,
+        deadline: Timestamp,
+    ) -> Result<Value, SetupError> {
+        let payload = payload.only(&["page_id", "psid", "text", "author"])?;
+        let page_id = payload.id("page_id")?.to_owned();
+        let who = Who { page_id, person: payload.id("psid")?.to_owned() };
+        let text = payload.text("text")?.unwrap_or("You did it!");
+        let outbox = self.outbox(secrets);
+        let stored = outbox
+            .schedule(ToSchedule {
+                id: format!("setup-{}", &digest(&[invocation])[..32]),
+                who: who.clone(),
+                messages: vec![Message::text(text)?.into()],
+                fallback: None,
+                purpose: Purpose::Human,
+                author: Some(payload.needed("author")?.to_owned()),
+                due_at: None,
+            })
+            .await?;
+        let turn = Turn::until(deadline, invocation, &self.settings.outbox.policy);
+        outbox.serve(&who, std::slice::from_ref(&stored.key.id), &turn).await?;
+        let entry = self.store.entry(&stored.key).await?;
+        let entry = entry.ok_or(OutboxError::HeldElsewhere)?;
+        Ok(json!({
+            "recipient_id": who.person,
+            "message_id": entry.steps.first().and_then(|step| step.mid.as_deref()),
+            "entry": stored.key.id,
+            "status": entry.status.name(),
+            "reason": entry.reason,
+        }))
+    }
+}

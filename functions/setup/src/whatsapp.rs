@@ -1,0 +1,128 @@
+//! A `WhatsApp` business account, and the token with which it is read.
+//!
+//! Source: Meta's reference of the `WhatsApp` Business Management API.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::graph::{Access, GraphError};
+use shared::secrets::{DEFAULT_APPLICATION, Secret};
+
+use crate::app::App;
+use crate::payload::{Payload, PayloadError};
+use crate::token::TokenFacts;
+use crate::tutorial::List;
+use crate::{Setup, SetupError};
+
+const FIELDS: &str =
+    "id,name,timezone_id,message_template_namespace,message_templates,phone_numbers";
+
+/// A `WhatsApp` business account.
+#[derive(Debug, Deserialize, Serialize)]
+struct Account {
+    id: String,
+    name: Option<String>,
+    timezone_id: Option<String>,
+    message_template_namespace: Option<String>,
+    message_templates: Option<List<Template>>,
+    phone_numbers: Option<List<PhoneNumber>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Template {
+    name: String,
+    #[serde(default)]
+    components: Value,
+    language: Option<String>,
+    status: Option<String>,
+    category: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of Graph's JSON")]
+struct PhoneNumber {
+    id: String,
+    display_phone_number: Option<String>,
+    verified_name: Option<String>,
+    quality_rating: Option<String>,
+    code_verification_status: Option<String>,
+}
+
+impl Setup {
+    pub(crate) async fn whatsapp_account(
+        &self,
+        payload: Payload<'_>,
+        secret: &Secret,
+    ) -> Result<Value, SetupError> {
+        let payload = payload.only(&["account_id", "token", "application"])?;
+        let account_id = payload.id("account_id")?;
+        let token = match payload.token("token")? {
+            Some(token) => token,
+            None => secret.whatsapp_token()?.clone(),
+        };
+        let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
+        let Some(application) = secret.application(key) else {
+            return Err(PayloadError::wrong("application", "the secret names no such one").into());
+        };
+        let app = App::of(key, application).ok();
+        let facts = self.whatsapp_token_facts(app.as_ref(), &token).await;
+        let is_of_app = facts
+            .as_ref()
+            .is_ok_and(|facts| app.as_ref().is_some_and(|app| app.id == facts.app_id));
+        let app_secret = application.app_secret().ok().filter(|_| is_of_app);
+        let access = Access { token: &token, app_secret };
+        let answer = self.graph.get(&[account_id], access, &[("fields", FIELDS)]).await;
+        let answer = answer.map_err(|error| match error.code {
+            Some(200) => SetupError::NoAccessToAccount,
+            _ => error.into(),
+        })?;
+        let account: Account = serde_json::from_value(answer.body)?;
+        Ok(json!({"account": serde_json::to_value(account)?, "token": told(&facts)}))
+    }
+
+    /// What Meta tells about the token, if it is one of the application's.
+    async fn whatsapp_token_facts(
+        &self,
+        app: Option<&App<'_>>,
+        token: &SecretString,
+    ) -> Result<TokenFacts, Option<GraphError>> {
+        match app {
+            Some(app) => self.debug_token(app, token).await.map_err(Some),
+            None => Err(None),
+        }
+    }
+}
+
+/// The kind of a token, when it ends, and what follows from that.
+fn told(facts: &Result<TokenFacts, Option<GraphError>>) -> Value {
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(None) => {
+            let warning = "app_id and app_secret are needed to look at the token";
+            return json!({"kind": null, "expires": null, "warning": warning});
+        }
+        Err(Some(error)) => {
+            let warning = format!("the token cannot be looked at by this application: {error}");
+            return json!({"kind": null, "expires": null, "warning": warning});
+        }
+    };
+    let expires = facts.expires_at.map(|end| end.to_string());
+    let warning = expires.as_ref().map(|end| {
+        format!("this token ends at {end}: for a service use a system user's token, which does not expire")
+    });
+    json!({"kind": kind(facts), "expires": expires, "warning": warning})
+}
+
+/// System users' tokens are told apart by their assets: a business integration's is bound to those of
+/// one customer, which `granular_scopes` lists.
+fn kind(facts: &TokenFacts) -> &'static str {
+    match (facts.kind.as_str(), facts.is_granular) {
+        ("SYSTEM_USER", false) => "system_user",
+        ("SYSTEM_USER", true) => "business_integration_system_user",
+        ("USER", _) => "user",
+        ("PAGE", _) => "page",
+        ("APP", _) => "app",
+        _ => "unknown",
+    }
+}

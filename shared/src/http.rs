@@ -1,0 +1,39 @@
+//! HTTPS to others than AWS, with roots that need no parsing at a cold start.
+
+use std::time::Duration;
+
+use rustls::RootCertStore;
+
+/// A frozen function's connection is dead when it wakes, and a request into it looks unclear.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTPS cannot be set up: {0}")]
+pub struct HttpError(String);
+
+/// Builds a client that never repeats a request, follows no redirect and uses no proxy.
+///
+/// `timeout` is for a request in all.
+///
+/// # Errors
+/// [`HttpError`] if TLS cannot be set up.
+pub fn client(timeout: Duration) -> Result<reqwest::Client, HttpError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| HttpError(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build()
+        .map_err(|error| HttpError(error.without_url().to_string()))
+}

@@ -1,0 +1,311 @@
+//! What the secret holds: the applications with their Pages, and the keys of the functions.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::SecretError;
+
+/// The key of the application that stands at the top level of the secret.
+pub const DEFAULT_APPLICATION: &str = "default";
+
+/// The most characters of an application's key.
+const LONGEST_KEY: usize = 40;
+
+/// The secret's contents.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the secret's JSON")]
+pub struct Secret {
+    /// The secret's version, as Secrets Manager names it.
+    pub version: String,
+    applications: BTreeMap<String, Application>,
+    api_key: Option<SecretString>,
+    forward_secret: Option<SecretString>,
+    whatsapp_token: Option<SecretString>,
+}
+
+/// A Meta app and its Pages.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Application {
+    #[serde(default)]
+    app_id: Option<String>,
+    #[serde(default)]
+    app_secret: Option<SecretString>,
+    #[serde(default)]
+    previous_app_secret: Option<SecretString>,
+    #[serde(default)]
+    verify_token: Option<SecretString>,
+    #[serde(default)]
+    pages: BTreeMap<String, Page>,
+}
+
+/// A Page's part of the secret.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Page {
+    /// The Page access token.
+    #[serde(default)]
+    pub access_token: SecretString,
+}
+
+/// What stands in the secret beside the default application, whose fields are at the top level.
+#[derive(Deserialize)]
+struct Beside {
+    #[serde(default)]
+    applications: BTreeMap<String, Application>,
+    #[serde(default)]
+    api_key: Option<SecretString>,
+    #[serde(default)]
+    forward_secret: Option<SecretString>,
+    #[serde(default)]
+    whatsapp_token: Option<SecretString>,
+}
+
+impl Secret {
+    pub(super) fn parse(text: &str, version: String) -> Result<Self, SecretError> {
+        let malformed = |error: serde_json::Error| SecretError::Malformed {
+            line: error.line(),
+            column: error.column(),
+        };
+        let default: Application = serde_json::from_str(text).map_err(malformed)?;
+        let Beside { mut applications, api_key, forward_secret, whatsapp_token } =
+            serde_json::from_str(text).map_err(malformed)?;
+        if !applications.keys().all(|key| is_key(key)) {
+            return Err(SecretError::InvalidKey);
+        }
+        applications.insert(DEFAULT_APPLICATION.to_owned(), default);
+        let mut owners = BTreeMap::new();
+        for (key, application) in &applications {
+            for page_id in application.pages.keys() {
+                if let Some(first) = owners.insert(page_id.as_str(), key.as_str()) {
+                    let (first, second) = (first.to_owned(), key.clone());
+                    return Err(SecretError::PageInTwoApplications { first, second });
+                }
+            }
+        }
+        Ok(Self {
+            version,
+            applications: applications.into_iter().map(|(key, app)| (key, app.filled())).collect(),
+            api_key: api_key.filter(is_filled),
+            forward_secret: forward_secret.filter(is_filled),
+            whatsapp_token: whatsapp_token.filter(is_filled),
+        })
+    }
+
+    /// An application by its key; there is always one with the key `default`, though it may be empty.
+    pub fn application(&self, key: &str) -> Option<&Application> {
+        self.applications.get(key)
+    }
+
+    /// All applications, each with its key.
+    pub fn applications(&self) -> impl Iterator<Item = (&str, &Application)> {
+        self.applications.iter().map(|(key, application)| (key.as_str(), application))
+    }
+
+    /// The application that a Page belongs to.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if the secret does not name the Page.
+    pub fn application_of(&self, page_id: &str) -> Result<&Application, SecretError> {
+        let mut applications = self.applications.values();
+        let owner = applications.find(|application| application.has_page(page_id));
+        owner.ok_or(SecretError::Missing("the Page in pages"))
+    }
+
+    /// Whether the secret names a Page.
+    pub fn has_page(&self, page_id: &str) -> bool {
+        self.application_of(page_id).is_ok()
+    }
+
+    /// The ids of the Pages of all applications.
+    pub fn page_ids(&self) -> impl Iterator<Item = &str> {
+        self.applications.values().flat_map(Application::page_ids)
+    }
+
+    /// The bearer key of those who may send through the API.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn api_key(&self) -> Result<&SecretString, SecretError> {
+        self.api_key.as_ref().ok_or(SecretError::Missing("api_key"))
+    }
+
+    /// The key that signs what is forwarded to other systems.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn forward_secret(&self) -> Result<&SecretString, SecretError> {
+        self.forward_secret.as_ref().ok_or(SecretError::Missing("forward_secret"))
+    }
+
+    /// The token with which `WhatsApp` business accounts are read.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn whatsapp_token(&self) -> Result<&SecretString, SecretError> {
+        self.whatsapp_token.as_ref().ok_or(SecretError::Missing("whatsapp_token"))
+    }
+}
+
+impl Application {
+    /// What is written but empty counts as missing.
+    fn filled(self) -> Self {
+        Self {
+            app_id: self.app_id.filter(|id| !id.is_empty()),
+            app_secret: self.app_secret.filter(is_filled),
+            previous_app_secret: self.previous_app_secret.filter(is_filled),
+            verify_token: self.verify_token.filter(is_filled),
+            pages: self.pages,
+        }
+    }
+
+    /// The app's id, by which the echoes of its other parts are known.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn app_id(&self) -> Result<&str, SecretError> {
+        self.app_id.as_deref().ok_or(SecretError::Missing("app_id"))
+    }
+
+    /// The app secret.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn app_secret(&self) -> Result<&SecretString, SecretError> {
+        self.app_secret.as_ref().ok_or(SecretError::Missing("app_secret"))
+    }
+
+    /// The app secrets that a signature may come from: the present and, in a rotation, the previous.
+    pub fn app_secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.app_secret.iter().chain(&self.previous_app_secret)
+    }
+
+    /// The token that Meta repeats when it verifies the webhook.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if it is not filled in.
+    pub fn verify_token(&self) -> Result<&SecretString, SecretError> {
+        self.verify_token.as_ref().ok_or(SecretError::Missing("verify_token"))
+    }
+
+    /// A Page's part.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if the application does not name the Page, or its token is empty.
+    pub fn page(&self, page_id: &str) -> Result<&Page, SecretError> {
+        let page = self.pages.get(page_id).ok_or(SecretError::Missing("the Page in pages"))?;
+        if is_filled(&page.access_token) {
+            Ok(page)
+        } else {
+            Err(SecretError::Missing("the Page's access_token"))
+        }
+    }
+
+    /// Whether the application names a Page.
+    pub fn has_page(&self, page_id: &str) -> bool {
+        self.pages.contains_key(page_id)
+    }
+
+    /// The ids of the application's Pages.
+    pub fn page_ids(&self) -> impl Iterator<Item = &str> {
+        self.pages.keys().map(String::as_str)
+    }
+}
+
+/// Whether a text can be the key of an application beside the default one: it is part of a URL.
+fn is_key(key: &str) -> bool {
+    (1..=LONGEST_KEY).contains(&key.len())
+        && key != DEFAULT_APPLICATION
+        && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn is_filled(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Secret, SecretError> {
+        Secret::parse(text, String::new())
+    }
+
+    fn keys(secret: &Secret) -> Vec<&str> {
+        secret.applications().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn an_empty_secret_has_nothing_to_verify_with() {
+        for text in ["{}", r#"{"app_secret":"","verify_token":"","api_key":""}"#] {
+            let secret = parse(text).unwrap();
+            assert_eq!(keys(&secret), ["default"]);
+            let application = secret.application(DEFAULT_APPLICATION).unwrap();
+            assert_eq!(application.app_secrets().count(), 0);
+            assert!(application.verify_token().is_err());
+            assert!(secret.api_key().is_err() && secret.forward_secret().is_err());
+        }
+    }
+
+    #[test]
+    fn a_page_leads_to_its_own_application() {
+        let secret = parse(
+            r#"{"app_id":"1","pages":{"10":{"access_token":"a"}},
+                "applications":{"shop-2":{"app_id":"2","pages":{"20":{"access_token":"b"}}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(keys(&secret), ["default", "shop-2"]);
+        assert_eq!(secret.application_of("10").unwrap().app_id().unwrap(), "1");
+        assert_eq!(secret.application_of("20").unwrap().app_id().unwrap(), "2");
+        assert!(secret.application_of("30").is_err());
+        assert_eq!(secret.page_ids().collect::<Vec<_>>(), ["10", "20"]);
+        assert!(secret.application(DEFAULT_APPLICATION).unwrap().page("20").is_err());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_a_part_of_a_url_is_refused() {
+        let longest = "k".repeat(LONGEST_KEY);
+        for (key, is_taken) in [
+            ("a", true),
+            ("shop-2", true),
+            (longest.as_str(), true),
+            (&format!("{longest}k"), false),
+            ("", false),
+            ("default", false),
+            ("Shop", false),
+            ("a/b", false),
+            ("ä", false),
+        ] {
+            let parsed = parse(&serde_json::json!({"applications": {key: {}}}).to_string());
+            assert_eq!(parsed.is_ok(), is_taken, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_page_in_two_applications_is_refused_and_nothing_is_told_of_it() {
+        let error = parse(
+            r#"{"pages":{"10":{"access_token":"hush"}},
+                "applications":{"shop":{"app_secret":"hush","pages":{"10":{"access_token":"hush"}}}}}"#,
+        )
+        .unwrap_err();
+        assert!(matches!(error, SecretError::PageInTwoApplications { .. }), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_malformed_secret_shows_nothing_of_itself() {
+        let error = parse(r#"{"app_secret":"hush", 5}"#).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hush"));
+        let secret = parse(r#"{"app_secret":"hush","api_key":"hush"}"#).unwrap();
+        assert!(!format!("{secret:?}").contains("hush"));
+    }
+
+    #[test]
+    fn an_empty_token_is_a_missing_one() {
+        let secret = parse(r#"{"pages":{"10":{"access_token":""},"20":{}}}"#).unwrap();
+        for page_id in ["10", "20"] {
+            assert!(secret.has_page(page_id));
+            assert!(secret.application_of(page_id).unwrap().page(page_id).is_err());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The conversations of a Page, as its inbox shows them.
+
+use serde_json::{Value, json};
+
+use super::node::{Answered, NodeCall};
+use super::people::Person;
+use super::{Platform, State};
+
+/// One message of a conversation.
+pub(super) struct Line {
+    pub(super) page_id: String,
+    pub(super) person: Person,
+    pub(super) mid: String,
+    pub(super) text: String,
+}
+
+/// Meta shows the newest messages of a conversation only.
+const NEWEST: usize = 20;
+
+impl State {
+    /// Keeps a message of either side that has a text.
+    pub(super) fn write_line(
+        &mut self,
+        page_id: &str,
+        person: &Person,
+        mid: &str,
+        message: &Value,
+    ) {
+        if let Some(text) = message["text"].as_str() {
+            self.lines.push(Line {
+                page_id: page_id.to_owned(),
+                person: person.clone(),
+                mid: mid.to_owned(),
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn conversations(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
+        let page_id = self.as_page(node, call, now)?;
+        self.demand(&page_id, "pages_messaging")?;
+        let platform = match self.platform(&page_id) {
+            Platform::Messenger => "messenger",
+            Platform::Instagram => "instagram",
+        };
+        let is_asked = call.text("platform").is_none_or(|asked| asked == platform);
+        let mut people: Vec<&str> = Vec::new();
+        for line in self.lines.iter().rev().filter(|line| line.page_id == page_id && is_asked) {
+            if let Person::Psid(psid) = &line.person
+                && !people.contains(&psid.as_str())
+                && call.text("user_id").is_none_or(|wanted| wanted == psid)
+            {
+                people.push(psid);
+            }
+        }
+        let fields = call.text("fields").unwrap_or_default();
+        let data = people.into_iter().map(|psid| self.conversation(&page_id, psid, fields));
+        Ok(json!({"data": data.collect::<Vec<_>>()}))
+    }
+
+    fn conversation(&self, page_id: &str, psid: &str, fields: &str) -> Value {
+        let mut conversation = json!({"id": format!("t_{page_id}{psid}")});
+        if fields.contains("participants") {
+            let participant = |name: &str, id: &str| json!({"name": name, "email": format!("{id}@facebook.com"), "id": id});
+            let both = [participant("A person", psid), participant("A Page", page_id)];
+            conversation["participants"] = json!({"data": both});
+        }
+        if fields.contains("messages") {
+            let theirs = self.lines.iter().rev().filter(|line| {
+                line.page_id == page_id && line.person == Person::Psid(psid.to_owned())
+            });
+            let messages =
+                theirs.take(NEWEST).map(|line| json!({"id": line.mid, "message": line.text}));
+            conversation["messages"] = json!({"data": messages.collect::<Vec<_>>()});
+        }
+        conversation
+    }
+}

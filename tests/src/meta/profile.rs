@@ -1,0 +1,103 @@
+//! The Messenger profile of a Page.
+
+use serde_json::{Map, Value, json};
+
+use super::answer::Refusal;
+use super::node::{Answered, NodeCall};
+use super::{Page, State};
+
+/// How many calls Meta takes for a Page within this time.
+const CALLS: usize = 10;
+const WITHIN_MS: i64 = 600_000;
+
+const PROPERTIES: [&str; 6] = [
+    "get_started",
+    "greeting",
+    "ice_breakers",
+    "persistent_menu",
+    "whitelisted_domains",
+    "account_linking_url",
+];
+
+impl State {
+    pub(super) fn messenger_profile(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
+        let page_id = self.as_page(node, call, now)?;
+        self.demand(&page_id, "pages_messaging")?;
+        let Some(page) = self.pages.get_mut(&page_id) else {
+            return Err(Refusal::invalid("Object does not exist"));
+        };
+        page.profile_calls.retain(|at| now - at < WITHIN_MS);
+        if page.profile_calls.len() >= CALLS {
+            let message = "(#613) Calls to this api have exceeded the rate limit.";
+            return Err(Refusal::new(400, 613, None, message));
+        }
+        page.profile_calls.push(now);
+        match call.method.as_str() {
+            "GET" => {
+                let wanted = call.list("fields");
+                let shown = page.profile.iter().filter(|(name, _)| wanted.contains(name));
+                let shown: Map<_, _> =
+                    shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+                return Ok(json!({"data": if shown.is_empty() { vec![] } else { vec![shown] }}));
+            }
+            "POST" => write(page, call)?,
+            _ => remove(page, &call.list("fields"))?,
+        }
+        Ok(json!({"result": "success"}))
+    }
+}
+
+fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
+    let given: Vec<_> = PROPERTIES.iter().filter(|name| !call.value(name).is_null()).collect();
+    if given.is_empty() {
+        return Err(Refusal::invalid("At least one profile property is required"));
+    }
+    let mut next = page.profile.clone();
+    for name in given {
+        next.insert((*name).to_owned(), call.value(name).clone());
+    }
+    if next.contains_key("persistent_menu") && !next.contains_key("get_started") {
+        return Err(Refusal::invalid(
+            "You must set a Get Started button if you also wish to use persistent menu",
+        ));
+    }
+    let texts = |list: &str, text: &str, most: usize| {
+        let fits = |text: &str| (1..=most).contains(&text.chars().count());
+        let each = next.get(list).and_then(Value::as_array).into_iter().flatten();
+        each.flat_map(|language| match language["call_to_actions"].as_array() {
+            Some(items) => items.clone(),
+            None => vec![language.clone()],
+        })
+        .all(|item| item[text].as_str().is_some_and(fits))
+    };
+    let counts = |list: &str, most: usize| {
+        let each = next.get(list).and_then(Value::as_array).into_iter().flatten();
+        each.map(|language| language["call_to_actions"].as_array().map_or(0, Vec::len))
+            .all(|count| (1..=most).contains(&count))
+    };
+    if !texts("greeting", "text", 160) {
+        return Err(Refusal::invalid("Length of param greeting[0][text] must be at most 160"));
+    }
+    if !texts("persistent_menu", "title", 30) || !counts("persistent_menu", 20) {
+        return Err(Refusal::invalid(
+            "Param persistent_menu has too many items or too long titles",
+        ));
+    }
+    if !texts("ice_breakers", "question", 80) || !counts("ice_breakers", 4) {
+        return Err(Refusal::invalid("Param ice_breakers has too many or too long questions"));
+    }
+    page.profile = next;
+    Ok(())
+}
+
+fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {
+    let mut next = page.profile.clone();
+    next.retain(|name, _| !names.contains(name));
+    if next.contains_key("persistent_menu") && !next.contains_key("get_started") {
+        return Err(Refusal::invalid(
+            "You must remove the persistent menu before the Get Started button",
+        ));
+    }
+    page.profile = next;
+    Ok(())
+}

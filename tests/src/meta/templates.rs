@@ -1,0 +1,77 @@
+//! The message templates of a Page.
+
+use serde_json::{Value, json};
+
+use super::State;
+use super::answer::Refusal;
+use super::node::{Answered, NodeCall};
+
+/// Meta approves a template within seconds.
+const APPROVED_AFTER_MS: i64 = 5_000;
+
+/// A template of a Page.
+pub(super) struct Template {
+    page_id: String,
+    id: String,
+    made_at: i64,
+    fields: Value,
+}
+
+impl Template {
+    fn to_value(&self, now: i64) -> Value {
+        let mut value = self.fields.clone();
+        value["id"] = self.id.as_str().into();
+        value["status"] = self.status(now).into();
+        value
+    }
+
+    fn status(&self, now: i64) -> &'static str {
+        if now - self.made_at < APPROVED_AFTER_MS { "PENDING" } else { "APPROVED" }
+    }
+}
+
+impl State {
+    pub(super) fn templates(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
+        let page_id = self.as_page(node, call, now)?;
+        self.demand(&page_id, "page_utility_messaging")?;
+        let own = self.templates.iter().filter(|template| template.page_id == page_id);
+        Ok(json!({"data": own.map(|template| template.to_value(now)).collect::<Vec<_>>()}))
+    }
+
+    pub(super) fn create_template(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
+        let page_id = self.as_page(node, call, now)?;
+        self.demand(&page_id, "page_utility_messaging")?;
+        let (Some(name), Some(language)) = (call.text("name"), call.text("language")) else {
+            return Err(Refusal::invalid("name and language are required"));
+        };
+        if call.text("category") != Some("UTILITY") {
+            return Err(Refusal::invalid("Param category must be one of {UTILITY}"));
+        }
+        if call.value("components").as_array().is_none_or(Vec::is_empty) {
+            return Err(Refusal::invalid("The parameter components is required"));
+        }
+        let is_same = |template: &&Template| {
+            template.page_id == page_id
+                && template.fields["name"] == name
+                && template.fields["language"] == language
+        };
+        if self.templates.iter().any(|template| is_same(&template)) {
+            return Err(Refusal::invalid("There is already a template of this name and language"));
+        }
+        let template = Template {
+            page_id,
+            id: format!("{}", 500_000_000_000_000 + self.templates.len()),
+            made_at: now,
+            fields: json!({
+                "name": name,
+                "language": language,
+                "category": "UTILITY",
+                "components": call.value("components"),
+            }),
+        };
+        let made =
+            json!({"id": template.id, "status": template.status(now), "category": "UTILITY"});
+        self.templates.push(template);
+        Ok(made)
+    }
+}

@@ -1,0 +1,100 @@
+//! The setup function on the platform.
+//!
+//! Each invocation is a container of its own, as it is for a function that runs a few times a year.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use setup::Setup;
+use shared::aws::Aws;
+use shared::clock::{Clock, SharedClock, Timestamp};
+use shared::settings::Variables;
+use shared::telemetry::Telemetry;
+
+use crate::meta::{Meta, UserToken};
+use crate::platform::Platform;
+use crate::samples;
+
+/// The user token of the samples.
+const USER_TOKEN: &str = "sample-user-token";
+/// The system user's token of the samples.
+const WHATSAPP_TOKEN: &str = "sample-whatsapp-token";
+/// The `WhatsApp` business account of the samples.
+const WHATSAPP_ACCOUNT: &str = "400000000000004";
+
+/// As in `template.yaml`.
+const TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Adds what the samples of setup ask for: a user with Pages, and a `WhatsApp` business account.
+pub(crate) fn add_sample_accounts(meta: &Meta, pages: &[String]) {
+    let user = UserToken {
+        user_id: "600000000000006".to_owned(),
+        app_id: samples::APP_ID.to_owned(),
+        is_system_user: false,
+        expires_at: 0,
+        scopes: vec!["pages_show_list".to_owned()],
+        targets: Vec::new(),
+        pages: pages.to_vec(),
+    };
+    let system_user = UserToken {
+        is_system_user: true,
+        scopes: vec!["whatsapp_business_management".to_owned()],
+        pages: Vec::new(),
+        ..user.clone()
+    };
+    meta.add_user_token(USER_TOKEN, user);
+    meta.add_user_token(WHATSAPP_TOKEN, system_user);
+    let account = json!({
+        "id": WHATSAPP_ACCOUNT,
+        "name": "A business",
+        "timezone_id": "1",
+        "message_template_namespace": "05155c78_261e_4b2f_82b3_d7958d4cf75f",
+        "message_templates": {"data": []},
+        "phone_numbers": {"data": []},
+    });
+    meta.add_whatsapp_account(account, &[WHATSAPP_TOKEN]);
+}
+
+impl Platform {
+    /// A container of the setup function.
+    ///
+    /// # Errors
+    /// If a variable is missing or cannot be used.
+    pub fn setup(&self) -> Result<Setup, Box<dyn Error>> {
+        let environment = self.environment().clone();
+        let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
+        let clock: SharedClock = self.clock.clone();
+        let metrics = Arc::clone(&self.metrics);
+        let telemetry = Telemetry::to(Arc::clone(&clock), move |line| {
+            metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(line.clone());
+        });
+        Ok(Setup::from_variables(&vars, &Aws::from_variables(&vars)?, clock, telemetry)?)
+    }
+
+    /// Invokes the setup function.
+    ///
+    /// # Errors
+    /// What the function answers with.
+    pub async fn invoke_setup(&self, payload: Value) -> Result<Value, String> {
+        self.invoke_setup_until(payload, self.clock.now() + TIMEOUT).await
+    }
+
+    /// Invokes the setup function with little time: until `deadline`.
+    ///
+    /// # Errors
+    /// What the function answers with.
+    pub async fn invoke_setup_until(
+        &self,
+        payload: Value,
+        deadline: Timestamp,
+    ) -> Result<Value, String> {
+        let setup = self.setup().map_err(|error| error.to_string())?;
+        let invocation = format!("setup-{}", self.clock.now().millis());
+        let answer = setup.handle(payload, &invocation, deadline).await;
+        let answer = answer.map_err(|error| error.to_string());
+        self.settle().await;
+        answer
+    }
+}
