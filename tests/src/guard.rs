@@ -76,7 +76,8 @@ impl Guard {
             }
             Self::ReceiptsGroup => each_message(request, |message| {
                 let group = message["MessageGroupId"].as_str().unwrap_or_default();
-                message["MessageGroupId"] = group.trim_end_matches(".receipts").into();
+                let whose = group.split('.').next().unwrap_or_default().to_owned();
+                message["MessageGroupId"] = whose.into();
             }),
             Self::Clamp => each_message(request, |message| {
                 let body = message["MessageBody"].as_str().unwrap_or_default();

@@ -52,7 +52,7 @@ pub struct Event {
     pub container: String,
     /// Whose conversation it belongs to: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
     pub person: Option<String>,
-    /// When it happened, by Meta's account, at most a minute after its receipt; absent where Meta
+    /// When it happened, by Meta's account, but never after its receipt; absent where Meta
     /// gives no time.
     pub at: Option<Timestamp>,
     /// When the webhook received it.
@@ -289,14 +289,17 @@ impl Event {
 
     /// The queue's message group: events of one group are processed in order.
     ///
-    /// It is a hash, so that the queue shows nobody's PSID. Receipts have a group of their own: a
-    /// confirmation must not wait behind the event that waits for it.
+    /// It is a hash, so that the queue shows nobody's PSID. Each receipt has a group of its own: a
+    /// confirmation must not wait behind the event that waits for it, nor behind another receipt.
     pub fn group(&self) -> String {
         let whose = match &self.person {
             Some(person) => digest(&["group", &self.page_id, person]),
             None => digest(&["group", &self.page_id]),
         };
-        if self.is_receipt() { format!("{whose}.receipts") } else { whose }
+        match self.id.get(..16) {
+            Some(id) if self.is_receipt() => format!("{whose}.receipts.{id}"),
+            _ => whose,
+        }
     }
 
     /// The kind's name, for counting and for the log.

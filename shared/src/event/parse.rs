@@ -1,7 +1,5 @@
 //! From an item of a notification to an [`Event`].
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::json::{flag, number, text, tolerant};
@@ -10,9 +8,6 @@ use super::{
     Reaction, Read, Record, Referral,
 };
 use crate::clock::Timestamp;
-
-/// How far ahead of its receipt an event's time may lie before it is taken for the receipt's.
-const MAX_AHEAD: Duration = Duration::from_mins(1);
 
 /// Fields beside which the one that tells the kind stands.
 const COMMON_FIELDS: [&str; 6] =
@@ -44,11 +39,13 @@ impl From<&Record> for Event {
     }
 }
 
+/// When it happened, but never later than its receipt: a time from the future would keep a window
+/// open for too long, and the margin at a window's edge is for clocks alone.
 fn time(item: &Value, record: &Record) -> Option<Timestamp> {
     let stated = number(&item["timestamp"])
         .or_else(|| number(&item["value"]["created_time"]))
         .or(record.entry_time)?;
-    Some(Timestamp::from_seconds_or_millis(stated).min(record.received_at + MAX_AHEAD))
+    Some(Timestamp::from_seconds_or_millis(stated).min(record.received_at))
 }
 
 fn person(item: &Value, page_id: &str) -> Option<String> {

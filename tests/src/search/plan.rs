@@ -75,7 +75,7 @@ pub(super) fn acts(
     let mut number = 0;
     for (page_id, psid) in &cast.people {
         let mut at = begin + Duration::from_millis(rng.random_range(0..5_000));
-        for turn in 0..rng.random_range(2..=5) {
+        for turn in 0..rng.random_range(2..=4) {
             let (page_id, psid) = (page_id.clone(), psid.clone());
             number += 1;
             let act = match rng.random_range(0..20) {

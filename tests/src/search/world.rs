@@ -98,6 +98,7 @@ pub(super) struct World {
     numbers: u64,
     points: u64,
     requests_seen: usize,
+    due: Option<(u64, Option<Timestamp>)>,
     released: Option<Released>,
     trouble_until: Timestamp,
     next_sweep: Timestamp,
@@ -134,6 +135,7 @@ impl World {
             numbers: 0,
             points: 0,
             requests_seen: 0,
+            due: None,
             released: None,
             trouble_until: now,
             next_sweep: now,
@@ -384,7 +386,7 @@ impl World {
         if !wanted || (self.next_sweep > self.now() && busy == 0) {
             return false;
         }
-        if self.platform.next_due().await.is_none_or(|due| due > self.now()) {
+        if self.next_due().await.is_none_or(|due| due > self.now()) {
             return false;
         }
         self.begin(Work::Sweep, SWEEP_TIMEOUT, async move |functions, name, deadline| {
@@ -642,11 +644,24 @@ impl World {
         }
     }
 
+    /// When the next entry is due; the table is asked only if a function has called since.
+    async fn next_due(&mut self) -> Option<Timestamp> {
+        let movements = self.platform.gate.movements();
+        match self.due {
+            Some((seen_at, due)) if seen_at == movements => due,
+            _ => {
+                let due = self.platform.next_due().await;
+                self.due = Some((movements, due));
+                due
+            }
+        }
+    }
+
     /// The next instant at which something happens.
-    async fn next_instant(&self) -> Option<Timestamp> {
+    async fn next_instant(&mut self) -> Option<Timestamp> {
         let planned = self.plan.first_key_value().map(|(&(at, _), _)| at);
         let visible = self.platform.sqs.next_visible_at(EVENTS).map(Timestamp::from_millis);
-        let due = match self.platform.next_due().await {
+        let due = match self.next_due().await {
             Some(due) => Some(next_minute(due).max(self.next_sweep)),
             None => None,
         };
