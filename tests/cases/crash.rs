@@ -1,22 +1,19 @@
-//! A function dies at any of its calls; what was promised holds all the same.
+//! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
 use event_processor::Replies;
 use serde_json::json;
 use shared::decision::{Decision, FollowUp};
-use shared::event::Event;
-use shared::message::{Invalid, Message};
+use shared::message::Message;
 use simulator::gate::Moment;
+use simulator::meta::Fault;
 use simulator::platform::Platform;
 
 use crate::support::*;
 
-const FAREWELL: &str = "That is all, thank you";
-
 /// Runs a scenario, and again with a death at each call and on both sides of it.
 ///
 /// `prepare` comes before, `act` is what is done; whatever a death left undone is done by the queue
-/// and the schedule in the half hour after it. `holds` is then checked. What a dead sweep left in the
-/// conversation, the person's next message clears away.
+/// and the schedule in the hours after it. `holds` is then checked, and that nothing is left over.
 pub(crate) async fn survive(
     replies: Replies,
     prepare: impl AsyncFn(&Platform),
@@ -30,12 +27,12 @@ pub(crate) async fn survive(
             platform.gate.crash_at(call, moment);
             act(&platform).await;
             let survived = platform.gate.spare();
-            platform.advance(30 * MINUTE).await;
-            holds(&platform, &format!("death {moment:?} call {call}")).await;
-            say(&platform, FAREWELL).await;
+            platform.advance(2 * HOUR).await;
+            let when = format!("death {moment:?} call {call}");
+            holds(&platform, &when).await;
             assert_no_leftovers(&platform, PSID).await;
             if survived {
-                assert!(call > 3, "the scenario made {call} calls only");
+                assert!(call > 4, "the scenario made {call} calls only");
                 break;
             }
         }
@@ -49,21 +46,10 @@ pub(crate) async fn say(platform: &Platform, text: &str) {
     platform.settle().await;
 }
 
-/// The bot of the scenarios: it also answers the farewell after them.
-pub(crate) fn unless_farewell(
-    event: &Event,
-    answer: impl FnOnce() -> Result<Decision, Invalid>,
-) -> Result<Decision, Invalid> {
-    if event.raw.contains(FAREWELL) {
-        return Ok(Decision::nothing().say(Message::text("bye")?));
-    }
-    answer()
-}
-
 #[tokio::test]
 async fn one_reply_is_delivered_once() {
     survive(
-        |event, _, _| unless_farewell(event, || Ok(Decision::nothing().say(Message::text("one")?))),
+        |_, _, _| Ok(Decision::nothing().say(Message::text("one")?)),
         async |_| {},
         async |platform| say(platform, "hello").await,
         async |platform, when| assert_eq!(delivered(platform, PSID), ["RESPONSE one"], "{when}"),
@@ -74,11 +60,9 @@ async fn one_reply_is_delivered_once() {
 #[tokio::test]
 async fn three_replies_are_delivered_once_and_in_order() {
     survive(
-        |event, _, _| {
-            unless_farewell(event, || {
-                let text = |text: &str| Message::text(text);
-                Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
-            })
+        |_, _, _| {
+            let text = |text: &str| Message::text(text);
+            Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
         },
         async |_| {},
         async |platform| say(platform, "hello").await,
@@ -95,14 +79,12 @@ async fn three_replies_are_delivered_once_and_in_order() {
 
 #[tokio::test]
 async fn a_reply_a_state_and_a_follow_up_happen_once() {
-    let replies: Replies = |event, conversation, _| {
+    let replies: Replies = |_, conversation, _| {
         let count = conversation.state.as_u64().unwrap_or(0) + 1;
-        unless_farewell(event, || {
-            Decision::nothing()
-                .say(Message::text(format!("reply {count}"))?)
-                .later(FollowUp::after(5 * MINUTE, Message::text(format!("later {count}"))?))
-                .remember(&count)
-        })
+        Decision::nothing()
+            .say(Message::text(format!("reply {count}"))?)
+            .later(FollowUp::after(5 * MINUTE, Message::text(format!("later {count}"))?))
+            .remember(&count)
     };
     survive(
         replies,
@@ -127,7 +109,7 @@ async fn an_answer_cancels_the_reminder_once_and_for_all() {
                 FollowUp::after(10 * MINUTE, Message::text("reminder")?).unless_answered();
             return Ok(Decision::nothing().say(Message::text("question")?).later(reminder));
         }
-        unless_farewell(event, || Ok(Decision::nothing().say(Message::text("thanks")?)))
+        Ok(Decision::nothing().say(Message::text("thanks")?))
     };
     survive(
         replies,
@@ -152,7 +134,7 @@ async fn an_answer_cancels_the_reminder_once_and_for_all() {
 #[tokio::test]
 async fn a_follow_up_is_sent_once() {
     survive(
-        |event, _, _| unless_farewell(event, || Ok(Decision::nothing())),
+        |_, _, _| Ok(Decision::nothing()),
         async |platform| {
             say(platform, "hello").await;
             platform.advance(3 * MINUTE).await;
@@ -164,6 +146,26 @@ async fn a_follow_up_is_sent_once() {
             let _ = platform.tick().await;
         },
         async |platform, when| assert_eq!(delivered(platform, PSID), ["UPDATE later"], "{when}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_of_the_page_loses_and_doubles_nothing() {
+    survive(
+        |_, _, _| {
+            let text = |text: &str| Message::text(text);
+            Ok(Decision::nothing().say(text("one")?).say(text("two")?))
+        },
+        async |_| {},
+        async |platform| {
+            platform.meta.fail_next(Fault::Throttled { regain_minutes: 20 });
+            say(platform, "hello").await;
+            platform.advance(3 * MINUTE).await;
+        },
+        async |platform, when| {
+            assert_eq!(delivered(platform, PSID), ["RESPONSE one", "RESPONSE two"], "{when}");
+        },
     )
     .await;
 }

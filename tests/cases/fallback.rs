@@ -8,10 +8,10 @@ use shared::message::{Message, UtilityTemplate};
 use simulator::meta::{Fault, GraphRequest};
 use simulator::platform::Platform;
 
-use crate::crash::{say, survive, unless_farewell};
+use crate::crash::{say, survive};
 use crate::support::*;
 
-const SILENT: Replies = |event, _, _| unless_farewell(event, || Ok(Decision::nothing()));
+const SILENT: Replies = |_, _, _| Ok(Decision::nothing());
 
 /// The margin to the window's end.
 const MARGIN: std::time::Duration = MINUTE;

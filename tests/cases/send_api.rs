@@ -8,16 +8,13 @@ use shared::message::{Action, Message, Say};
 use simulator::meta::{Fault, GraphRequest, Outcome};
 use simulator::platform::Platform;
 
-use crate::crash::{say, survive, unless_farewell};
+use crate::crash::{say, survive};
 use crate::support::*;
 
 const URL: &str = "https://example.com/a";
 
-const TYPING_THEN_TEXT: Replies = |event, _, _| {
-    unless_farewell(event, || {
-        Ok(Decision::nothing().say(Action::TypingOn).say(Message::text("hello")?))
-    })
-};
+const TYPING_THEN_TEXT: Replies =
+    |_, _, _| Ok(Decision::nothing().say(Action::TypingOn).say(Message::text("hello")?));
 
 async fn heard_from() -> std::sync::Arc<Platform> {
     let platform = platform_with(|options| {
