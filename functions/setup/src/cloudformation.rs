@@ -109,7 +109,8 @@ impl Setup {
 }
 
 fn is_trusted(url: &Url) -> bool {
-    url.scheme() == "https" || url.scheme() == "http" && url.host_str() == Some("127.0.0.1")
+    let is_local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+    url.scheme() == "https" || url.scheme() == "http" && is_local
 }
 
 #[cfg(test)]
@@ -124,6 +125,7 @@ mod tests {
                 true,
             ),
             ("http://127.0.0.1:4566/x", true),
+            ("http://localhost:4566/x", true),
             ("http://127.0.0.1.example.com/x", false),
             ("http://example.com/x", false),
             ("file:///etc/passwd", false),
