@@ -12,5 +12,6 @@ mod sample_events;
 mod send_api;
 mod setup;
 mod support;
+mod taken_over;
 mod timeline;
 mod webhook;

@@ -10,7 +10,7 @@ use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
 
 use crate::support::*;
 
-async fn say(platform: &Platform, psid: &str, text: &str) {
+pub(crate) async fn say(platform: &Platform, psid: &str, text: &str) {
     let body = platform.meta.person_says(PAGE, psid, text);
     assert_eq!(platform.deliver(&body).await, 200);
 }
@@ -20,7 +20,7 @@ fn text_of(raw: &str) -> String {
     item["message"]["text"].as_str().unwrap_or_default().to_owned()
 }
 
-const PARROT: Replies = |event, _, _| {
+pub(crate) const PARROT: Replies = |event, _, _| {
     Ok(Decision::nothing().say(Message::text(format!("you said {}", text_of(&event.raw)))?))
 };
 

@@ -128,10 +128,11 @@ impl Processor {
         let is_own = |app: &Option<String>| own.is_none() || *app == own;
         let until = match handover {
             Handover::Pass { to } if is_own(to) => NO_LONGER,
-            Handover::Request { .. } => NO_LONGER,
+            Handover::Request { by } if is_own(by) => NO_LONGER,
             Handover::Take { to } if own.is_some() && *to == own => NO_LONGER,
             Handover::Pass { .. } | Handover::Take { .. } => self.quiet_from(event),
-            Handover::Roles => return Ok(()),
+            // Another app's wish for the conversation changes nothing until it has it.
+            Handover::Request { .. } | Handover::Roles => return Ok(()),
         };
         Ok(self.set_quiet(who, until).await?)
     }
