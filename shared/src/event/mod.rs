@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::signature::encode_hex;
 
-pub use notification::{MAX_RECORD_BYTES, Record, Unreadable, WriteError, split};
+pub use notification::{MAX_EVENTS, MAX_RECORD_BYTES, Record, Unreadable, WriteError, split};
 
 /// The beginning of every `metadata` that the outbox writes, by which its echoes are known.
 pub const METADATA_MARK: &str = "mb1.";

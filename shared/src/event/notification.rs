@@ -57,6 +57,9 @@ pub enum Unreadable {
     /// It is JSON, but not an object with a list of entries.
     #[error("no_notification")]
     NoNotification,
+    /// It holds more events than [`MAX_EVENTS`].
+    #[error("too_many_events")]
+    TooManyEvents,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +70,19 @@ struct Notification<'a> {
     entry: Vec<&'a RawValue>,
 }
 
+/// The most events that a notification is split into; a larger one is kept whole.
+///
+/// Meta sends at most 1,000. Without a bound, a body of six megabytes could become three million
+/// records of some hundred bytes each.
+pub const MAX_EVENTS: usize = 10_000;
+
 /// Splits a notification into one record per event, in the order in which they stand in it.
 ///
 /// Every item of every array in every entry becomes a record, whatever the array is called. An
 /// entry without an array is a record as a whole, in the container `entry`.
 ///
 /// # Errors
-/// [`Unreadable`] if the bytes are not JSON, or no notification.
+/// [`Unreadable`] if the bytes are not JSON, no notification, or too large a one.
 pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreadable> {
     let body = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
     let body = mend_surrogates(body);
@@ -84,17 +93,25 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
     let object = cut(object);
     let mut records = Vec::new();
     for entry in notification.entry {
-        split_entry(&object, entry, received_at, &mut records);
+        split_entry(&object, entry, received_at, &mut records)?;
     }
     Ok(records)
 }
 
-fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: &mut Vec<Record>) {
+fn split_entry(
+    object: &str,
+    entry: &RawValue,
+    received_at: Timestamp,
+    records: &mut Vec<Record>,
+) -> Result<(), Unreadable> {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry.get()).unwrap_or_default();
     let field = |name: &str| fields.get(name).map_or(Value::Null, |raw| tolerant(raw.get()));
     let page_id = cut(text(&field("id")).unwrap_or_default());
     let entry_time = number(&field("time"));
     let mut push = |container: &str, item: &RawValue| {
+        if records.len() == MAX_EVENTS {
+            return Err(Unreadable::TooManyEvents);
+        }
         let mut record = Record {
             id: String::new(),
             object: object.to_owned(),
@@ -107,6 +124,7 @@ fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: 
         };
         record.id = Event::from(&record).id;
         records.push(record);
+        Ok(())
     };
     let mut found = false;
     for (container, items) in fields {
@@ -114,13 +132,14 @@ fn split_entry(object: &str, entry: &RawValue, received_at: Timestamp, records: 
             found = true;
             let container = cut(container);
             for item in items {
-                push(&container, item);
+                push(&container, item)?;
             }
         }
     }
     if !found {
-        push("entry", entry);
+        push("entry", entry)?;
     }
+    Ok(())
 }
 
 fn cut(mut name: String) -> String {
@@ -264,6 +283,20 @@ mod tests {
         let timeless = r#"{"object":"page","entry":[{"id":"10","messaging":[{"sender":{"id":"1"},"message":{"mid":"m"}}]}]}"#;
         assert!(!events(timeless)[0].opens_window());
         assert!(one(r#"{"sender":{"id":"1"},"message":{"mid":"m"}}"#).opens_window());
+    }
+
+    #[test]
+    fn a_notification_of_more_events_than_meta_ever_sends_is_kept_whole() {
+        let body = |count: usize| {
+            let items = vec!["1"; count].join(",");
+            format!(r#"{{"object":"page","entry":[{{"id":"10","messaging":[{items}]}}]}}"#)
+        };
+        let split = |count| {
+            super::split(body(count).as_bytes(), Timestamp::from_millis(0))
+                .map(|records| records.len())
+        };
+        assert_eq!(split(MAX_EVENTS), Ok(MAX_EVENTS));
+        assert_eq!(split(MAX_EVENTS + 1), Err(Unreadable::TooManyEvents));
     }
 
     #[test]
