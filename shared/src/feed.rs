@@ -126,9 +126,7 @@ impl Feed {
         match vars.optional("FEED").as_deref().unwrap_or("off") {
             "on" => Self::from_variables(vars, aws, clock).map(Some),
             "off" => Ok(None),
-            _ => {
-                Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() })
-            }
+            _ => Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() }),
         }
     }
 
@@ -184,11 +182,8 @@ impl Feed {
             Some(cursor) if is_cursor(cursor) => format!("{cursor}~"),
             Some(_) => return Err(FeedError::BadCursor),
         };
-        let nothing = || FeedPage {
-            results: Vec::new(),
-            next: after.map(str::to_owned),
-            more: false,
-        };
+        let nothing =
+            || FeedPage { results: Vec::new(), next: after.map(str::to_owned), more: false };
         let settled = (self.clock.now() - SETTLE_TIME).millis();
         let settled = format!("{settled:013}");
         if from >= settled {
@@ -222,9 +217,9 @@ impl Feed {
     fn next_instant(&self) -> Timestamp {
         let now = self.clock.now().millis();
         let next = |latest: i64| now.max(latest + 1);
-        let before = self.latest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |latest| {
-            Some(next(latest))
-        });
+        let before = self
+            .latest
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |latest| Some(next(latest)));
         Timestamp::from_millis(next(before.unwrap_or_else(|latest| latest)))
     }
 }

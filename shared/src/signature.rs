@@ -140,7 +140,8 @@ mod tests {
     fn a_known_value_with_a_time() {
         let at = Timestamp::from_millis(1_795_338_540_999);
         // printf '1795338540.{}' | openssl dgst -sha256 -hmac secret
-        let known = "t=1795338540,v1=c4751588cfc7186418e9236b2985c8aad6d2981d8eabedb4883816a49d02e658";
+        let known =
+            "t=1795338540,v1=c4751588cfc7186418e9236b2985c8aad6d2981d8eabedb4883816a49d02e658";
         assert_eq!(sign_forward(b"{}", &secret("secret"), at), known);
     }
 

@@ -603,7 +603,7 @@ fn secret(options: &Options) -> Value {
 }
 
 /// What Lambda's poller makes of received messages.
-pub(crate) fn batch(received: &[Received]) -> SqsEvent {
+pub fn batch(received: &[Received]) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = received.iter().map(record).collect();
     event
