@@ -5,7 +5,9 @@
 //! what is older than [`SETTLE_TIME`]: the time is taken right before a call that is over after
 //! [`CALL_TIMEOUT`], and what is left of the span is for a request still on its way and for clocks
 //! that differ. A counter per Page would need no span, but every event of a Page would wait for every
-//! other one's transaction; an index by time may lag by any span.
+//! other one's transaction; an index by time may lag by any span. The order is that of processing:
+//! only if a person's events go through two functions within the difference of their clocks, which is
+//! milliseconds on AWS, may they change places.
 //!
 //! A repeated event must be found again, though its time is another one: beside the event stands a
 //! mark, `<page>#<person>` / `feed#<event id>`, which holds the event's cursor. Both are written in
