@@ -1,7 +1,10 @@
 //! HTTPS to others than AWS, with roots that need no parsing at a cold start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::ClientBuilder;
+use reqwest::dns::Resolve;
 use rustls::RootCertStore;
 
 /// A frozen function's connection is dead when it wakes, and a request into it looks unclear.
@@ -19,6 +22,23 @@ pub struct HttpError(String);
 /// # Errors
 /// [`HttpError`] if TLS cannot be set up.
 pub fn client(timeout: Duration) -> Result<reqwest::Client, HttpError> {
+    build(builder(timeout)?)
+}
+
+/// Builds such a client that connects to nothing but the addresses which `resolver` finds for a name.
+///
+/// An address that stands in a URL itself never comes to the resolver.
+///
+/// # Errors
+/// [`HttpError`] if TLS cannot be set up.
+pub fn client_resolving_by(
+    timeout: Duration,
+    resolver: impl Resolve + 'static,
+) -> Result<reqwest::Client, HttpError> {
+    build(builder(timeout)?.dns_resolver(Arc::new(resolver)))
+}
+
+fn builder(timeout: Duration) -> Result<ClientBuilder, HttpError> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let tls = rustls::ClientConfig::builder_with_provider(provider.into())
@@ -26,14 +46,16 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client, HttpError> {
         .map_err(|error| HttpError(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(Duration::from_secs(2))
         .timeout(timeout)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build()
-        .map_err(|error| HttpError(error.without_url().to_string()))
+        .pool_idle_timeout(IDLE_TIMEOUT))
+}
+
+fn build(builder: ClientBuilder) -> Result<reqwest::Client, HttpError> {
+    builder.build().map_err(|error| HttpError(error.without_url().to_string()))
 }

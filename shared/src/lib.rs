@@ -19,4 +19,7 @@ pub mod send;
 
 pub mod outbox;
 pub mod store;
+
+pub mod feed;
+pub mod forward;
 pub mod telemetry;

@@ -4,8 +4,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::clock::Timestamp;
+
 /// The header that carries Meta's signature of a notification.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+
+/// The header that carries our own signature of what is forwarded.
+pub const FORWARD_SIGNATURE_HEADER: &str = "x-messenger-signature-256";
 
 /// Why a notification is not accepted as Meta's.
 ///
@@ -48,6 +53,16 @@ pub fn verify<'a>(
 /// Signs a body as Meta does: the value of the `X-Hub-Signature-256` header.
 pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
     format!("sha256={}", encode_hex(&keyed(app_secret).chain_update(body).finalize().into_bytes()))
+}
+
+/// Signs what is forwarded to another system at an instant: the value of the
+/// [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
+///
+/// The time is signed as well, so that the receiver can refuse what was recorded and sent again.
+pub fn sign_forward(body: &[u8], forward_secret: &SecretString, at: Timestamp) -> String {
+    let seconds = at.millis().div_euclid(1000);
+    let mac = keyed(forward_secret).chain_update(format!("{seconds}.")).chain_update(body);
+    format!("t={seconds},v1={}", encode_hex(&mac.finalize().into_bytes()))
 }
 
 /// The `appsecret_proof` that Graph expects beside an access token.
@@ -119,6 +134,15 @@ mod tests {
         let body = b"Test Using Larger Than Block-Size Key - Hash Key First";
         let key: String = std::iter::repeat_n('\u{2a}', 131).collect();
         assert_eq!(sign(body, &secret(&key)), known);
+    }
+
+    #[test]
+    fn a_known_value_with_a_time() {
+        let at = Timestamp::from_millis(1_795_338_540_999);
+        // printf '1795338540.{}' | openssl dgst -sha256 -hmac secret
+        let known =
+            "t=1795338540,v1=c4751588cfc7186418e9236b2985c8aad6d2981d8eabedb4883816a49d02e658";
+        assert_eq!(sign_forward(b"{}", &secret("secret"), at), known);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use shared::decision::{Decision, FollowUp};
 use shared::message::Message;
 use simulator::gate::Moment;
 use simulator::meta::Fault;
-use simulator::platform::Platform;
+use simulator::platform::{Options, Platform};
 
 use crate::support::*;
 
@@ -20,9 +20,19 @@ pub(crate) async fn survive(
     act: impl AsyncFn(&Platform),
     holds: impl AsyncFn(&Platform, &str),
 ) {
+    survive_with(|options| options.replies = replies, prepare, act, holds).await;
+}
+
+/// The same on a platform with other options.
+pub(crate) async fn survive_with(
+    options: impl Fn(&mut Options),
+    prepare: impl AsyncFn(&Platform),
+    act: impl AsyncFn(&Platform),
+    holds: impl AsyncFn(&Platform, &str),
+) {
     for moment in [Moment::Before, Moment::After] {
         for call in 1.. {
-            let platform = platform_with(|options| options.replies = replies).await;
+            let platform = platform_with(&options).await;
             prepare(&platform).await;
             platform.gate.crash_at(call, moment);
             act(&platform).await;

@@ -5,6 +5,8 @@ mod applications;
 mod budget;
 mod crash;
 mod fallback;
+mod feed;
+mod forward;
 mod graph_faults;
 mod processor;
 mod requests;

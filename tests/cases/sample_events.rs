@@ -19,7 +19,7 @@ fn names(prefix: &str) -> BTreeSet<String> {
 #[test]
 fn every_sample_belongs_to_a_function() {
     let all = names("").len();
-    let functions = ["webhook-", "event-processor-", "follow-ups-", "setup-"];
+    let functions = ["webhook-", "event-processor-", "follow-ups-", "forward-", "setup-"];
     let known: usize = functions.iter().map(|prefix| names(prefix).len()).sum();
     assert!(all >= 30);
     assert_eq!(all, known);

@@ -57,8 +57,10 @@ pub(crate) async fn conversation(platform: &Platform, psid: &str) -> Map<String,
 pub(crate) async fn entries(platform: &Platform, psid: &str) -> Vec<Map<String, Value>> {
     let pk = format!("{PAGE}#{psid}");
     let items = platform.items().await.unwrap().into_iter();
-    let mut entries: Vec<_> =
-        items.filter(|item| item["pk"] == *pk && item["sk"] != "conversation").collect();
+    let is_entry = |item: &Map<String, Value>| {
+        item["pk"] == *pk && item["sk"].as_str().is_some_and(|sk| sk.starts_with("outbox#"))
+    };
+    let mut entries: Vec<_> = items.filter(is_entry).collect();
     entries.sort_by_key(|entry| entry["decided_at"].as_i64());
     entries
 }

@@ -109,8 +109,9 @@ impl Aws {
             self.secrets_manager.handle(target, body).await
         } else {
             let (response, used) = self.dynamodb(target, headers, body).await;
-            let is_write =
-                ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|w| target.ends_with(w));
+            let is_write = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"]
+                .iter()
+                .any(|w| target.ends_with(w));
             *(if is_write { &mut writes } else { &mut reads }) = used;
             response
         };
@@ -122,7 +123,15 @@ impl Aws {
     /// Hands a call on, and asks what capacity it uses.
     async fn dynamodb(&self, target: &str, headers: &HeaderMap, body: &[u8]) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let counted = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"];
+        let counted = [
+            "GetItem",
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+            "Query",
+            "Scan",
+            "TransactWriteItems",
+        ];
         if counted.iter().any(|operation| target.ends_with(&format!(".{operation}"))) {
             request["ReturnConsumedCapacity"] = "INDEXES".into();
         }
@@ -147,7 +156,12 @@ impl Aws {
         let parsed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let failed_condition =
             parsed["__type"].as_str().is_some_and(|kind| kind.contains("ConditionalCheck"));
-        let used = match parsed["ConsumedCapacity"]["CapacityUnits"].as_f64() {
+        // A transaction tells its units by table.
+        let capacity = match &parsed["ConsumedCapacity"] {
+            Value::Array(tables) => tables.first().unwrap_or(&Value::Null),
+            one => one,
+        };
+        let used = match capacity["CapacityUnits"].as_f64() {
             Some(units) => units,
             None if failed_condition => 1.0,
             None => 0.0,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
-use event_processor::{Processor, ProcessorSettings, Replies};
+use event_processor::{PassOn, Processor, ProcessorSettings, Replies};
 use follow_ups::{FollowUps, FollowUpsSettings};
+use forward::{Forwarder, ForwarderSettings};
 use shared::aws::Aws;
 use shared::clock::SharedClock;
 use shared::outbox::Outbox;
@@ -23,6 +24,8 @@ pub struct Functions {
     pub processor: Processor,
     /// Sends what is due.
     pub follow_ups: FollowUps,
+    /// Posts events to other systems; absent, as in a stack, without `FORWARD_URLS`.
+    pub forwarder: Option<Forwarder>,
 }
 
 impl Functions {
@@ -40,11 +43,22 @@ impl Functions {
         let clients = Aws::from_variables(&vars)?;
         let outbox = || Outbox::from_variables(&vars, &clients, clock, telemetry.clone());
         let secret_id = vars.required("SECRET_ID")?;
-        let secrets = Secrets::new(clients.secrets_manager(), secret_id, Arc::clone(clock));
+        let secrets =
+            Arc::new(Secrets::new(clients.secrets_manager(), secret_id, Arc::clone(clock)));
+        let forwarder = match vars.optional("FORWARD_URLS") {
+            None => None,
+            Some(_) => Some(Forwarder::new(
+                clients.sqs(),
+                Arc::clone(&secrets),
+                Arc::clone(clock),
+                telemetry.clone(),
+                ForwarderSettings::from_variables(&vars)?,
+            )?),
+        };
         Ok(Self {
             webhook: Webhook::new(
                 clients.sqs(),
-                Arc::new(secrets),
+                secrets,
                 Arc::clone(clock),
                 telemetry.clone(),
                 WebhookSettings::from_variables(&vars)?,
@@ -55,12 +69,14 @@ impl Functions {
                 Arc::clone(clock),
                 replies,
                 ProcessorSettings::from_variables(&vars)?,
+                PassOn::from_variables(&vars, &clients, clock)?,
             ),
             follow_ups: FollowUps::new(
                 Arc::new(outbox()?),
                 Arc::clone(clock),
                 FollowUpsSettings::from_variables(&vars)?,
             ),
+            forwarder,
         })
     }
 }

@@ -123,7 +123,7 @@ impl Gate {
         }
         if passed.verdict == Verdict::CallerDies {
             self.crashed.notify_one();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -26,7 +26,7 @@ use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::secrets_manager::SecretsManager;
-use crate::sqs::{QueueSettings, Received, Sqs};
+use crate::sqs::{MessageAttribute, QueueSettings, Received, Sqs};
 use crate::{dynamodb, http, samples, setup};
 
 /// The queue of the events.
@@ -35,12 +35,17 @@ pub const EVENTS: &str = "events.fifo";
 pub const DEAD_LETTERS: &str = "dead-letters.fifo";
 /// The queue of what is signed but cannot be read.
 pub const UNREADABLE: &str = "unreadable";
+/// The queue of what is forwarded to other systems.
+pub const FORWARD: &str = "forward";
+/// The queue of what could not be forwarded.
+pub const FORWARD_DEAD_LETTERS: &str = "forward-dead-letters";
 
 const TABLE: &str = "messenger";
 const SECRET: &str = "messenger";
 /// As in `template.yaml`.
 const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 const FOURTEEN_DAYS: Duration = Duration::from_hours(336);
 const MINUTE_MILLIS: i64 = 60_000;
 
@@ -372,7 +377,8 @@ impl Platform {
         loop {
             let webhooks = self.meta.pending_webhooks();
             let received = self.sqs.receive(EVENTS, 10);
-            if webhooks.is_empty() && received.is_empty() {
+            let forwards = self.sqs.receive(FORWARD, 10);
+            if webhooks.is_empty() && received.is_empty() && forwards.is_empty() {
                 return;
             }
             for body in webhooks {
@@ -381,6 +387,9 @@ impl Platform {
             if !received.is_empty() {
                 self.process(received).await;
             }
+            if !forwards.is_empty() {
+                self.forward(forwards).await;
+            }
         }
     }
 
@@ -388,6 +397,29 @@ impl Platform {
         let failed = self.invoke_processor(batch(&received)).await;
         for message in received.iter().filter(|message| !failed.contains(&message.message_id)) {
             self.sqs.delete(EVENTS, &message.receipt_handle);
+        }
+    }
+
+    /// Invokes the forwarder with a batch, under the present time: the ids of the messages that stay,
+    /// all of them if it dies or is not there.
+    pub async fn invoke_forwarder(&self, batch: SqsEvent) -> Vec<String> {
+        let all = batch.records.iter().filter_map(|message| message.message_id.clone()).collect();
+        let Some(forwarder) = &self.functions.forwarder else {
+            return all;
+        };
+        tokio::select! {
+            answer = forwarder.handle(batch, self.clock.now() + FORWARD_TIMEOUT) => {
+                let failures = answer.batch_item_failures.into_iter();
+                failures.map(|failure| failure.item_identifier).collect()
+            }
+            () = self.gate.crashed() => all,
+        }
+    }
+
+    async fn forward(&self, received: Vec<Received>) {
+        let failed = self.invoke_forwarder(batch(&received)).await;
+        for message in received.iter().filter(|message| !failed.contains(&message.message_id)) {
+            self.sqs.delete(FORWARD, &message.receipt_handle);
         }
     }
 
@@ -425,8 +457,10 @@ impl Platform {
             )
         };
         let due = self.next_due().await.map(next_minute);
-        let visible = self.sqs.next_visible_at(EVENTS).map(Timestamp::from_millis);
-        due.into_iter().chain(visible.filter(|at| *at > now)).min()
+        let visible = [EVENTS, FORWARD].into_iter().filter_map(|name| {
+            self.sqs.next_visible_at(name).map(Timestamp::from_millis).filter(|at| *at > now)
+        });
+        due.into_iter().chain(visible).min()
     }
 
     /// When the next entry is due, ms since the epoch.
@@ -461,7 +495,8 @@ impl Platform {
             match item.get("sk").and_then(Value::as_str) {
                 Some("conversation") => conversations.push(item),
                 Some("page") => pages.push(item),
-                _ => outbox.push(item),
+                Some(sk) if sk.starts_with("outbox#") => outbox.push(item),
+                _ => {}
             }
         }
         outbox.sort_by_key(|entry| entry.get("decided_at").and_then(Value::as_i64));
@@ -481,6 +516,8 @@ impl Platform {
             "events_waiting": queue(EVENTS),
             "dead_letters": queue(DEAD_LETTERS),
             "unreadable": queue(UNREADABLE),
+            "forwards_waiting": queue(FORWARD),
+            "forward_dead_letters": queue(FORWARD_DEAD_LETTERS),
         }))
     }
 
@@ -501,7 +538,7 @@ fn environment(
     options: &Options,
     front_url: &str,
     graph_url: &str,
-    [dead_letters, unreadable, events]: [String; 3],
+    [dead_letters, unreadable, events, forward]: [String; 4],
 ) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = [
         ("AWS_REGION", "eu-central-1"),
@@ -514,6 +551,7 @@ fn environment(
         ("QUEUE_URL", &events),
         ("DEAD_LETTER_QUEUE_URL", &dead_letters),
         ("UNREADABLE_QUEUE_URL", &unreadable),
+        ("FORWARD_QUEUE_URL", &forward),
         ("GRAPH_BASE_URL", graph_url),
         ("WEBHOOK_URL", &format!("{front_url}/webhook")),
     ]
@@ -523,7 +561,7 @@ fn environment(
     environment
 }
 
-fn create_queues(sqs: &Sqs) -> [String; 3] {
+fn create_queues(sqs: &Sqs) -> [String; 4] {
     let fifo = |name: &str, dead_letter| QueueSettings {
         name: name.to_owned(),
         fifo: true,
@@ -532,15 +570,22 @@ fn create_queues(sqs: &Sqs) -> [String; 3] {
         dead_letter,
         ..QueueSettings::default()
     };
-    let unreadable = QueueSettings {
-        name: UNREADABLE.to_owned(),
+    let standard = |name: &str| QueueSettings {
+        name: name.to_owned(),
         retention: FOURTEEN_DAYS,
         ..QueueSettings::default()
     };
+    sqs.create_queue(standard(FORWARD_DEAD_LETTERS));
+    let forward = QueueSettings {
+        visibility: FORWARD_TIMEOUT * 6,
+        dead_letter: Some((FORWARD_DEAD_LETTERS.to_owned(), 12)),
+        ..standard(FORWARD)
+    };
     [
         sqs.create_queue(fifo(DEAD_LETTERS, None)),
-        sqs.create_queue(unreadable),
+        sqs.create_queue(standard(UNREADABLE)),
         sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), 1000)))),
+        sqs.create_queue(forward),
     ]
 }
 
@@ -551,13 +596,14 @@ fn secret(options: &Options) -> Value {
         "app_id": samples::APP_ID,
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
+        "forward_secret": samples::FORWARD_SECRET,
         "pages": page_tokens(&options.pages),
         "applications": applications.collect::<Map<_, _>>(),
     })
 }
 
 /// What Lambda's poller makes of received messages.
-pub(crate) fn batch(received: &[Received]) -> SqsEvent {
+pub fn batch(received: &[Received]) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = received.iter().map(record).collect();
     event
@@ -577,6 +623,12 @@ fn record(message: &Received) -> SqsMessage {
         ("MessageDeduplicationId".to_owned(), optional(&message.deduplication_id)),
         ("SequenceNumber".to_owned(), optional(&message.sequence_number)),
     ]);
-    record.message_attributes = HashMap::<String, SqsMessageAttribute>::new();
+    let attribute = |(name, value): (&String, &MessageAttribute)| {
+        let mut attribute = SqsMessageAttribute::default();
+        attribute.data_type = Some("String".to_owned());
+        attribute.string_value = Some(value.value.clone());
+        (name.clone(), attribute)
+    };
+    record.message_attributes = message.attributes.iter().map(attribute).collect();
     record
 }

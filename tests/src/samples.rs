@@ -17,6 +17,8 @@ pub const APP_ID: &str = "300000000000003";
 pub const APP_SECRET: &str = "sample-app-secret";
 /// The token of the webhook's verification.
 pub const VERIFY_TOKEN: &str = "sample-verify-token";
+/// The secret that forwarded events are signed with.
+pub const FORWARD_SECRET: &str = "sample-forward-secret";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
 /// A person.

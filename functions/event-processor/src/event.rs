@@ -23,7 +23,7 @@ impl Processor {
     /// Processes an event; doing it again completes what was left.
     pub(crate) async fn process(
         &self,
-        event: Event,
+        event: &Event,
         is_redelivered: bool,
         turn: &Turn,
     ) -> Result<(), RecordError> {
@@ -35,11 +35,11 @@ impl Processor {
         match &event.kind {
             Kind::Delivery(_) | Kind::Read(_) => Ok(()),
             Kind::Echo(echo) if echo.is_own() => self.confirm(echo).await,
-            Kind::Echo(echo) => self.hear_echo(&who, &event, echo).await,
-            Kind::Handover(handover) => self.change_control(&who, &event, handover).await,
-            _ if event.is_standby() => self.record(&who, &event).await,
+            Kind::Echo(echo) => self.hear_echo(&who, event, echo).await,
+            Kind::Handover(handover) => self.change_control(&who, event, handover).await,
+            _ if event.is_standby() => self.record(&who, event).await,
             _ if event.container != "messaging" => Ok(()),
-            _ => self.answer(who, &event, is_redelivered, turn).await,
+            _ => self.answer(who, event, is_redelivered, turn).await,
         }
     }
 

@@ -10,6 +10,7 @@ compile_error!(
 
 mod dead_letters;
 mod event;
+mod pass_on;
 pub mod replies;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ use shared::event::{Event, Record};
 use shared::message::Invalid;
 use shared::outbox::{Outbox, OutboxError, Turn};
 use shared::settings::{SettingError, Variables};
+
+pub use pass_on::{PassOn, PassOnError};
 
 /// What the bot's author writes: from an event and its conversation to a decision.
 pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
@@ -66,6 +69,9 @@ enum RecordError {
     /// AWS or Meta failed: the event is tried again, however often.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// AWS failed: the event is tried again, however often.
+    #[error(transparent)]
+    PassOn(#[from] PassOnError),
     /// The event's own fault: it is given up after some tries.
     #[error("{0}")]
     Poisonous(&'static str),
@@ -82,6 +88,7 @@ pub struct Processor {
     clock: SharedClock,
     replies: Replies,
     settings: ProcessorSettings,
+    pass_on: PassOn,
 }
 
 impl Processor {
@@ -92,8 +99,9 @@ impl Processor {
         clock: SharedClock,
         replies: Replies,
         settings: ProcessorSettings,
+        pass_on: PassOn,
     ) -> Self {
-        Self { outbox, sqs, clock, replies, settings }
+        Self { outbox, sqs, clock, replies, settings, pass_on }
     }
 
     /// Processes a batch: message groups side by side, each group in order.
@@ -147,14 +155,27 @@ impl Processor {
     }
 
     async fn process_message(&self, message: &SqsMessage, turn: &Turn) -> Result<(), RecordError> {
-        if self.clock.now() + RECORD_BUDGET > turn.deadline {
+        let pass_on_budget =
+            if self.pass_on.is_off() { Duration::ZERO } else { shared::aws::CALL_TIMEOUT };
+        if self.clock.now() + RECORD_BUDGET + pass_on_budget > turn.deadline {
             return Err(RecordError::NoTimeLeft);
         }
         let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
-        let is_redelivered = receives(message) > 1;
-        let work = AssertUnwindSafe(self.process(Event::from(&record), is_redelivered, turn));
-        work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")))
+        let receives = receives(message);
+        let event = Event::from(&record);
+        let work = AssertUnwindSafe(self.process(&event, receives > 1, turn));
+        let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
+        // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
+        let is_over = match outcome {
+            Ok(()) => true,
+            Err(RecordError::Poisonous(_)) => receives >= LAST_RECEIVE,
+            Err(_) => false,
+        };
+        if is_over {
+            self.pass_on.pass_on(&event).await?;
+        }
+        outcome
     }
 }
 

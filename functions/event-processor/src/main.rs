@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
-use event_processor::{Processor, ProcessorSettings, replies};
+use event_processor::{PassOn, Processor, ProcessorSettings, replies};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::aws::Aws;
 use shared::clock::{SharedClock, SystemClock, Timestamp};
@@ -22,7 +22,8 @@ async fn main() -> Result<(), Error> {
     let outbox = Arc::new(Outbox::from_variables(&vars, &aws, &clock, telemetry)?);
     outbox.warm_up().await;
     let settings = ProcessorSettings::from_variables(&vars)?;
-    let processor = Processor::new(outbox, aws.sqs(), clock, replies::reply, settings);
+    let pass_on = PassOn::from_variables(&vars, &aws, &clock)?;
+    let processor = Processor::new(outbox, aws.sqs(), clock, replies::reply, settings, pass_on);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let deadline = Timestamp::from_millis(deadline);

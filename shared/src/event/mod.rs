@@ -4,6 +4,7 @@
 //! shapes are those of Meta's webhook reference, read tolerantly: a number where a string is
 //! expected, or a missing field, never loses an event.
 
+mod inbound;
 mod json;
 mod notification;
 mod parse;
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::signature::encode_hex;
 
+pub use inbound::Inbound;
 pub use notification::{MAX_EVENTS, MAX_RECORD_BYTES, Record, Unreadable, WriteError, split};
 
 /// The beginning of every `metadata` that the outbox writes, by which its echoes are known.

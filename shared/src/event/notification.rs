@@ -163,7 +163,7 @@ impl Record {
             && let Some(depth) = depths.next()
         {
             self.truncated = true;
-            let envelope = envelope(&tolerant(self.event.get()), depth);
+            let envelope = cut_to_envelope(&tolerant(self.event.get()), depth);
             self.event = serde_json::value::to_raw_value(&envelope)?;
             text = escape_for_sqs(serde_json::to_string(&self)?);
         }
@@ -179,7 +179,7 @@ impl Record {
     }
 }
 
-fn escape_for_sqs(text: String) -> String {
+pub(super) fn escape_for_sqs(text: String) -> String {
     if text.contains(['\u{FFFE}', '\u{FFFF}']) {
         text.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
     } else {
@@ -188,7 +188,7 @@ fn escape_for_sqs(text: String) -> String {
 }
 
 /// The small values of an event, down to a depth.
-fn envelope(value: &Value, depth: usize) -> Value {
+pub(super) fn cut_to_envelope(value: &Value, depth: usize) -> Value {
     const LONGEST: usize = 1000;
     const WIDEST: usize = 30;
     match value {
@@ -197,7 +197,7 @@ fn envelope(value: &Value, depth: usize) -> Value {
                 .iter()
                 .filter(|(key, _)| key.len() <= LONGEST)
                 .take(WIDEST)
-                .map(|(key, value)| (key.clone(), envelope(value, depth - 1)))
+                .map(|(key, value)| (key.clone(), cut_to_envelope(value, depth - 1)))
                 .filter(|(_, value)| !value.is_null())
                 .collect(),
         ),

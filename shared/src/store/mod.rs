@@ -31,7 +31,7 @@ use crate::clock::Timestamp;
 pub const DUE_INDEX: &str = "due";
 
 /// An item as the SDK hands it over.
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Why the table did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub struct Who {
 }
 
 impl Who {
-    fn pk(&self) -> String {
+    pub(crate) fn pk(&self) -> String {
         format!("{}#{}", self.page_id, self.person)
     }
 
@@ -120,19 +120,19 @@ impl Store {
     }
 }
 
-fn key(pk: &str, sk: &str) -> Item {
+pub(crate) fn key(pk: &str, sk: &str) -> Item {
     HashMap::from([
         ("pk".to_owned(), AttributeValue::S(pk.to_owned())),
         ("sk".to_owned(), AttributeValue::S(sk.to_owned())),
     ])
 }
 
-fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
     // The reader's own words repeat the value that it stumbled over.
     serde_dynamo::from_item(item)
         .map_err(|_| StoreError::Malformed(format!("a {}", std::any::type_name::<T>())))
 }
 
-fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
+pub(crate) fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
     StoreError::Unavailable(describe(error))
 }

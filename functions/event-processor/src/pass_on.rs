@@ -1,0 +1,106 @@
+//! What other systems get of each inbound event: the feed that they fetch, and what they are sent.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::BuildError;
+use aws_sdk_sqs::types::MessageAttributeValue;
+use futures_util::future::{try_join, try_join_all};
+use shared::aws::{Aws, describe};
+use shared::clock::SharedClock;
+use shared::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
+use shared::feed::{Feed, FeedError};
+use shared::forward::{Destinations, URL_ATTRIBUTE};
+use shared::settings::{SettingError, Variables};
+
+/// Why an event was not passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum PassOnError {
+    /// It may not be in the feed.
+    #[error("the feed was not written: {0}")]
+    Feed(#[from] FeedError),
+    /// It may not be in the forward queue.
+    #[error("the forward queue did not answer as it should: {0}")]
+    Queue(String),
+    /// A message for the forward queue cannot be built.
+    #[error("a message cannot be built: {0}")]
+    Unbuildable(#[from] BuildError),
+    /// It cannot be written as JSON.
+    #[error("an event cannot be written: {0}")]
+    Unwritable(#[from] WriteError),
+}
+
+/// Passes events on, if that is switched on.
+#[derive(Debug)]
+pub struct PassOn {
+    feed: Option<Feed>,
+    forward: Option<ForwardQueue>,
+}
+
+/// The queue of what is forwarded, with one message for each event and URL.
+#[derive(Debug)]
+struct ForwardQueue {
+    sqs: Client,
+    url: String,
+    destinations: Destinations,
+}
+
+impl PassOn {
+    /// Reads `FEED`, `FORWARD_URLS` and, if they name any, `FORWARD_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing or cannot be used.
+    pub fn from_variables(
+        vars: &Variables,
+        aws: &Aws,
+        clock: &SharedClock,
+    ) -> Result<Self, SettingError> {
+        let forward = match Destinations::from_variables(vars)? {
+            None => None,
+            Some(destinations) => {
+                let url = vars.required("FORWARD_QUEUE_URL")?;
+                Some(ForwardQueue { sqs: aws.sqs(), url, destinations })
+            }
+        };
+        Ok(Self { feed: Feed::if_on(vars, aws, clock)?, forward })
+    }
+
+    /// Whether nothing is passed on at all.
+    pub(crate) fn is_off(&self) -> bool {
+        self.feed.is_none() && self.forward.is_none()
+    }
+
+    /// Passes an event on, unless it only confirms something: into the feed once, into the forward
+    /// queue each time that it is asked.
+    pub(crate) async fn pass_on(&self, event: &Event) -> Result<(), PassOnError> {
+        if self.is_off() || event.is_receipt() {
+            return Ok(());
+        }
+        let feed = async {
+            match &self.feed {
+                Some(feed) => Ok(feed.add(event).await?),
+                None => Ok(()),
+            }
+        };
+        let forward = async {
+            match &self.forward {
+                Some(queue) => queue.send(event).await,
+                None => Ok(()),
+            }
+        };
+        try_join(feed, forward).await.map(drop)
+    }
+}
+
+impl ForwardQueue {
+    async fn send(&self, event: &Event) -> Result<(), PassOnError> {
+        let text = Inbound::from_event(event)?.into_text(MAX_RECORD_BYTES)?;
+        let messages = self.destinations.urls.iter().map(|url| self.send_to(url.as_str(), &text));
+        try_join_all(messages).await.map(drop)
+    }
+
+    async fn send_to(&self, url: &str, text: &str) -> Result<(), PassOnError> {
+        let url = MessageAttributeValue::builder().data_type("String").string_value(url).build()?;
+        let message = self.sqs.send_message().queue_url(&self.url).message_body(text);
+        let answer = message.message_attributes(URL_ATTRIBUTE, url).send().await;
+        answer.map(drop).map_err(|error| PassOnError::Queue(describe(&error)))
+    }
+}

@@ -1,0 +1,207 @@
+//! The forwarder: posts each inbound event to the systems that want it, signed.
+//!
+//! A message of its queue is one event for one URL, and each receive is one try. What fails stays in
+//! the queue, invisible for longer each time, until the queue moves it to its dead-letter queue. So a
+//! receiver that is down holds nobody up, and gets an event at least once, in no certain order.
+
+mod resolver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::Client;
+use futures_util::future::join_all;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+use shared::aws::{CALL_TIMEOUT, describe};
+use shared::clock::{SharedClock, Timestamp};
+use shared::forward::{Destinations, URL_ATTRIBUTE};
+use shared::http::{HttpError, client_resolving_by};
+use shared::secrets::{SecretError, Secrets};
+use shared::settings::{SettingError, Variables};
+use shared::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
+use shared::telemetry::Telemetry;
+
+use resolver::PublicOnly;
+
+/// How long a receiver may take, from its name's resolution to its answer's head.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A try is not begun with less time left: reading the secret, the post, and putting it off.
+const TRY_BUDGET: Duration =
+    Duration::from_secs(ANSWER_WITHIN.as_secs() + 2 * CALL_TIMEOUT.as_secs());
+
+/// The pause after the first try; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+
+/// The longest pause; a queue takes 12 h at most, counted from the receive.
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+
+/// What may be set about the forwarder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwarderSettings {
+    /// The queue that it works off.
+    pub queue_url: String,
+    /// Where events may go.
+    pub destinations: Destinations,
+}
+
+impl ForwarderSettings {
+    /// Reads `FORWARD_QUEUE_URL`, `FORWARD_URLS` and `FORWARD_ALLOW_LOCAL`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing or cannot be used.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        let destinations = Destinations::from_variables(vars)?;
+        Ok(Self {
+            queue_url: vars.required("FORWARD_QUEUE_URL")?,
+            destinations: destinations.ok_or(SettingError::Missing("FORWARD_URLS"))?,
+        })
+    }
+}
+
+/// Why an event did not reach its receiver.
+#[derive(Debug, thiserror::Error)]
+enum ForwardError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("the receiver answered {0}; only 2xx counts, and no redirect is followed")]
+    Refused(StatusCode),
+    #[error("the receiver did not answer in time")]
+    Timeout,
+    #[error("the receiver cannot be connected to, or its name has an address that is not public")]
+    NotConnected,
+    #[error("the request failed on its way")]
+    Broken,
+    #[error("no time was left to begin this try")]
+    NoTimeLeft,
+}
+
+/// The forwarder.
+#[derive(Debug)]
+pub struct Forwarder {
+    sqs: Client,
+    secrets: Arc<Secrets>,
+    http: reqwest::Client,
+    clock: SharedClock,
+    telemetry: Telemetry,
+    settings: ForwarderSettings,
+}
+
+/// What a message tells about itself.
+#[derive(Deserialize)]
+struct Addressed {
+    page_id: String,
+}
+
+impl Forwarder {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// [`HttpError`] if TLS cannot be set up.
+    pub fn new(
+        sqs: Client,
+        secrets: Arc<Secrets>,
+        clock: SharedClock,
+        telemetry: Telemetry,
+        settings: ForwarderSettings,
+    ) -> Result<Self, HttpError> {
+        let resolver = PublicOnly { allow_local: settings.destinations.allow_local };
+        let http = client_resolving_by(ANSWER_WITHIN, resolver)?;
+        Ok(Self { sqs, secrets, http, clock, telemetry, settings })
+    }
+
+    /// Tries each message of a batch once, side by side; the answer names those that stay.
+    pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
+        let tries = batch.records.iter().map(|message| self.try_message(message, deadline));
+        let failed = join_all(tries).await;
+        let failures = failed.into_iter().flatten().map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        });
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = failures.collect();
+        response
+    }
+
+    /// Tries a message: its id if it is to come again.
+    async fn try_message(&self, message: &SqsMessage, deadline: Timestamp) -> Option<String> {
+        let body = message.body.as_deref().unwrap_or_default();
+        let addressed = serde_json::from_str::<Addressed>(body);
+        let page_id = addressed.map(|addressed| addressed.page_id).unwrap_or_default();
+        let Some(url) = self.destination(message) else {
+            tracing::warn!(message = message.message_id, "its URL is not in FORWARD_URLS any more");
+            self.telemetry.count("ForwardDropped", &page_id, &[]);
+            return None;
+        };
+        let Err(error) = self.post(url, body, deadline).await else {
+            self.telemetry.count("Forwarded", &page_id, &[]);
+            return None;
+        };
+        let (receives, host) = (receives(message), url.host_str());
+        tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
+        self.telemetry.count("ForwardFailed", &page_id, &[]);
+        if !matches!(error, ForwardError::NoTimeLeft) {
+            self.put_off(message, pause_after(receives)).await;
+        }
+        message.message_id.clone()
+    }
+
+    /// Where a message goes, if that is still wanted.
+    fn destination(&self, message: &SqsMessage) -> Option<&Url> {
+        let wanted = message.message_attributes.get(URL_ATTRIBUTE)?.string_value.as_deref()?;
+        self.settings.destinations.urls.iter().find(|url| url.as_str() == wanted)
+    }
+
+    async fn post(&self, url: &Url, body: &str, deadline: Timestamp) -> Result<(), ForwardError> {
+        if self.clock.now() + TRY_BUDGET > deadline {
+            return Err(ForwardError::NoTimeLeft);
+        }
+        let secret = self.secrets.current().await?;
+        let signature = sign_forward(body.as_bytes(), secret.forward_secret()?, self.clock.now());
+        let request = self
+            .http
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(FORWARD_SIGNATURE_HEADER, signature)
+            .body(body.to_owned());
+        // The answer's head is all that is read, so it may be of any length.
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(ForwardError::Refused(answer.status())),
+            Err(error) if error.is_timeout() => Err(ForwardError::Timeout),
+            Err(error) if error.is_connect() => Err(ForwardError::NotConnected),
+            Err(_) => Err(ForwardError::Broken),
+        }
+    }
+
+    /// Keeps a message out of sight; if that fails, it comes back after the queue's own time.
+    async fn put_off(&self, message: &SqsMessage, pause: Duration) {
+        let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
+        let answer = self
+            .sqs
+            .change_message_visibility()
+            .queue_url(&self.settings.queue_url)
+            .receipt_handle(message.receipt_handle.as_deref().unwrap_or_default())
+            .visibility_timeout(seconds)
+            .send()
+            .await;
+        if let Err(error) = answer {
+            let error = describe(&error);
+            tracing::warn!(message = message.message_id, %error, "it comes again sooner");
+        }
+    }
+}
+
+fn pause_after(receives: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(receives.saturating_sub(1));
+    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+}
+
+fn receives(message: &SqsMessage) -> u32 {
+    let count = message.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}

@@ -1,0 +1,95 @@
+//! An inbound event in the form in which other systems get it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::json::tolerant;
+use super::notification::{WriteError, cut_to_envelope, escape_for_sqs};
+use super::{Event, Platform};
+use crate::clock::Timestamp;
+
+/// What another system gets of an event: what we know about it, and Meta's own JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Inbound {
+    /// Names the event; the same for each delivery of it.
+    pub id: String,
+    /// `message`, `postback` and so on; `unknown` for what this version does not know.
+    pub kind: String,
+    /// The Page, or the Instagram account.
+    pub page_id: String,
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to nobody.
+    pub psid: Option<String>,
+    /// When it happened, ms since the epoch.
+    pub at: Option<Timestamp>,
+    /// When the webhook received it, ms since the epoch.
+    pub received_at: Timestamp,
+    /// The platform.
+    pub platform: Platform,
+    /// Whether the event was too large and only its envelope is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The event as Meta sent it.
+    pub event: Box<RawValue>,
+}
+
+impl Inbound {
+    /// What other systems get of an event.
+    ///
+    /// # Errors
+    /// [`WriteError`] if its raw text is not JSON.
+    pub fn from_event(event: &Event) -> Result<Self, WriteError> {
+        Ok(Self {
+            id: event.id.clone(),
+            kind: event.kind_name().to_owned(),
+            page_id: event.page_id.clone(),
+            psid: event.person.clone(),
+            at: event.at,
+            received_at: event.received_at,
+            platform: event.platform,
+            truncated: event.truncated,
+            event: RawValue::from_string(event.raw.clone())?,
+        })
+    }
+
+    /// The JSON text, at most `limit` bytes long: an event that is too large is cut down to its
+    /// envelope. A queue takes every character of it.
+    ///
+    /// # Errors
+    /// [`WriteError`] if a field cannot be written as JSON.
+    pub fn into_text(mut self, limit: usize) -> Result<String, WriteError> {
+        let mut text = escape_for_sqs(serde_json::to_string(&self)?);
+        let mut depths = (0..=3).rev();
+        while text.len() > limit
+            && let Some(depth) = depths.next()
+        {
+            self.truncated = true;
+            self.event = to_raw_value(&cut_to_envelope(&tolerant(self.event.get()), depth))?;
+            text = escape_for_sqs(serde_json::to_string(&self)?);
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::split;
+    use super::*;
+
+    #[test]
+    fn an_event_too_large_for_its_place_keeps_its_envelope() {
+        let text = "x".repeat(5000);
+        let body = format!(
+            r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{"sender":{{"id":"1"}},"recipient":{{"id":"10"}},"message":{{"mid":"m","text":"{text}"}}}}]}}]}}"#
+        );
+        let record = split(body.as_bytes(), Timestamp::from_millis(0)).unwrap().remove(0);
+        let inbound = Inbound::from_event(&Event::from(&record)).unwrap();
+        let whole: Inbound =
+            serde_json::from_str(&inbound.clone().into_text(10_000).unwrap()).unwrap();
+        assert_eq!((whole.truncated, whole.event.get()), (false, record.event.get()));
+        let cut = inbound.into_text(1000).unwrap();
+        assert!(cut.len() <= 1000);
+        let cut: Inbound = serde_json::from_str(&cut).unwrap();
+        assert!(cut.truncated && cut.event.get().contains(r#""mid":"m""#));
+        assert_eq!(cut.psid.as_deref(), Some("1"));
+    }
+}

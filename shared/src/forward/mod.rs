@@ -1,0 +1,130 @@
+//! Forwarding: where each inbound event is posted to, and what may be connected to for that.
+
+mod address;
+
+pub use address::is_public;
+use reqwest::Url;
+
+use crate::settings::{SettingError, Variables};
+
+/// The message attribute that tells where a message of the forward queue goes.
+pub const URL_ATTRIBUTE: &str = "url";
+
+const URLS: &str = "FORWARD_URLS";
+const MAX_URLS: usize = 10;
+
+/// The longest URL in bytes: it travels beside an event of almost the largest size that a queue takes.
+const MAX_URL_BYTES: usize = 2000;
+
+/// Where events are forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destinations {
+    /// The addresses, none twice.
+    pub urls: Vec<Url>,
+    /// Whether plain http and this machine itself are allowed, for tests.
+    pub allow_local: bool,
+}
+
+impl Destinations {
+    /// Reads `FORWARD_URLS`, separated by commas, and `FORWARD_ALLOW_LOCAL`; none if there is no URL.
+    ///
+    /// # Errors
+    /// [`SettingError`] if a URL is not https, carries a user or a password, is too long, or names an
+    /// address that is not public, or if there are more than ten.
+    pub fn from_variables(vars: &Variables) -> Result<Option<Self>, SettingError> {
+        let allow_local = vars.parsed_or("FORWARD_ALLOW_LOCAL", false)?;
+        let Some(list) = vars.optional(URLS) else {
+            return Ok(None);
+        };
+        // A URL may hold a key of the receiver's, so an error tells its place alone.
+        let invalid = |why: String| SettingError::Invalid { name: URLS, why };
+        let mut urls = Vec::new();
+        for (index, text) in list.split(',').map(str::trim).enumerate() {
+            let url = check(text, allow_local)
+                .map_err(|why| invalid(format!("URL {}: {why}", index + 1)))?;
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        if urls.len() > MAX_URLS {
+            return Err(invalid(format!("there are more than {MAX_URLS} URLs")));
+        }
+        Ok(Some(Self { urls, allow_local }))
+    }
+}
+
+fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "it is no URL")?;
+    if url.scheme() != "https" && !(allow_local && url.scheme() == "http") {
+        return Err("it is not https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it carries a user or a password");
+    }
+    if url.as_str().len() > MAX_URL_BYTES {
+        return Err("it is too long");
+    }
+    let host = url.host_str().ok_or("it names no host")?;
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
+    if literal.is_ok_and(|address| !is_public(address, allow_local)) {
+        return Err("its address is not public");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(urls: &'static str, local: &'static str) -> Result<Option<Destinations>, SettingError> {
+        Destinations::from_variables(&Variables::from_lookup(move |name| {
+            let value = if name == URLS { urls } else { local };
+            Some(value.to_owned())
+        }))
+    }
+
+    #[test]
+    fn nothing_is_forwarded_by_default() {
+        assert_eq!(read("", ""), Ok(None));
+    }
+
+    #[test]
+    fn several_urls_and_none_twice() {
+        let list = "https://a.example/in, https://b.example:8443/in?key=1,https://a.example/in";
+        let urls = read(list, "").unwrap().unwrap().urls;
+        assert_eq!(
+            urls.iter().map(Url::as_str).collect::<Vec<_>>(),
+            ["https://a.example/in", "https://b.example:8443/in?key=1"]
+        );
+    }
+
+    #[test]
+    fn what_must_not_be_reached_is_refused_and_not_repeated() {
+        for url in [
+            "http://crm.example/in",
+            "http://127.0.0.1/in",
+            "https://127.0.0.1/in",
+            "https://2130706433/in",
+            "https://0x7f.1/in",
+            "https://10.0.0.1/in",
+            "https://169.254.169.254/in",
+            "https://[::1]/in",
+            "https://[::ffff:127.0.0.1]/in",
+            "https://[fd00::1]/in",
+            "https://user:secret@crm.example/in",
+            "ftp://crm.example/in",
+            "crm.example/in",
+            "https://a.example/in,,https://b.example/in",
+        ] {
+            let error = read(url, "").unwrap_err().to_string();
+            assert!(error.contains(URLS) && !error.contains("/in"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn this_machine_needs_a_setting_of_its_own_which_opens_nothing_else() {
+        assert!(read("http://127.0.0.1:8080/in", "true").is_ok());
+        assert!(read("http://10.0.0.1/in", "true").is_err());
+        assert!(read("https://169.254.169.254/in", "true").is_err());
+    }
+}
