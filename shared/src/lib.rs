@@ -18,5 +18,6 @@ pub mod secrets;
 pub mod send;
 
 pub mod outbox;
+pub mod request;
 pub mod store;
 pub mod telemetry;
