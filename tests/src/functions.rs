@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
+use api::Api;
 use event_processor::{Processor, ProcessorSettings, Replies};
 use follow_ups::{FollowUps, FollowUpsSettings};
 use shared::aws::Aws;
@@ -23,6 +24,8 @@ pub struct Functions {
     pub processor: Processor,
     /// Sends what is due.
     pub follow_ups: FollowUps,
+    /// Answers back-office systems.
+    pub api: Api,
 }
 
 impl Functions {
@@ -61,6 +64,7 @@ impl Functions {
                 Arc::clone(clock),
                 FollowUpsSettings::from_variables(&vars)?,
             ),
+            api: Api::from_variables(&vars, &clients, clock, telemetry.clone())?,
         })
     }
 }

@@ -17,6 +17,10 @@ pub const APP_ID: &str = "300000000000003";
 pub const APP_SECRET: &str = "sample-app-secret";
 /// The token of the webhook's verification.
 pub const VERIFY_TOKEN: &str = "sample-verify-token";
+/// The bearer key of the API.
+pub const API_KEY: &str = "sample-api-key";
+/// A person of the app, as the data deletion callback names them.
+pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
 /// A person.

@@ -231,6 +231,6 @@ fn check_private_reply(wanted: &ToSchedule) -> Result<(), Invalid> {
     }
 }
 
-fn is_same(these: &[Step], those: &[Step]) -> bool {
-    these.iter().map(|step| &step.body).eq(those.iter().map(|step| &step.body))
+fn is_same(steps: &[Step], others: &[Step]) -> bool {
+    steps.iter().map(|step| &step.body).eq(others.iter().map(|step| &step.body))
 }
