@@ -18,6 +18,7 @@ pub mod secrets;
 pub mod send;
 
 pub mod outbox;
+pub mod request;
 pub mod store;
 
 pub mod feed;

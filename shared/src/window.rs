@@ -42,11 +42,13 @@ pub enum Purpose {
     PostPurchaseUpdate,
     /// A utility message by an approved template.
     Utility,
+    /// The one private answer to a comment or a visitor's post.
+    PrivateReply,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Reply,
         Self::Update,
         Self::Human,
@@ -55,6 +57,7 @@ impl Purpose {
         Self::ConfirmedEventUpdate,
         Self::PostPurchaseUpdate,
         Self::Utility,
+        Self::PrivateReply,
     ];
 
     /// The purpose's name in settings, requests and the table.
@@ -68,6 +71,7 @@ impl Purpose {
             Self::ConfirmedEventUpdate => "confirmed_event_update",
             Self::PostPurchaseUpdate => "post_purchase_update",
             Self::Utility => "utility",
+            Self::PrivateReply => "private_reply",
         }
     }
 
@@ -209,6 +213,9 @@ pub enum Refusal {
     /// `HUMAN_AGENT` is for what a person wrote, and nobody is named.
     #[error("author_missing: a message for purpose human needs the author who wrote it")]
     AuthorMissing,
+    /// More than 7 days have passed since the comment or the visitor's post.
+    #[error("comment_too_old: the comment or post is more than 7 days old")]
+    CommentTooOld,
     /// Instagram has no such message.
     #[error(
         "not_on_instagram: Instagram takes neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
@@ -224,7 +231,7 @@ impl Refusal {
             | Self::WindowClosed
             | Self::SevenDaysPassed
             | Self::TagRetired => true,
-            Self::AuthorMissing | Self::NotOnInstagram => false,
+            Self::AuthorMissing | Self::CommentTooOld | Self::NotOnInstagram => false,
         }
     }
 
@@ -236,6 +243,7 @@ impl Refusal {
             Self::SevenDaysPassed => "seven_days_passed",
             Self::TagRetired => "tag_retired",
             Self::AuthorMissing => "author_missing",
+            Self::CommentTooOld => "comment_too_old",
             Self::NotOnInstagram => "not_on_instagram",
         }
     }
@@ -277,6 +285,7 @@ impl Policy {
 
 /// Decides whether a message may be sent at `now`, and under which label.
 ///
+/// For a private reply, `standing` is that of the comment or post: its last message is the comment.
 /// An edge is the last instant at which Meta still takes a message; we stop a margin before it.
 ///
 /// # Errors
@@ -300,6 +309,9 @@ pub fn decide(
         }
         Purpose::Utility | Purpose::Feedback if on_instagram => Err(Refusal::NotOnInstagram),
         Purpose::Utility => Ok(Label::Utility),
+        // Of a comment whose time we do not know, Meta alone can tell.
+        Purpose::PrivateReply if heard.is_none() || in_seven_days => Ok(Label::Response),
+        Purpose::PrivateReply => Err(Refusal::CommentTooOld),
         _ if heard.is_none() => Err(Refusal::NeverHeardFrom),
         Purpose::Reply | Purpose::Human if in_window => Ok(Label::Response),
         _ if in_window => Ok(Label::Update),
@@ -315,6 +327,33 @@ pub fn decide(
             }
         }
     }
+}
+
+/// A purpose for which the windows allow something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chance {
+    /// The purpose.
+    pub purpose: Purpose,
+    /// Until when, if the person does not write; for ever if absent.
+    pub until: Option<Timestamp>,
+}
+
+/// What may be sent at `now` to a person, for each purpose for which something may: what to do about
+/// a refusal.
+pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chance> {
+    let until = |purpose| match purpose {
+        Purpose::Human | Purpose::Feedback => {
+            standing.last_message_at.map(|at| at + SEVEN_DAYS).max(standing.free_until)
+        }
+        Purpose::Utility => None,
+        _ => standing.free_until,
+    };
+    let allowed = Purpose::ALL.into_iter().filter(|purpose| {
+        *purpose != Purpose::PrivateReply
+            && decide(*purpose, Some("somebody"), standing, now, policy).is_ok()
+    });
+    let chance = |purpose| Chance { purpose, until: until(purpose).map(|at| at - policy.margin) };
+    allowed.map(chance).collect()
 }
 
 /// What the windows allow of an entry.

@@ -47,6 +47,7 @@ const POST_PURCHASE_UPDATE: Outcome = Ok(("MESSAGE_TAG", Some("POST_PURCHASE_UPD
 const NEVER_HEARD_FROM: Outcome = Err(Refusal::NeverHeardFrom);
 const WINDOW_CLOSED: Outcome = Err(Refusal::WindowClosed);
 const SEVEN_DAYS_PASSED: Outcome = Err(Refusal::SevenDaysPassed);
+const COMMENT_TOO_OLD: Outcome = Err(Refusal::CommentTooOld);
 const TAG_RETIRED: Outcome = Err(Refusal::TagRetired);
 const AUTHOR_MISSING: Outcome = Err(Refusal::AuthorMissing);
 const NOT_ON_INSTAGRAM: Outcome = Err(Refusal::NotOnInstagram);
@@ -86,7 +87,7 @@ fn outcome(
 /// A row of the table: up to 24 hours, up to 7 days, after that.
 type Row = (Purpose, [Outcome; 3]);
 
-const SINCE_THE_RETIREMENT: [Row; 8] = [
+const SINCE_THE_RETIREMENT: [Row; 9] = [
     (Purpose::Reply, [RESPONSE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
@@ -95,9 +96,10 @@ const SINCE_THE_RETIREMENT: [Row; 8] = [
     (Purpose::ConfirmedEventUpdate, [UPDATE, TAG_RETIRED, TAG_RETIRED]),
     (Purpose::PostPurchaseUpdate, [UPDATE, TAG_RETIRED, TAG_RETIRED]),
     (Purpose::Utility, [UTILITY, UTILITY, UTILITY]),
+    (Purpose::PrivateReply, [RESPONSE, RESPONSE, COMMENT_TOO_OLD]),
 ];
 
-const BEFORE_THE_RETIREMENT: [Row; 8] = [
+const BEFORE_THE_RETIREMENT: [Row; 9] = [
     (Purpose::Reply, [RESPONSE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
@@ -106,10 +108,11 @@ const BEFORE_THE_RETIREMENT: [Row; 8] = [
     (Purpose::ConfirmedEventUpdate, [UPDATE, CONFIRMED_EVENT_UPDATE, CONFIRMED_EVENT_UPDATE]),
     (Purpose::PostPurchaseUpdate, [UPDATE, POST_PURCHASE_UPDATE, POST_PURCHASE_UPDATE]),
     (Purpose::Utility, [UTILITY, UTILITY, UTILITY]),
+    (Purpose::PrivateReply, [RESPONSE, RESPONSE, COMMENT_TOO_OLD]),
 ];
 
 /// The same before and after: none of the three tags was ever Instagram's.
-const ON_INSTAGRAM: [Row; 8] = [
+const ON_INSTAGRAM: [Row; 9] = [
     (Purpose::Reply, [RESPONSE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Update, [UPDATE, WINDOW_CLOSED, WINDOW_CLOSED]),
     (Purpose::Human, [RESPONSE, HUMAN_AGENT, SEVEN_DAYS_PASSED]),
@@ -118,9 +121,10 @@ const ON_INSTAGRAM: [Row; 8] = [
     (Purpose::ConfirmedEventUpdate, [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM]),
     (Purpose::PostPurchaseUpdate, [UPDATE, NOT_ON_INSTAGRAM, NOT_ON_INSTAGRAM]),
     (Purpose::Utility, [NOT_ON_INSTAGRAM; 3]),
+    (Purpose::PrivateReply, [RESPONSE, RESPONSE, COMMENT_TOO_OLD]),
 ];
 
-const TABLES: [(&str, Platform, i64, &[Row; 8]); 4] = [
+const TABLES: [(&str, Platform, i64, &[Row; 9]); 4] = [
     ("Messenger, after", Platform::Messenger, AFTER, &SINCE_THE_RETIREMENT),
     ("Messenger, before", Platform::Messenger, BEFORE, &BEFORE_THE_RETIREMENT),
     ("Instagram, after", Platform::Instagram, AFTER, &ON_INSTAGRAM),
@@ -193,6 +197,7 @@ fn a_person_never_heard_from_gets_utility_templates_only() {
             let (messenger, instagram) = match purpose {
                 Purpose::Utility => (UTILITY, NOT_ON_INSTAGRAM),
                 Purpose::Feedback => (NEVER_HEARD_FROM, NOT_ON_INSTAGRAM),
+                Purpose::PrivateReply => (RESPONSE, RESPONSE),
                 _ => (NEVER_HEARD_FROM, NEVER_HEARD_FROM),
             };
             assert_eq!(to(Platform::Messenger), messenger, "{purpose}");
@@ -323,7 +328,8 @@ fn a_fallback_goes_where_only_the_windows_refuse_and_never_on_instagram() {
                             Ok(label) => Ok(Allowed::AsMeant(label)),
                             Err(refusal)
                                 if platform == Platform::Instagram
-                                    || refusal == Refusal::AuthorMissing =>
+                                    || refusal == Refusal::AuthorMissing
+                                    || refusal == Refusal::CommentTooOld =>
                             {
                                 Err(refusal)
                             }
@@ -622,6 +628,18 @@ fn meta_takes(label: (&str, Option<&str>), standing: &Standing, at: i64) -> bool
     }
 }
 
+/// The purposes of messages to a person; a private reply has the comment's window.
+const IN_A_CONVERSATION: [Purpose; 8] = [
+    Purpose::Reply,
+    Purpose::Update,
+    Purpose::Human,
+    Purpose::Feedback,
+    Purpose::AccountUpdate,
+    Purpose::ConfirmedEventUpdate,
+    Purpose::PostPurchaseUpdate,
+    Purpose::Utility,
+];
+
 /// The labels that a purpose may go out under, the best one first.
 fn labels(purpose: Purpose, platform: Platform) -> Vec<Outcome> {
     match purpose {
@@ -634,6 +652,7 @@ fn labels(purpose: Purpose, platform: Platform) -> Vec<Outcome> {
         Purpose::ConfirmedEventUpdate => vec![UPDATE, CONFIRMED_EVENT_UPDATE],
         Purpose::PostPurchaseUpdate => vec![UPDATE, POST_PURCHASE_UPDATE],
         Purpose::Utility => vec![UTILITY],
+        Purpose::PrivateReply => vec![],
     }
 }
 
@@ -755,7 +774,7 @@ proptest! {
 
     #[test]
     fn time_only_takes_away(case in cases()) {
-        for purpose in Purpose::ALL {
+        for purpose in IN_A_CONVERSATION {
             for instants in case.instants().windows(2) {
                 let [early, late] = [0, 1].map(|index| case.outcome(purpose, instants[index]));
                 prop_assert!(rank(early) <= rank(late), "{purpose} at {instants:?}: {early:?}, {late:?}");
@@ -770,7 +789,7 @@ proptest! {
     fn the_human_agent_tag_needs_the_purpose_and_an_author(case in cases()) {
         let named = case.author.as_ref().is_some_and(|name| !name.chars().all(char::is_whitespace));
         for now in case.instants() {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let decided = case.outcome(purpose, now);
                 if purpose != Purpose::Human {
                     prop_assert_ne!(decided, HUMAN_AGENT, "{} at {}", purpose, now);
@@ -791,7 +810,7 @@ proptest! {
     ) {
         let now = RETIREMENT - margin + by;
         let standing = heard_at(now - age, DAY, Platform::Messenger);
-        for purpose in Purpose::ALL {
+        for purpose in IN_A_CONVERSATION {
             let decided = outcome(purpose, Some("Ana"), &standing, now, margin);
             match RETIRED.into_iter().find(|(retired, _)| *retired == purpose) {
                 Some((_, tag)) if by < 0 => prop_assert_eq!(decided, tag),
@@ -806,7 +825,7 @@ proptest! {
         let small = Case { margin: case.margin.min(other), ..case.clone() };
         let large = Case { margin: case.margin.max(other), ..case };
         for now in [small.instants(), large.instants()].concat() {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let [small, large] = [&small, &large].map(|case| case.outcome(purpose, now));
                 prop_assert!(rank(small) <= rank(large), "{purpose} at {now}: {small:?}, {large:?}");
                 if small.is_err() {
@@ -819,7 +838,7 @@ proptest! {
     #[test]
     fn clocks_may_differ_by_the_margin(case in cases(), per_mille in -1000..=1000_i64) {
         for now in case.instants() {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let Ok(label) = case.outcome(purpose, now) else { continue };
                 for skew in [-case.margin, case.margin * per_mille / 1000, case.margin] {
                     let taken = meta_takes(label, &case.standing, now + skew);
@@ -833,7 +852,7 @@ proptest! {
     fn nothing_is_refused_that_meta_takes_a_margin_later(case in cases()) {
         let case = Case { author: Some("Ana".to_owned()), ..case };
         for now in case.instants() {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let best = labels(purpose, case.standing.platform)
                     .into_iter()
                     .flatten()
@@ -857,7 +876,7 @@ proptest! {
         let newest = by(heard);
         let every: Vec<_> = before.iter().map(|before| by(heard - before)).chain([by(heard)]).collect();
         for now in every.iter().flat_map(Case::instants) {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let outcomes = every.iter().map(|case| case.outcome(purpose, now));
                 let best = outcomes.min_by_key(|outcome| rank(*outcome));
                 prop_assert_eq!(Some(newest.outcome(purpose, now)), best, "{} at {}", purpose, now);
@@ -870,7 +889,7 @@ proptest! {
         let standing = Standing { platform: Platform::Instagram, ..case.standing };
         let case = Case { standing, ..case };
         for now in case.instants() {
-            for purpose in Purpose::ALL {
+            for purpose in IN_A_CONVERSATION {
                 let decided = case.outcome(purpose, now);
                 let known = [RESPONSE, UPDATE, HUMAN_AGENT].contains(&decided);
                 prop_assert!(known || decided.is_err(), "{purpose} at {now}: {decided:?}");

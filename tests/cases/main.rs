@@ -1,6 +1,7 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
+mod api;
 mod applications;
 mod budget;
 mod crash;

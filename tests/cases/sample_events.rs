@@ -19,7 +19,7 @@ fn names(prefix: &str) -> BTreeSet<String> {
 #[test]
 fn every_sample_belongs_to_a_function() {
     let all = names("").len();
-    let functions = ["webhook-", "event-processor-", "follow-ups-", "forward-", "setup-"];
+    let functions = ["webhook-", "event-processor-", "follow-ups-", "forward-", "setup-", "api-"];
     let known: usize = functions.iter().map(|prefix| names(prefix).len()).sum();
     assert!(all >= 30);
     assert_eq!(all, known);
@@ -154,6 +154,36 @@ async fn setup_takes_each_of_its_samples() {
         let answer = platform.invoke_setup(request).await.unwrap();
         assert_eq!(answer["Status"], "SUCCESS", "{name}");
         assert_eq!(answer["PhysicalResourceId"], "registration", "{name}");
+    }
+    assert_eq!(left, BTreeSet::new(), "samples without an expectation");
+}
+
+#[tokio::test]
+async fn the_api_answers_each_of_its_samples() {
+    let expected = [
+        ("begin-deletion", 200),
+        ("cancel-message", 404),
+        ("create-message", 201),
+        ("create-message-later", 202),
+        ("create-private-reply", 201),
+        ("erase-person", 204),
+        ("list-applications", 200),
+        ("no-key", 401),
+        ("openapi", 200),
+        ("read-deletion", 404),
+        ("read-message", 404),
+        ("read-person", 200),
+    ];
+    let mut left = names("api-");
+    for (name, status) in expected {
+        let name = format!("api-{name}");
+        assert!(left.remove(&name), "{name}");
+        let platform = platform().await;
+        platform.meta.add_comment(PAGE, &format!("{PAGE}_5"), OTHER_PSID, 1_795_334_400_000);
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+        let sample = samples::read(&name).unwrap().to_string();
+        let request = lambda_http::request::from_str(&sample).unwrap();
+        assert_eq!(platform.invoke_api(&request).await.status(), status, "{name}");
     }
     assert_eq!(left, BTreeSet::new(), "samples without an expectation");
 }

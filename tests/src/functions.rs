@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
+use api::Api;
 use event_processor::{PassOn, Processor, ProcessorSettings, Replies};
 use follow_ups::{FollowUps, FollowUpsSettings};
 use forward::{Forwarder, ForwarderSettings};
@@ -26,6 +27,8 @@ pub struct Functions {
     pub follow_ups: FollowUps,
     /// Posts events to other systems; absent, as in a stack, without `FORWARD_URLS`.
     pub forwarder: Option<Forwarder>,
+    /// Answers back-office systems.
+    pub api: Api,
 }
 
 impl Functions {
@@ -77,6 +80,7 @@ impl Functions {
                 FollowUpsSettings::from_variables(&vars)?,
             ),
             forwarder,
+            api: Api::from_variables(&vars, &clients, clock, telemetry.clone())?,
         })
     }
 }

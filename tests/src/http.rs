@@ -31,6 +31,8 @@ pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
         .route("/instances/{instance}/", post(aws_of_instance))
         .route("/webhook", get(webhook).post(webhook))
         .route("/{application}/webhook", get(webhook).post(webhook))
+        // As the template has it, every other path is the API's.
+        .fallback(api)
         .route("/_simulator/state", get(state))
         .route("/_simulator/clock", get(read_clock).post(move_clock))
         .route("/_simulator/environment", get(environment))
@@ -85,28 +87,69 @@ async fn webhook(
     let Some(platform) = platform.upgrade() else {
         return gone();
     };
-    let mut request = Request::builder().method(method.as_str()).uri(uri.to_string());
-    for (name, value) in &headers {
-        request = request.header(name.as_str(), value.as_bytes());
-    }
-    let Ok(request) = request.body(Body::Binary(body.to_vec())) else {
+    let Some(request) = invocation(&platform, &method, &uri, &headers, &body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap_or_default().0;
+    let is_notification = request.method() == Method::POST;
+    let answer = platform.invoke_webhook(request).await;
+    if is_notification && answer.status().is_success() {
+        platform.meta.observe(&body);
+    }
+    answered(answer)
+}
+
+async fn api(
+    State(platform): Owner,
+    method: axum::http::Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(platform) = platform.upgrade() else {
+        return gone();
+    };
+    match invocation(&platform, &method, &uri, &headers, &body) {
+        Some(request) => answered(platform.invoke_api(&request).await),
+        None => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+/// A request as Lambda hands it to a function.
+fn invocation(
+    platform: &Platform,
+    method: &axum::http::Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Option<lambda_http::Request> {
+    let address = format!("{}{uri}", platform.url());
+    let mut request = Request::builder().method(method.as_str()).uri(address);
+    for (name, value) in headers {
+        request = request.header(name.as_str(), value.as_bytes());
+    }
+    let request = request.body(Body::Binary(body.to_vec())).ok()?;
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).unwrap_or_default().0;
     let mut query = HashMap::<String, Vec<String>>::new();
     for (name, value) in pairs {
         query.entry(name).or_default().push(value);
     }
-    let is_notification = request.method() == Method::POST;
-    let answer = platform.invoke_webhook(request.with_query_string_parameters(query)).await;
-    if is_notification && answer.status().is_success() {
-        platform.meta.observe(&body);
-    }
-    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let content_type = answer.headers().get("content-type").map(|value| value.as_bytes().to_vec());
-    let mut response = (status, answer.into_body().to_vec()).into_response();
-    if let Some(value) = content_type.and_then(|value| value.try_into().ok()) {
-        response.headers_mut().insert("content-type", value);
+    Some(request.with_query_string_parameters(query))
+}
+
+/// A function's answer, as API Gateway hands it on.
+fn answered(answer: lambda_http::Response<Body>) -> Response {
+    let (parts, body) = answer.into_parts();
+    let mut response = body.to_vec().into_response();
+    *response.status_mut() =
+        StatusCode::from_u16(parts.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    response.headers_mut().remove("content-type");
+    for (name, value) in &parts.headers {
+        if let (Ok(name), Ok(value)) = (
+            axum::http::HeaderName::try_from(name.as_str()),
+            axum::http::HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

@@ -207,6 +207,7 @@ async fn serve(platform: &Platform) -> Result<(), Box<dyn Error>> {
         "
 Serving, by the clock of this machine from {now}, until Ctrl-C:
   {url}/webhook                 Meta's side: GET verification, signed POST
+  {url}/messages                and the rest of the API, for Authorization: Bearer {key}
   {url}/_simulator/state        conversations, outbox, requests to Graph, dead letters
   {url}/_simulator/clock        GET reads it; POST {{\"forward_seconds\": 3600}} moves it
   {url}/_simulator/people/PSID  POST a text: a person writes to Page {page}
@@ -214,6 +215,7 @@ Serving, by the clock of this machine from {now}, until Ctrl-C:
   {url}/_simulator/environment  what a function under cargo lambda watch needs:
 ",
         now = platform.clock.now(),
+        key = samples::API_KEY,
     )?;
     for (name, value) in platform.environment() {
         writeln!(stdout(), "  {name}={value}")?;

@@ -44,6 +44,7 @@ const TABLE: &str = "messenger";
 const SECRET: &str = "messenger";
 /// As in `template.yaml`.
 const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
+const API_TIMEOUT: Duration = Duration::from_secs(29);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 const FOURTEEN_DAYS: Duration = Duration::from_hours(336);
@@ -174,6 +175,9 @@ impl Platform {
         }
 
         setup::add_sample_accounts(&meta, &options.pages);
+        if let Some(page) = options.pages.first() {
+            meta.add_app_scoped_id(samples::APP_SCOPED_ID, page, samples::PSID);
+        }
 
         let beside = |distance: u16| {
             if options.port == 0 { 0 } else { options.port + distance }
@@ -287,6 +291,12 @@ impl Platform {
     /// Invokes the webhook function.
     pub async fn invoke_webhook(&self, request: lambda_http::Request) -> Response<Body> {
         self.functions.webhook.handle(request).await
+    }
+
+    /// Invokes the API function.
+    pub async fn invoke_api(&self, request: &lambda_http::Request) -> Response<Body> {
+        let deadline = self.clock.now() + API_TIMEOUT;
+        self.functions.api.handle(request, &self.invocation("api"), deadline).await
     }
 
     /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
@@ -553,6 +563,7 @@ fn environment(
         ("UNREADABLE_QUEUE_URL", &unreadable),
         ("FORWARD_QUEUE_URL", &forward),
         ("GRAPH_BASE_URL", graph_url),
+        ("API_AUTH", "key"),
         ("WEBHOOK_URL", &format!("{front_url}/webhook")),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -598,6 +609,7 @@ fn secret(options: &Options) -> Value {
         "verify_token": options.verify_token,
         "forward_secret": samples::FORWARD_SECRET,
         "pages": page_tokens(&options.pages),
+        "api_key": samples::API_KEY,
         "applications": applications.collect::<Map<_, _>>(),
     })
 }

@@ -19,6 +19,10 @@ pub const APP_SECRET: &str = "sample-app-secret";
 pub const VERIFY_TOKEN: &str = "sample-verify-token";
 /// The secret that forwarded events are signed with.
 pub const FORWARD_SECRET: &str = "sample-forward-secret";
+/// The bearer key of the API.
+pub const API_KEY: &str = "sample-api-key";
+/// A person of the app, as the data deletion callback names them.
+pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
 /// A person.

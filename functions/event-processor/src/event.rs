@@ -5,9 +5,7 @@ use shared::clock::Timestamp;
 use shared::decision::{Conversation, Decision};
 use shared::event::{Echo, Event, Handover, Kind};
 use shared::outbox::{Heard, OutboxError, Turn, entry_id};
-use shared::store::{
-    CancelOutcome, ConversationItem, EntryKey, Hold, Settlement, StepKey, Waiting, Who,
-};
+use shared::store::{CancelOutcome, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who};
 use shared::window::{STANDARD_WINDOW, Standing};
 
 use crate::{Processor, RecordError};
@@ -34,7 +32,7 @@ impl Processor {
         let who = Who { page_id: event.page_id.clone(), person };
         match &event.kind {
             Kind::Delivery(_) | Kind::Read(_) => Ok(()),
-            Kind::Echo(echo) if echo.is_own() => self.confirm(echo).await,
+            Kind::Echo(echo) if echo.is_own() => self.confirm(&who, echo).await,
             Kind::Echo(echo) => self.hear_echo(&who, event, echo).await,
             Kind::Handover(handover) => self.change_control(&who, event, handover).await,
             _ if event.is_standby() => self.record(&who, event).await,
@@ -54,8 +52,13 @@ impl Processor {
         let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until, for_entry };
         let now = self.clock.now();
         let store = self.outbox.store();
-        let opened = store.open_conversation(&who, standing(event).as_ref(), &hold, now).await;
-        let opened = opened.map_err(OutboxError::from)?;
+        let heard = standing(event);
+        let opened =
+            store.open_conversation(&who, heard.as_ref(), event.received_at, &hold, now).await;
+        let Some(opened) = opened.map_err(OutboxError::from)? else {
+            tracing::info!(event = event.id, "an event of a person who was erased after it");
+            return Ok(());
+        };
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&who, event, &mut conversation).await?;
         let exclusive = opened.exclusive;
@@ -95,16 +98,17 @@ impl Processor {
 
     async fn record(&self, who: &Who, event: &Event) -> Result<(), RecordError> {
         if let Some(standing) = standing(event) {
-            let recorded = self.outbox.store().record_heard(who, &standing).await;
+            let recorded =
+                self.outbox.store().record_heard(who, &standing, event.received_at).await;
             recorded.map_err(OutboxError::from)?;
         }
         Ok(())
     }
 
-    async fn confirm(&self, echo: &Echo) -> Result<(), RecordError> {
+    async fn confirm(&self, who: &Who, echo: &Echo) -> Result<(), RecordError> {
         let step = echo.metadata.as_deref().and_then(|metadata| metadata.parse::<StepKey>().ok());
         match step {
-            Some(step) => Ok(self.outbox.confirm(&step, echo.mid.as_deref()).await?),
+            Some(step) => Ok(self.outbox.confirm(&step, echo.mid.as_deref(), Some(who)).await?),
             None => Ok(()),
         }
     }
@@ -113,7 +117,7 @@ impl Processor {
     async fn hear_echo(&self, who: &Who, event: &Event, echo: &Echo) -> Result<(), RecordError> {
         let own = self.outbox.app_id(&who.page_id).await?;
         if echo.app_id.is_some() && echo.app_id != own {
-            self.set_quiet(who, self.quiet_from(event)).await?;
+            self.set_quiet(who, event, self.quiet_from(event)).await?;
         }
         Ok(())
     }
@@ -134,16 +138,20 @@ impl Processor {
             // Another app's wish for the conversation changes nothing until it has it.
             Handover::Request { .. } | Handover::Roles => return Ok(()),
         };
-        Ok(self.set_quiet(who, until).await?)
+        Ok(self.set_quiet(who, event, until).await?)
     }
 
     fn quiet_from(&self, event: &Event) -> Timestamp {
         event.at.unwrap_or(event.received_at) + self.settings.quiet_for
     }
 
-    async fn set_quiet(&self, who: &Who, until: Timestamp) -> Result<(), OutboxError> {
-        let settlement = Settlement { quiet_until: Some(until), ..Settlement::default() };
-        Ok(self.outbox.store().settle(who, &settlement).await?)
+    async fn set_quiet(
+        &self,
+        who: &Who,
+        event: &Event,
+        until: Timestamp,
+    ) -> Result<(), OutboxError> {
+        Ok(self.outbox.store().set_quiet(who, until, event.received_at).await?)
     }
 }
 

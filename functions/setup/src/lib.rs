@@ -5,7 +5,6 @@
 //! function right after they have changed it.
 
 mod app;
-mod applications;
 mod batch;
 mod cloudformation;
 mod payload;
@@ -30,7 +29,7 @@ use shared::graph::{Graph, GraphError, GraphSettings};
 use shared::http;
 use shared::message::Invalid;
 use shared::outbox::{Outbox, OutboxError, OutboxSettings, ScheduleError};
-use shared::secrets::{DEFAULT_APPLICATION, Secret, SecretError, Secrets};
+use shared::secrets::{Secret, SecretError, Secrets, callback_url};
 use shared::send::SendApi;
 use shared::settings::{SettingError, Variables};
 use shared::store::{Store, StoreError};
@@ -90,10 +89,7 @@ impl SetupSettings {
 
     /// The callback URL of an application: `…/webhook`, or `…/{key}/webhook`.
     fn callback_url(&self, key: &str) -> String {
-        match self.webhook_url.strip_suffix("webhook") {
-            Some(base) if key != DEFAULT_APPLICATION => format!("{base}{key}/webhook"),
-            _ => self.webhook_url.clone(),
-        }
+        callback_url(&self.webhook_url, key)
     }
 }
 
@@ -210,7 +206,7 @@ impl Setup {
             "register" => in_json(&self.register(&secret).await),
             "unregister" => in_json(&self.unregister(&secret).await),
             "status" => in_json(&self.status(&secret).await),
-            "applications" => Ok(self.applications(&secret)),
+            "applications" => Ok(secret.list(&self.settings.webhook_url)),
             "pages" => self.pages(payload, &secret).await,
             "conversations" => self.conversations(payload, &secret).await,
             "first-message" => self.first_message(payload, secrets, invocation, deadline).await,

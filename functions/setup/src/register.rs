@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 use shared::secrets::{Application, Secret};
 
 use crate::app::{App, mend_app, mend_page};
-use crate::applications::missing;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::subscriptions::{AppSubscription, AppSubscriptions, PAGE_FIELDS, lacking, together};
@@ -197,7 +196,7 @@ pub(crate) fn usable<'a>(
     report: &mut Report,
 ) -> Option<App<'a>> {
     let name = format!("application {key}");
-    for part in missing(application) {
+    for part in application.missing() {
         report.wrong(&name, format!("the secret lacks {part}"), FILL_IN);
     }
     App::of(key, application).ok()

@@ -152,6 +152,7 @@ impl Setup {
                 id: format!("setup-{}", &digest(&[invocation])[..32]),
                 who: who.clone(),
                 messages: vec![Message::text(text)?.into()],
+                commented_at: None,
                 fallback: None,
                 purpose: Purpose::Human,
                 author: Some(payload.needed("author")?.to_owned()),

@@ -256,7 +256,8 @@ pub enum Handover {
 impl Event {
     /// Whether a person did this that opens, or opens anew, the standard messaging window.
     ///
-    /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me.
+    /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me. The checkbox plugin's
+    /// opt-in opens it for its `user_ref`.
     ///
     /// Source: Meta's Messenger policy, "standard messaging window"; the rows that Meta does not
     /// spell out (edits, handover, feedback) count as not opening it. An event without a time opens
@@ -270,9 +271,15 @@ impl Event {
                 matches!(referral.source.as_deref(), Some("SHORTLINK" | "SHORTLINKS"))
                     || matches!(referral.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
             }
+            Kind::OptIn(optin) => optin.user_ref.is_some() && self.is_of_user_ref(),
             _ => false,
         };
         opens && self.at.is_some()
+    }
+
+    /// Whether nothing is known of the person but the checkbox plugin's reference.
+    fn is_of_user_ref(&self) -> bool {
+        self.person.as_deref().is_some_and(|person| person.starts_with("user_ref:"))
     }
 
     /// Whether another app holds the conversation.

@@ -1,6 +1,6 @@
 //! Echoes: Meta's word that a message was delivered.
 
-use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState};
+use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState, Who};
 
 use super::{Outbox, OutboxError};
 
@@ -10,13 +10,28 @@ impl Outbox {
     /// Most echoes tell what is known: they cost a read. An entry that waited for this echo ends,
     /// or goes on with its next step.
     ///
+    /// `to` is the person whom the echo names: of an entry that went to a `user_ref`, a comment or a
+    /// post, it tells whose PSID that is.
+    ///
     /// # Errors
     /// [`OutboxError`] if the table does not answer.
-    pub async fn confirm(&self, step: &StepKey, mid: Option<&str>) -> Result<(), OutboxError> {
+    pub async fn confirm(
+        &self,
+        step: &StepKey,
+        mid: Option<&str>,
+        to: Option<&Who>,
+    ) -> Result<(), OutboxError> {
         let key = &step.entry;
         let Some(entry) = self.store.entry(key).await? else {
             return Ok(());
         };
+        if let Some(to) = to.filter(|to| to.page_id == key.who.page_id && to.is_psid())
+            && !key.who.is_psid()
+            && entry.psid.is_none()
+        {
+            self.store.set_psid(key, &to.person).await?;
+            self.store.add_known_as(to, &key.who.person).await?;
+        }
         let state = entry.steps.get(step.step).map(|step| step.state);
         if !matches!(state, Some(StepState::Sending | StepState::Unconfirmed)) {
             return Ok(());

@@ -331,7 +331,7 @@ impl Outbox {
         sent: &Sent,
     ) -> Result<Outcome, OutboxError> {
         tracing::warn!(entry = key.id, "an entry was taken over while it was sent");
-        self.confirm(step, sent.mid.as_deref()).await?;
+        self.confirm(step, sent.mid.as_deref(), None).await?;
         Ok(Outcome::Lost)
     }
 

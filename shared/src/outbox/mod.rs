@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 
 pub use commit::{Heard, entry_id};
 pub use deliver::{Delivered, Outcome};
-pub use schedule::{ScheduleError, Scheduled, ToSchedule};
+pub use schedule::{Outlook, ScheduleError, Scheduled, ToSchedule};
 
 use crate::aws::{self, Aws};
 use crate::clock::{SharedClock, Timestamp};
@@ -32,7 +32,8 @@ use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::{SettingError, Variables};
 use crate::store::{
-    CancelOutcome, Entry, EntryKey, Fate, Hold, PageItem, Status, Store, StoreError,
+    CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Settlement, Status, Store,
+    StoreError,
 };
 use crate::telemetry::Telemetry;
 use crate::window::Policy;
@@ -262,9 +263,30 @@ impl Outbox {
     ) -> Result<CancelOutcome, OutboxError> {
         let now = self.clock.now();
         let expires_at = self.expires_at(now);
-        let outcome = self.store.cancel_entry(key, answered_at, now, expires_at).await?;
+        let why = Cancellation::Answered(answered_at);
+        let outcome = self.store.cancel_entry(key, why, now, expires_at).await?;
         if outcome == CancelOutcome::Cancelled {
-            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", "answered")]);
+            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", why.reason())]);
+        }
+        Ok(outcome)
+    }
+
+    /// Cancels an entry that waits, because whoever asked for it does not want it any more.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer; calling it again completes the work.
+    pub async fn withdraw(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+    ) -> Result<CancelOutcome, OutboxError> {
+        let now = self.clock.now();
+        let why = Cancellation::Withdrawn;
+        let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
+        if outcome == CancelOutcome::Cancelled {
+            self.count_end(key, entry, Status::Cancelled, Some(why.reason()));
+            let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
+            self.store.settle(&key.who, &settlement).await?;
         }
         Ok(outcome)
     }

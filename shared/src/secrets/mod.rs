@@ -1,6 +1,7 @@
 //! The secret: the applications with their app secrets and the Pages' tokens, kept for a while.
 
 mod contents;
+mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
 pub use contents::{Application, DEFAULT_APPLICATION, Page, Secret};
+pub use list::callback_url;
 
 use crate::aws::describe;
 use crate::clock::{SharedClock, Timestamp};

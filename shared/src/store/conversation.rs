@@ -1,6 +1,6 @@
 //! The conversation item: when the person last wrote, whose turn it is, what waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
@@ -12,7 +12,7 @@ use crate::window::Standing;
 /// The most follow-ups that may wait for one person.
 pub const MAX_WAITING: usize = 20;
 
-const SORT_KEY: &str = "conversation";
+pub(super) const SORT_KEY: &str = "conversation";
 
 /// What the table holds about a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -47,9 +47,23 @@ pub struct ConversationItem {
     /// Until when the bot says nothing, because people took over.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
+    /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
+    #[serde(default)]
+    pub known_as: BTreeSet<String>,
+    /// When everything about the person was erased; what arrived before changes nothing.
+    #[serde(default)]
+    pub erased_at: Option<Timestamp>,
 }
 
 impl ConversationItem {
+    /// Whether nothing is known of the person since everything was erased.
+    pub fn is_erased(&self) -> bool {
+        self.erased_at.is_some()
+            && self.last_message_at.is_none()
+            && self.waiting.is_empty()
+            && self.known_as.is_empty()
+    }
+
     /// What the windows depend on.
     pub fn standing(&self) -> Standing {
         Standing {
@@ -164,7 +178,7 @@ impl Store {
     ///
     /// `heard` is the new standing if the event opens the window. The last message time never goes
     /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person.
+    /// sending to the person. `None` if the person was erased after the event had arrived.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -172,36 +186,73 @@ impl Store {
         &self,
         who: &Who,
         heard: Option<&Standing>,
+        received_at: Timestamp,
         hold: &Hold,
         now: Timestamp,
-    ) -> Result<Opened, StoreError> {
-        let both = mark_busy(record(Update::default(), heard), hold, now);
+    ) -> Result<Option<Opened>, StoreError> {
+        let arrived = || unless_erased(Update::default(), received_at);
+        let both = mark_busy(record(arrived(), heard), hold, now);
         let old = match self.update_conversation(who, both).await? {
             Ok(conversation) => {
-                return Ok(Opened { conversation, exclusive: true });
+                return Ok(Some(Opened { conversation, exclusive: true }));
             }
             Err(old) => old.unwrap_or_default(),
         };
+        if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
+            return Ok(None);
+        }
         let is_busy = old.is_busy(&hold.by, now);
         let rest = match (is_busy, heard) {
-            (false, _) => mark_busy(Update::default(), hold, now),
-            (true, Some(_)) => record(Update::default(), heard),
+            (false, _) => mark_busy(arrived(), hold, now),
+            (true, Some(_)) => record(arrived(), heard),
             (true, None) => {
-                return Ok(Opened { conversation: old, exclusive: false });
+                return Ok(Some(Opened { conversation: old, exclusive: false }));
             }
         };
-        Ok(match self.update_conversation(who, rest).await? {
+        Ok(Some(match self.update_conversation(who, rest).await? {
             Ok(conversation) => Opened { conversation, exclusive: !is_busy },
             Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
-        })
+        }))
     }
 
     /// Records what the person did, and nothing else.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn record_heard(&self, who: &Who, heard: &Standing) -> Result<(), StoreError> {
-        let update = record(Update::default(), Some(heard));
+    pub async fn record_heard(
+        &self,
+        who: &Who,
+        heard: &Standing,
+        received_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = record(unless_erased(Update::default(), received_at), Some(heard));
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Sets until when the bot is quiet, because of an event.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn set_quiet(
+        &self,
+        who: &Who,
+        until: Timestamp,
+        received_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = unless_erased(Update::default(), received_at)
+            .set("#quiet_until = :quiet")
+            .value("quiet", until);
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Notes under what else a person was written to.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn add_known_as(&self, who: &Who, person: &str) -> Result<(), StoreError> {
+        let person = BTreeSet::from([person.to_owned()]);
+        let update =
+            Update::default().add("#known_as :known").remove("#expires_at").value("known", person);
         self.update_conversation(who, update).await.map(drop)
     }
 
@@ -302,6 +353,14 @@ impl Store {
     }
 }
 
+/// Leaves the conversation of an erased person alone, unless the event arrived later.
+fn unless_erased(update: Update, received_at: Timestamp) -> Update {
+    update
+        .remove("#expires_at")
+        .when("attribute_not_exists(#erased_at) OR #erased_at < :received")
+        .value("received", received_at)
+}
+
 fn record(update: Update, heard: Option<&Standing>) -> Update {
     let Some(Standing { platform, last_message_at: Some(at), free_until: Some(free_until) }) =
         heard
@@ -338,6 +397,7 @@ fn forgetting(update: Update, forget: &[Waiting]) -> Update {
 }
 
 fn adding(update: Update, add: &[Waiting]) -> Update {
+    let update = if add.is_empty() { update } else { update.remove("#expires_at") };
     add.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("added{index}");
         update

@@ -16,6 +16,9 @@ use crate::event::METADATA_MARK;
 use crate::message::{Say, UtilityTemplate};
 use crate::window::Purpose;
 
+/// What the names of entries begin with, so that another form can be told from this one.
+const ID_MARK: &str = "m1.";
+
 /// Where an entry is in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey {
@@ -69,6 +72,28 @@ impl FromStr for StepKey {
     }
 }
 
+/// How a message is named outside: opaque, but no secret. It encodes where the entry is.
+impl fmt::Display for EntryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who: Who { page_id, person }, id } = self;
+        write!(f, "{ID_MARK}{}", URL_SAFE_NO_PAD.encode(format!("{page_id} {id} {person}")))
+    }
+}
+
+impl FromStr for EntryKey {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let encoded = name.strip_prefix(ID_MARK).ok_or(())?;
+        let plain =
+            String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).map_err(drop)?).map_err(drop)?;
+        let mut parts = plain.splitn(3, ' ').filter(|part| !part.is_empty()).map(str::to_owned);
+        let (page_id, id, person) =
+            (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
+        Ok(Self { who: Who { page_id, person }, id })
+    }
+}
+
 /// How an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,7 +143,8 @@ pub enum StepState {
 }
 
 impl StepState {
-    const fn name(self) -> &'static str {
+    /// The state as the table holds it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::Sending => "sending",
@@ -212,6 +238,9 @@ pub struct Entry {
     /// When it is due, while it waits, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// The person's PSID, once an echo names it, of an entry that goes to something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psid: Option<String>,
     /// How often sending was begun.
     #[serde(default)]
     pub attempts: u64,
@@ -262,6 +291,7 @@ impl Entry {
             give_up_at,
             due_page: Some(key.who.page_id.clone()),
             due_at: Some(first_due),
+            psid: None,
             attempts: 0,
             lease_until: None,
             lease_by: None,
@@ -610,6 +640,18 @@ impl Store {
         Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.ok())
     }
 
+    /// Notes the PSID of whom an entry went to.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn set_psid(&self, key: &EntryKey, psid: &str) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#psid = :psid")
+            .when("attribute_exists(#status)")
+            .value("psid", psid);
+        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
+    }
+
     /// Takes an entry that has ended out of the index.
     ///
     /// # Errors
@@ -622,34 +664,62 @@ impl Store {
         self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
     }
 
-    /// Cancels an entry that nobody has, because the person answered at `answered_at`: whether it
-    /// has ended now.
+    /// Cancels an entry that nobody has: whether it has ended now.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn cancel_entry(
         &self,
         key: &EntryKey,
-        answered_at: Timestamp,
+        cancellation: Cancellation,
         now: Timestamp,
         expires_at: i64,
     ) -> Result<CancelOutcome, StoreError> {
         let update = Update::default()
-            .set("#status = :cancelled, #reason = :answered, #ended_at = :now, #expires_at = :expires")
+            .set(
+                "#status = :cancelled, #reason = :reason, #ended_at = :now, #expires_at = :expires",
+            )
             .remove("#due_page, #due_at, #lease_until, #lease_by")
-            .when("#status = :open AND #cancelled_by_answer_after < :answer")
+            .when("#status = :open")
             .when("attribute_not_exists(#lease_until) OR #lease_until < :now")
             .value("cancelled", Status::Cancelled.name())
-            .value("answered", "answered")
+            .value("reason", cancellation.reason())
             .value("now", now)
             .value("expires", Timestamp::from_millis(expires_at))
-            .value("open", Status::Open.name())
-            .value("answer", answered_at);
+            .value("open", Status::Open.name());
+        let update = match cancellation {
+            Cancellation::Answered(at) => {
+                update.when("#cancelled_by_answer_after < :answer").value("answer", at)
+            }
+            // What its decision had to change must not be lost with it.
+            Cancellation::Withdrawn => {
+                update.when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)")
+            }
+        };
         Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
             Ok(_) => CancelOutcome::Cancelled,
             Err(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
             Err(_) => CancelOutcome::EndedBefore,
         })
+    }
+}
+
+/// Why an entry is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The person answered at this instant; an entry that is younger stays.
+    Answered(Timestamp),
+    /// Whoever asked for it does not want it any more.
+    Withdrawn,
+}
+
+impl Cancellation {
+    /// What the entry and the counts hold as the reason.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Withdrawn => "withdrawn",
+        }
     }
 }
 
@@ -674,6 +744,21 @@ fn set_optional(update: Update, path: &str, name: &str, value: Option<impl IntoV
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_finds_its_entry_and_is_opaque() {
+        let who = Who { page_id: "10".into(), person: "user_ref:a b".into() };
+        let key = EntryKey { who, id: "e1".into() };
+        let name = key.to_string();
+        assert_eq!(name.parse(), Ok(key));
+        assert!(!name.contains("user_ref"));
+        let of = |plain: &str| format!("m1.{}", URL_SAFE_NO_PAD.encode(plain));
+        for other in
+            ["", "m1.", "m1.%", "mb1.x", &of("10"), &of("10 e1"), &of("10  a"), &of("10 e1 ")]
+        {
+            assert_eq!(other.parse::<EntryKey>(), Err(()), "{other}");
+        }
+    }
 
     #[test]
     fn metadata_finds_its_step_and_is_opaque() {

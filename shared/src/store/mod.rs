@@ -4,8 +4,11 @@
 //! two functions can never both win.
 
 mod conversation;
+mod deletion;
 mod entry;
+mod erasure;
 mod page;
+mod request;
 mod update;
 
 use std::collections::HashMap;
@@ -17,10 +20,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
 pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
+pub use deletion::{Deletion, DeletionState};
 pub use entry::{
-    CancelOutcome, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step, StepChange,
-    StepKey, StepState,
+    CancelOutcome, Cancellation, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step,
+    StepChange, StepKey, StepState,
 };
+pub use erasure::ERASED_FOR;
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
 use update::Update;
 
@@ -65,6 +70,16 @@ pub struct Who {
 }
 
 impl Who {
+    /// Whether it is the unknown author of a comment or a visitor's post, who can be answered once.
+    pub fn is_of_public_post(&self) -> bool {
+        self.person.starts_with("comment:") || self.person.starts_with("post:")
+    }
+
+    /// Whether the person is known by a PSID, and not by what they did.
+    pub fn is_psid(&self) -> bool {
+        !self.person.contains(':')
+    }
+
     pub(crate) fn pk(&self) -> String {
         format!("{}#{}", self.page_id, self.person)
     }

@@ -1,6 +1,6 @@
 //! An `UpdateItem` whose expression is written out and whose names are found in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -28,6 +28,11 @@ impl Update {
 
     pub(super) fn remove(self, path: impl Into<String>) -> Self {
         self.clause("REMOVE", path)
+    }
+
+    /// Adds to a set.
+    pub(super) fn add(self, action: impl Into<String>) -> Self {
+        self.clause("ADD", action)
     }
 
     pub(super) fn when(mut self, condition: impl Into<String>) -> Self {
@@ -121,6 +126,12 @@ impl IntoValue for Timestamp {
 impl IntoValue for u64 {
     fn into_value(self) -> AttributeValue {
         AttributeValue::N(self.to_string())
+    }
+}
+
+impl IntoValue for BTreeSet<String> {
+    fn into_value(self) -> AttributeValue {
+        AttributeValue::Ss(self.into_iter().collect())
     }
 }
 

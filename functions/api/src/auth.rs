@@ -1,0 +1,92 @@
+//! Who may ask: callers whose request AWS has checked, or who hold the key of the secret.
+
+use lambda_http::http::header::AUTHORIZATION;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+use secrecy::SecretString;
+use shared::secrets::Secret;
+use shared::settings::{SettingError, Variables};
+use shared::signature::is_same_secret;
+
+use crate::Api;
+use crate::problem::Problem;
+
+/// How callers show who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiAuth {
+    /// API Gateway lets only requests pass that are signed by a permitted IAM identity.
+    Iam,
+    /// The request carries `api_key` of the secret as a bearer token.
+    Key,
+}
+
+impl ApiAuth {
+    /// Reads `API_AUTH`, which has no default: a forgotten one must not open the API.
+    ///
+    /// # Errors
+    /// [`SettingError`] if it is missing, or neither `iam` nor `key`.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        const NAME: &str = "API_AUTH";
+        match vars.required(NAME)?.trim() {
+            "iam" => Ok(Self::Iam),
+            "key" => Ok(Self::Key),
+            _ => {
+                let why = "it is neither iam nor key".to_owned();
+                Err(SettingError::Invalid { name: NAME, why })
+            }
+        }
+    }
+}
+
+impl Api {
+    /// Lets permitted callers pass.
+    pub(crate) async fn authorize(&self, request: &Request) -> Result<(), Problem> {
+        let may = match self.auth {
+            ApiAuth::Iam => was_signed(request),
+            ApiAuth::Key => self.has_key(request).await,
+        };
+        if may { Ok(()) } else { Err(Problem::unauthorized()) }
+    }
+
+    async fn has_key(&self, request: &Request) -> bool {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some((scheme, key)) = header.and_then(|header| header.split_once(' ')) else {
+            return false;
+        };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return false;
+        }
+        if self.secrets.current().await.is_ok_and(|secret| is_key(&secret, key)) {
+            return true;
+        }
+        match self.secrets.reread().await {
+            Ok(secret) => is_key(&secret, key),
+            Err(error) => {
+                tracing::error!(%error, "nobody can be let in");
+                false
+            }
+        }
+    }
+}
+
+/// Whether API Gateway has checked a signature; without its authorizer the function stays shut.
+fn was_signed(request: &Request) -> bool {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            context.authorizer.as_ref().is_some_and(|authorizer| authorizer.iam.is_some())
+        }
+        _ => false,
+    }
+}
+
+fn is_key(secret: &Secret, key: &str) -> bool {
+    match secret.api_key() {
+        Ok(ours) => is_same_secret(ours, key.trim()),
+        Err(error) => {
+            tracing::error!(%error, "nobody can be let in");
+            // As slow as a wrong key.
+            let _ = is_same_secret(&SecretString::from("none"), key);
+            false
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! The API for back-office systems, through the real handler.
+
+use std::time::Duration;
+
+use lambda_http::http::Request;
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use simulator::platform::{EVENTS, Platform};
+use simulator::samples::{self, API_KEY, APP_SCOPED_ID};
+
+use crate::support::*;
+
+struct Answer {
+    status: u16,
+    headers: lambda_http::http::HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
+async fn read(response: Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+/// Invokes the function with a sample after a change.
+async fn with_sample(platform: &Platform, name: &str, change: impl FnOnce(&mut Value)) -> Answer {
+    let mut sample = samples::read(name).unwrap();
+    change(&mut sample);
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    read(platform.invoke_api(&request).await).await
+}
+
+async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
+    with_sample(platform, "api-list-applications", |event| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        event["rawPath"] = path.into();
+        event["rawQueryString"] = query.into();
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), json!(value)));
+        event["queryStringParameters"] = Value::Object(pairs.collect());
+        event["requestContext"]["http"]["method"] = method.into();
+        event["requestContext"]["http"]["path"] = path.into();
+    })
+    .await
+}
+
+async fn post(platform: &Platform, key: Option<&str>, body: &Value) -> Answer {
+    with_sample(platform, "api-create-message", |event| {
+        event["body"] = body.to_string().into();
+        let headers = event["headers"].as_object_mut().unwrap();
+        headers.remove("idempotency-key");
+        headers.extend(key.map(|key| ("idempotency-key".to_owned(), json!(key))));
+    })
+    .await
+}
+
+fn message(change: Value) -> Value {
+    let mut message = json!({"page_id": PAGE, "psid": PSID, "message": "hi", "purpose": "update"});
+    for (name, value) in change.as_object().unwrap() {
+        message[name] = value.clone();
+    }
+    message
+}
+
+async fn silent() -> std::sync::Arc<Platform> {
+    platform_with(|options| {
+        options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+    })
+    .await
+}
+
+async fn heard_from() -> std::sync::Arc<Platform> {
+    let platform = silent().await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    platform
+}
+
+fn person() -> String {
+    format!("/people/{PSID}?page_id={PAGE}")
+}
+
+#[tokio::test]
+async fn a_message_that_is_due_now_is_tried_at_once() {
+    let platform = heard_from().await;
+    let sent = post(&platform, None, &message(json!({}))).await;
+    assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
+    assert!(sent.body["steps"][0]["mid"].is_string());
+    assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
+    let id = sent.body["id"].as_str().unwrap();
+    assert!(!id.contains(PSID));
+    let there = ask(&platform, "GET", &format!("/messages/{id}")).await;
+    assert_eq!((there.status, &there.body), (200, &sent.body));
+    assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn a_message_for_later_waits_and_can_be_cancelled_once() {
+    let platform = heard_from().await;
+    let send_at = (platform.clock.now() + HOUR).to_string();
+    let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
+    assert_eq!((stored.status, &stored.body["status"]), (202, &json!("open")), "{}", stored.body);
+    assert_eq!(stored.body["due_at"], send_at);
+    let path = format!("/messages/{}", stored.body["id"].as_str().unwrap());
+    let waiting = ask(&platform, "GET", &person()).await.body["waiting"].clone();
+    let expected = json!([{"id": stored.body["id"], "due_at": send_at, "purpose": "update"}]);
+    assert_eq!(waiting, expected);
+
+    let cancelled = ask(&platform, "DELETE", &path).await;
+    assert_eq!((cancelled.status, &cancelled.body["reason"]), (200, &json!("withdrawn")));
+    let again = ask(&platform, "DELETE", &path).await;
+    assert_eq!((again.status, again.code()), (409, "ended"));
+    platform.advance(2 * HOUR).await;
+    assert!(requested(&platform, PSID).is_empty());
+    assert_no_leftovers(&platform, PSID).await;
+    assert_eq!(counted(&platform, "Cancelled"), 1);
+}
+
+#[tokio::test]
+async fn what_is_being_sent_is_not_cancelled() {
+    let platform = heard_from().await;
+    let send_at = (platform.clock.now() + HOUR).millis();
+    let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
+    let id = stored.body["id"].as_str().unwrap();
+    let key: shared::store::EntryKey = id.parse().unwrap();
+    let now = platform.clock.now();
+    let hold = shared::store::Hold { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
+    let entry = platform.store().entry(&key).await.unwrap().unwrap();
+    let guard = shared::store::Guard::Free { due_at: entry.due_at, now };
+    let taken = shared::store::Fate::Held { taken: Some(hold) };
+    platform.store().change_entry(&key, guard, shared::store::Change::to(taken)).await.unwrap();
+    let answer = ask(&platform, "DELETE", &format!("/messages/{id}")).await;
+    assert_eq!((answer.status, answer.code()), (409, "being_sent"));
+}
+
+#[tokio::test]
+async fn a_refusal_comes_at_once_at_the_windows_edges_and_tells_what_is_left() {
+    let platform = heard_from().await;
+    let heard = platform.clock.now();
+    let margin = MINUTE;
+    let left = |answer: &Answer| {
+        let allowed = answer.body["error"]["allowed"].as_array().unwrap();
+        let chance = |one: &Value| {
+            (one["purpose"].as_str().unwrap().to_owned(), one["until"].as_str().map(str::to_owned))
+        };
+        allowed.iter().map(chance).collect::<Vec<_>>()
+    };
+    let week = Some((heard + 7 * DAY - margin).to_string());
+    let one = |purpose: &str, until: &Option<String>| (purpose.to_owned(), until.clone());
+
+    platform.advance_to(heard + DAY - margin).await;
+    assert_eq!(post(&platform, None, &message(json!({}))).await.status, 201);
+    platform.clock.forward(Duration::from_millis(1));
+    let refused = post(&platform, None, &message(json!({}))).await;
+    assert_eq!((refused.status, refused.code()), (409, "window_closed"), "{}", refused.body);
+    let expected = [one("human", &week), one("feedback", &week), one("utility", &None)];
+    assert_eq!(left(&refused), expected);
+
+    let human = message(json!({"purpose": "human", "author": "desk"}));
+    platform.advance_to(heard + 7 * DAY - margin).await;
+    assert_eq!(post(&platform, None, &human).await.status, 201);
+    platform.clock.forward(Duration::from_millis(1));
+    let refused = post(&platform, None, &human).await;
+    assert_eq!((refused.status, refused.code()), (409, "seven_days_passed"));
+    assert_eq!(left(&refused), [one("utility", &None)]);
+    assert_eq!(entries(&platform, PSID).await.len(), 2, "what is refused is not stored");
+
+    let stranger = post(&platform, None, &message(json!({"psid": OTHER_PSID}))).await;
+    assert_eq!((stranger.status, stranger.code()), (409, "never_heard_from"));
+}
+
+#[tokio::test]
+async fn a_fallback_template_is_no_refusal() {
+    let platform = heard_from().await;
+    platform.advance(2 * DAY).await;
+    let template = json!({"name": "shipped", "language": {"code": "en"}});
+    let answer = post(&platform, None, &message(json!({"fallback_template": template}))).await;
+    assert_eq!((answer.status, &answer.body["purpose"]), (201, &json!("utility")));
+    assert!(answer.body["fallback_reason"].as_str().unwrap().starts_with("window_closed"));
+}
+
+#[tokio::test]
+async fn a_repeated_call_is_the_same_message() {
+    let platform = heard_from().await;
+    let first = post(&platform, Some("order-5"), &message(json!({}))).await;
+    platform.advance(2 * DAY).await;
+    let second = post(&platform, Some("order-5"), &message(json!({}))).await;
+    assert_eq!((first.status, second.status), (201, 200));
+    assert_eq!(first.body["id"], second.body["id"]);
+    for other in [json!({"message": "ho"}), json!({"psid": OTHER_PSID})] {
+        let other = post(&platform, Some("order-5"), &message(other)).await;
+        assert_eq!((other.status, other.code()), (422, "key_reused"));
+    }
+    assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
+}
+
+#[tokio::test]
+async fn a_bad_request_names_the_field_and_never_its_value() {
+    let platform = heard_from().await;
+    for (change, status, field) in [
+        (json!({"purpose": "human"}), 422, "author"),
+        (json!({"page_id": "42"}), 404, "page_id"),
+        (json!({"message": {"text": "hush".repeat(600)}}), 422, "message.text"),
+        (json!({"send_at": "hush"}), 422, "send_at"),
+        (json!({"psid": "hush#"}), 422, "psid"),
+        (json!({"comment_id": "hush"}), 422, "comment_id"),
+        (json!({"purpose": "private_reply"}), 422, "purpose"),
+        (json!({"when": 5}), 422, "when"),
+    ] {
+        let answer = post(&platform, None, &message(change)).await;
+        assert_eq!(answer.status, status, "{field}");
+        assert_eq!(answer.body["error"]["field"], field);
+        assert!(!answer.body.to_string().contains("hush"), "{}", answer.body);
+    }
+    let bad = |change: fn(&mut Value)| with_sample(&platform, "api-create-message", change);
+    assert_eq!(bad(|e| e["body"] = "{".into()).await.code(), "invalid_json");
+    assert_eq!(bad(|e| e["body"] = "[]".into()).await.status, 422);
+    assert_eq!(bad(|e| e["headers"]["content-type"] = "text/plain".into()).await.status, 415);
+    assert_eq!(bad(|e| e["body"] = " ".repeat(300_000).into()).await.status, 413);
+    assert_eq!(bad(|e| e["headers"]["idempotency-key"] = " ".into()).await.status, 422);
+    assert!(entries(&platform, PSID).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told() {
+    let platform = heard_from().await;
+    for path in ["/", "/messages/m1.x", "/messages/x", "/other", "/data-deletion/x"] {
+        assert_eq!(ask(&platform, "GET", path).await.status, 404, "{path}");
+    }
+    let stranger = ask(&platform, "GET", &format!("/people/{OTHER_PSID}?page_id={PAGE}")).await;
+    assert_eq!((stranger.status, stranger.code()), (404, "unknown_person"));
+    assert_eq!(ask(&platform, "GET", &format!("/people/{PSID}")).await.status, 422);
+    assert_eq!(ask(&platform, "GET", &format!("/people/{PSID}?page_id=42")).await.status, 404);
+    let other = ask(&platform, "PUT", "/messages").await;
+    assert_eq!((other.status, other.headers["allow"].to_str().unwrap()), (405, "POST"));
+}
+
+#[tokio::test]
+async fn without_the_key_nothing_is_told_but_a_deletion() {
+    let platform = heard_from().await;
+    for header in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic sample-api-key")] {
+        let answer = with_sample(&platform, "api-list-applications", |event| {
+            let headers = event["headers"].as_object_mut().unwrap();
+            headers.remove("authorization");
+            headers.extend(header.map(|header| ("authorization".to_owned(), json!(header))));
+        })
+        .await;
+        assert_eq!((answer.status, answer.code()), (401, "unauthorized"), "{header:?}");
+    }
+    platform.put_secret(|secret| secret["api_key"] = "".into());
+    platform.clock.forward(6 * MINUTE);
+    let empty = with_sample(&platform, "api-list-applications", |event| {
+        event["headers"]["authorization"] = "Bearer ".into();
+    });
+    assert_eq!(empty.await.status, 401);
+    assert_eq!(ask(&platform, "GET", "/applications").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_new_key_opens_at_once() {
+    let platform = silent().await;
+    assert_eq!(ask(&platform, "GET", "/applications").await.status, 200);
+    platform.put_secret(|secret| secret["api_key"] = "another".into());
+    platform.clock.forward(MINUTE + SECOND);
+    let answer = with_sample(&platform, "api-list-applications", |event| {
+        event["headers"]["authorization"] = "Bearer another".into();
+    });
+    assert_eq!(answer.await.status, 200);
+    assert_eq!(ask(&platform, "GET", "/applications").await.status, 401);
+}
+
+#[tokio::test]
+async fn behind_iam_only_what_the_authorizer_let_through_is_answered() {
+    let platform = platform_with(|options| {
+        options.variables.insert("API_AUTH".to_owned(), "iam".to_owned());
+    })
+    .await;
+    assert_eq!(ask(&platform, "GET", "/applications").await.status, 401, "a key is no signature");
+    let signed = with_sample(&platform, "api-list-applications", |event| {
+        event["requestContext"]["authorizer"] = json!({"iam": {
+            "accessKey": "AKIA", "accountId": "123456789012", "callerId": "AIDA",
+            "cognitoIdentity": null, "principalOrgId": null,
+            "userArn": "arn:aws:iam::123456789012:user/crm", "userId": "AIDA"}});
+    });
+    assert_eq!(signed.await.status, 200);
+}
+
+#[tokio::test]
+async fn the_api_does_not_start_without_its_setting() {
+    for value in ["", "none"] {
+        let options = simulator::platform::Options {
+            variables: [("API_AUTH".to_owned(), value.to_owned())].into(),
+            ..simulator::platform::Options::default()
+        };
+        let error = Platform::start(options).await.err().unwrap().to_string();
+        assert!(error.contains("API_AUTH"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_applications_are_listed_without_a_secret() {
+    let platform = silent().await;
+    let answer = ask(&platform, "GET", "/applications").await;
+    let application = &answer.body["applications"][0];
+    assert_eq!(application["webhook"], "https://example.com/webhook");
+    assert_eq!(application["pages"], json!([PAGE]));
+    for secret in [API_KEY, samples::APP_SECRET, samples::VERIFY_TOKEN, "sample-token-of"] {
+        assert!(!answer.body.to_string().contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_tells_its_windows() {
+    let platform = heard_from().await;
+    let heard = platform.clock.now();
+    let open = ask(&platform, "GET", &person()).await.body;
+    assert_eq!(open["last_message_at"], heard.to_string());
+    assert_eq!(open["window_until"], (heard + DAY - MINUTE).to_string());
+    assert_eq!(open["human_until"], (heard + 7 * DAY - MINUTE).to_string());
+    platform.advance(2 * DAY).await;
+    let closed = ask(&platform, "GET", &person()).await.body;
+    assert_eq!(closed["window_until"], Value::Null);
+    assert_eq!(closed["human_until"], open["human_until"]);
+}
+
+fn private_reply(change: Value) -> Value {
+    let mut reply = json!({"page_id": PAGE, "comment_id": "10_5", "message": "thank you"});
+    for (name, value) in change.as_object().unwrap() {
+        reply[name] = value.clone();
+    }
+    reply
+}
+
+#[tokio::test]
+async fn a_comment_gets_one_private_reply_and_its_echo_tells_the_person() {
+    let platform = silent().await;
+    let now = platform.clock.now();
+    platform.meta.add_comment(PAGE, "10_5", PSID, now.millis());
+    let reply = private_reply(json!({"commented_at": now.millis()}));
+    let sent = post(&platform, None, &reply).await;
+    assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
+    assert_eq!(sent.body["psid"], Value::Null);
+    platform.settle().await;
+    let path = format!("/messages/{}", sent.body["id"].as_str().unwrap());
+    assert_eq!(ask(&platform, "GET", &path).await.body["psid"], PSID);
+    let known = ask(&platform, "GET", &person()).await;
+    assert_eq!(known.body["known_as"], json!(["comment:10_5"]));
+
+    assert_eq!(post(&platform, None, &reply).await.status, 200, "the same again");
+    let other = post(&platform, None, &private_reply(json!({"message": "and this"}))).await;
+    assert_eq!((other.status, other.code()), (409, "already_replied"));
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE thank you"]);
+
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    assert_eq!(ask(&platform, "GET", &path).await.status, 404, "erased with the person");
+}
+
+#[tokio::test]
+async fn a_private_reply_is_refused_after_seven_days_and_given_up_then() {
+    let platform = silent().await;
+    let commented = platform.clock.now();
+    platform.meta.add_comment(PAGE, "10_5", PSID, commented.millis());
+    let reply = |send_at: shared::clock::Timestamp| {
+        let times = json!({"commented_at": commented.millis(), "send_at": send_at.millis()});
+        private_reply(times)
+    };
+    let edge = commented + 7 * DAY - MINUTE;
+    let late = post(&platform, None, &reply(edge + Duration::from_millis(1))).await;
+    assert_eq!((late.status, late.code()), (409, "comment_too_old"));
+    assert_eq!(late.body["error"]["allowed"], json!([]));
+    let stored = post(&platform, None, &reply(edge)).await;
+    assert_eq!(stored.status, 202);
+    assert_eq!(stored.body["give_up_at"], (commented + 7 * DAY).to_string());
+}
+
+#[tokio::test]
+async fn a_private_reply_that_was_cancelled_leaves_room_for_another() {
+    let platform = silent().await;
+    platform.meta.add_comment(PAGE, "10_5", PSID, platform.clock.now().millis());
+    let later = (platform.clock.now() + HOUR).millis();
+    let first = post(&platform, None, &private_reply(json!({"send_at": later}))).await;
+    let path = format!("/messages/{}", first.body["id"].as_str().unwrap());
+    assert_eq!(ask(&platform, "DELETE", &path).await.status, 200);
+    let second = post(&platform, None, &private_reply(json!({"message": "better"}))).await;
+    assert_eq!(second.status, 201, "{}", second.body);
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE better"]);
+}
+
+#[tokio::test]
+async fn the_checkbox_opens_the_window_of_its_user_ref() {
+    let platform = silent().await;
+    let to = json!({"page_id": PAGE, "user_ref": "u1", "message": "hi", "purpose": "update"});
+    let before = post(&platform, None, &to).await;
+    assert_eq!((before.status, before.code()), (409, "never_heard_from"));
+    let tick = json!({"sender": null, "optin": {"ref": "r", "user_ref": "u1"}});
+    platform.deliver(&platform.meta.person_does(PAGE, "unused", tick)).await;
+    let sent = post(&platform, None, &to).await;
+    assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
+}
+
+#[tokio::test]
+async fn an_erased_person_does_not_come_back_with_what_was_queued() {
+    let platform = platform().await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+    let later = (platform.clock.now() + HOUR).millis();
+    assert_eq!(post(&platform, None, &message(json!({"send_at": later}))).await.status, 202);
+    let queued = platform.meta.person_says(PAGE, PSID, "queued before");
+    assert_eq!(platform.post(&queued).await, 200);
+    assert!(!platform.sqs.is_empty(EVENTS));
+    let requests = requested(&platform, PSID).len();
+
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    platform.settle().await;
+    platform.advance(2 * HOUR).await;
+    assert_eq!(requested(&platform, PSID).len(), requests, "nothing more was sent");
+    assert!(entries(&platform, PSID).await.is_empty());
+    let mark = conversation(&platform, PSID).await;
+    let fields: Vec<_> = mark.keys().map(String::as_str).collect();
+    assert_eq!(fields, ["erased_at", "expires_at", "pk", "sk"]);
+    let kept = mark["expires_at"].as_i64().unwrap() - mark["erased_at"].as_i64().unwrap() / 1000;
+    assert_eq!(kept, 15 * 24 * 60 * 60);
+    assert_eq!(ask(&platform, "GET", &person()).await.status, 404);
+
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello again")).await;
+    assert_eq!(requested(&platform, PSID).len(), requests + 1, "a new beginning");
+    assert!(!conversation(&platform, PSID).await.contains_key("expires_at"));
+    assert_eq!(ask(&platform, "GET", &person()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_a_sender_but_not_for_ever() {
+    let platform = heard_from().await;
+    let who = shared::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    let now = platform.clock.now();
+    let hold = shared::store::Hold { by: "dead".into(), until: now + HOUR, for_entry: None };
+    assert!(platform.store().take_conversation(&who, &hold, now).await.unwrap().is_some());
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    assert_eq!(platform.clock.now().since(now), 5 * SECOND);
+    assert!(!conversation(&platform, PSID).await.contains_key("last_message_at"));
+}
+
+#[tokio::test]
+async fn meta_s_deletion_callback_erases_the_person_and_tells_so() {
+    let platform = heard_from().await;
+    let confirmed = with_sample(&platform, "api-begin-deletion", |_| {}).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    let code = confirmed.body["confirmation_code"].as_str().unwrap();
+    assert_eq!(confirmed.body["url"], format!("https://example.com/data-deletion/{code}"));
+    assert_eq!(ask(&platform, "GET", &person()).await.status, 404);
+    let told = with_sample(&platform, "api-read-deletion", |event| {
+        event["rawPath"] = format!("/data-deletion/{code}").into();
+    })
+    .await;
+    assert_eq!((told.status, &told.body["state"]), (200, &json!("erased")));
+    assert!(!told.body.to_string().contains(PSID));
+    assert!(!told.body.to_string().contains(APP_SCOPED_ID));
+}
+
+#[tokio::test]
+async fn a_forged_deletion_erases_nothing() {
+    let platform = heard_from().await;
+    let genuine = samples::read("api-begin-deletion").unwrap()["body"].as_str().unwrap().to_owned();
+    let (signature, payload) = genuine.split_once('.').unwrap();
+    for (body, status) in [
+        (format!("{signature}.{}", payload.replace('a', "b")), 401),
+        (format!("signed_request=.{payload}"), 401),
+        (format!("signed_request={payload}"), 401),
+        ("other=1".to_owned(), 422),
+    ] {
+        let answer = with_sample(&platform, "api-begin-deletion", |event| {
+            event["body"] = body.into();
+        });
+        assert_eq!(answer.await.status, status);
+    }
+    platform.put_secret(|secret| secret["app_secret"] = "".into());
+    platform.clock.forward(6 * MINUTE);
+    assert_eq!(with_sample(&platform, "api-begin-deletion", |_| {}).await.status, 401);
+    assert!(conversation(&platform, PSID).await.contains_key("last_message_at"));
+}
+
+#[tokio::test]
+async fn a_deletion_that_meta_does_not_complete_is_told_as_begun() {
+    let platform = heard_from().await;
+    platform.put_secret(|secret| secret["app_id"] = "1".into());
+    platform.clock.forward(6 * MINUTE);
+    let answer = with_sample(&platform, "api-begin-deletion", |_| {}).await;
+    assert_eq!((answer.status, answer.code()), (503, "unavailable"));
+    assert_eq!(with_sample(&platform, "api-read-deletion", |_| {}).await.body["state"], "begun");
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_so_are_the_paths_over_http() {
+    let platform = heard_from().await;
+    let document = with_sample(&platform, "api-openapi", |_| {}).await;
+    assert_eq!((document.status, &document.body["openapi"]), (200, &json!("3.1.0")));
+    // The handler takes the address from the request, whatever stands before it.
+    let request = Request::get(format!("{}/applications", platform.url()))
+        .header("authorization", format!("Bearer {API_KEY}"));
+    let answer = platform.invoke_api(&request.body(Body::Empty).unwrap()).await;
+    let webhook = read(answer).await.body["applications"][0]["webhook"].clone();
+    assert_eq!(webhook, format!("{}/webhook", platform.url()));
+}
