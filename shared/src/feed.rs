@@ -11,10 +11,10 @@
 //!
 //! A repeated event must be found again, though its time is another one: beside the event stands a
 //! mark, `<page>#<person>` / `feed#<event id>`, which holds the event's cursor. Both are written in
-//! one transaction that fails if the mark is there. The mark is also what erasing a person needs: a
-//! query of the person's partition for `feed#…`, and for each mark found, the item `feed#<page>` /
-//! cursor and the mark itself are deleted. An event costs one call and four write units (two items,
-//! twice each because of the transaction), more if it is larger than 1 KB.
+//! one transaction that fails if the mark is there. The mark is also how a person's events are found
+//! when the person is erased ([`Feed::erase`]), which must come before the marks are deleted by other
+//! means. An event costs one call and four write units (two items, twice each because of the
+//! transaction), more if it is larger than 1 KB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -42,6 +42,9 @@ pub const MAX_LIMIT: u16 = 100;
 
 /// The longest event in bytes: an item of the table takes 400 KB.
 const MAX_EVENT_BYTES: usize = 390 * 1024;
+
+/// The beginning of a mark's sort key; the event's id follows.
+const MARK: &str = "feed#";
 
 /// Why the feed was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,12 @@ pub struct FeedItem {
 struct StoredItem {
     sk: String,
     event: String,
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    sk: String,
+    cursor: String,
 }
 
 /// The feeds of all Pages.
@@ -145,7 +154,7 @@ impl Feed {
         item.insert("event".to_owned(), AttributeValue::S(text));
         let person = event.person.clone().unwrap_or_default();
         let who = Who { page_id: event.page_id.clone(), person };
-        let mut mark = key(&who.pk(), &format!("feed#{}", event.id));
+        let mut mark = key(&who.pk(), &format!("{MARK}{}", event.id));
         mark.insert("cursor".to_owned(), AttributeValue::S(cursor));
         let put = |mut item: Item| {
             let expires_at = AttributeValue::N(expires_at.to_string());
@@ -213,6 +222,43 @@ impl Feed {
             Some(last) => FeedPage { next: Some(last.cursor.clone()), results, more },
             None => nothing(),
         })
+    }
+
+    /// Deletes a person's events from the feed of their Page.
+    ///
+    /// # Errors
+    /// [`FeedError`] if some may be left; calling it again completes the work.
+    pub async fn erase(&self, who: &Who) -> Result<(), FeedError> {
+        let mut from = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :person AND begins_with(sk, :mark)")
+                .expression_attribute_values(":person", AttributeValue::S(who.pk()))
+                .expression_attribute_values(":mark", AttributeValue::S(MARK.to_owned()))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| unavailable(&error))?;
+            for item in answer.items.unwrap_or_default() {
+                let Mark { sk, cursor } = parse(item)?;
+                // The mark last: without it the event would not be found again.
+                self.delete(key(&feed_pk(&who.page_id), &cursor)).await?;
+                self.delete(key(&who.pk(), &sk)).await?;
+            }
+            from = answer.last_evaluated_key;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn delete(&self, key: Item) -> Result<(), StoreError> {
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        request.send().await.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// The present, moved on so that no two events of this function have the same time.

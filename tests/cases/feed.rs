@@ -9,6 +9,7 @@ use shared::decision::Decision;
 use shared::feed::{Feed, FeedError, FeedPage, SETTLE_TIME};
 use shared::message::Message;
 use shared::settings::Variables;
+use shared::store::Who;
 use simulator::functions::Functions;
 use simulator::gate::Verdict;
 use simulator::platform::{EVENTS, Options, Platform, batch};
@@ -287,24 +288,30 @@ async fn an_event_as_large_as_the_queue_takes_keeps_its_envelope() {
 }
 
 #[tokio::test]
-async fn a_persons_events_are_found_by_the_marks_in_their_partition_and_all_expire() {
+async fn what_is_in_the_feed_expires() {
     let platform = platform_with(feed_on).await;
-    say(&platform, PSID, "mine").await;
-    say(&platform, OTHER_PSID, "not mine").await;
-    let now = platform.clock.now().millis() / 1000;
+    say(&platform, PSID, "hello").await;
+    let expected = platform.clock.now().millis() / 1000 + 7 * 86_400;
     let items = platform.items().await.unwrap();
-    let of = |pk: String, sk: &str| {
-        let found = items.iter().filter(|i| i["pk"] == *pk);
-        found.filter(|i| i["sk"].as_str().unwrap().starts_with(sk)).collect::<Vec<_>>()
-    };
-    let marks = of(format!("{PAGE}#{PSID}"), "feed#");
-    assert_eq!(marks.len(), 1);
-    let events = of(format!("feed#{PAGE}"), marks[0]["cursor"].as_str().unwrap());
-    assert_eq!(events.len(), 1);
-    assert!(events[0]["event"].as_str().unwrap().contains("\"text\":\"mine\""));
-    for item in marks.iter().chain(&events) {
-        assert_eq!(item["expires_at"], now + 7 * 86_400);
+    let of_feed = items.iter().filter(|i| i["sk"] != "conversation").collect::<Vec<_>>();
+    assert_eq!(of_feed.len(), 2);
+    assert!(of_feed.iter().all(|item| item["expires_at"] == expected), "{of_feed:?}");
+}
+
+#[tokio::test]
+async fn an_erased_persons_events_leave_the_feed_and_nobody_elses() {
+    let platform = platform_with(feed_on).await;
+    for text in ["one", "two"] {
+        say(&platform, PSID, text).await;
+        say(&platform, OTHER_PSID, &format!("other {text}")).await;
     }
+    platform.advance(MINUTE).await;
+    let who = Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    feed(&platform).erase(&who).await.unwrap();
+    assert_eq!(said(&pull(&platform, None).await), ["other one", "other two"]);
+    let items = platform.items().await.unwrap();
+    let left = items.iter().filter(|i| i["pk"] == format!("{PAGE}#{PSID}"));
+    assert_eq!(left.map(|i| i["sk"].clone()).collect::<Vec<_>>(), ["conversation"]);
 }
 
 /// The calls and write units that a message costs that the bot does not answer.
