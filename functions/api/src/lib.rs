@@ -41,11 +41,12 @@ pub struct Api {
     clock: SharedClock,
     telemetry: Telemetry,
     auth: ApiAuth,
+    webhook_url: String,
 }
 
 impl Api {
-    /// Builds everything from the environment: `API_AUTH`, `SECRET_ID`, `TABLE_NAME`, and the settings
-    /// of sending and of Graph.
+    /// Builds everything from the environment: `API_AUTH`, `WEBHOOK_URL`, `SECRET_ID`, `TABLE_NAME`, and the
+    /// settings of sending and of Graph.
     ///
     /// # Errors
     /// [`SettingError`] names the variable that is missing or cannot be used.
@@ -67,7 +68,9 @@ impl Api {
             telemetry.clone(),
             OutboxSettings::from_variables(vars)?,
         );
-        Ok(Self { outbox, graph, secrets, clock: Arc::clone(clock), telemetry, auth })
+        let webhook_url = vars.required("WEBHOOK_URL")?;
+        let clock = Arc::clone(clock);
+        Ok(Self { outbox, graph, secrets, clock, telemetry, auth, webhook_url })
     }
 
     /// Opens what the first request needs.

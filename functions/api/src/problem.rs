@@ -16,7 +16,7 @@ use crate::Answer;
 /// Why a request was not done.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    error: Explanation,
+    error: Box<Explanation>,
     #[serde(skip)]
     #[schema(ignore)]
     status: StatusCode,
@@ -56,7 +56,7 @@ pub(crate) struct Chance {
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (code.to_owned(), message.into());
-        let error = Explanation { code, message, field: None, allowed: None };
+        let error = Box::new(Explanation { code, message, field: None, allowed: None });
         Self { error, status, allow: None }
     }
 

@@ -47,7 +47,7 @@ pub(crate) static ROUTES: [Route; 9] = [
     Route { method: Method::DELETE, path: "/messages/{id}", access: Callers, about: &messages::CANCEL, run: |api, call| Box::pin(api.cancel_message(call)) },
     Route { method: Method::GET, path: "/people/{psid}", access: Callers, about: &people::READ, run: |api, call| Box::pin(api.read_person(call)) },
     Route { method: Method::DELETE, path: "/people/{psid}", access: Callers, about: &people::ERASE, run: |api, call| Box::pin(api.erase_person(call)) },
-    Route { method: Method::GET, path: "/applications", access: Callers, about: &applications::LIST, run: |api, call| Box::pin(api.list_applications(call)) },
+    Route { method: Method::GET, path: "/applications", access: Callers, about: &applications::LIST, run: |api, _| Box::pin(api.list_applications()) },
     Route { method: Method::POST, path: "/data-deletion", access: Everybody, about: &deletion::BEGIN, run: |api, call| Box::pin(api.begin_deletion(call)) },
     Route { method: Method::GET, path: "/data-deletion/{code}", access: Everybody, about: &deletion::READ, run: |api, call| Box::pin(api.read_deletion(call)) },
     Route { method: Method::GET, path: "/openapi.json", access: Callers, about: &openapi::READ, run: |_, _| Box::pin(async { openapi::answer() }) },
