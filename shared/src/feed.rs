@@ -125,7 +125,19 @@ impl Feed {
         })
     }
 
-    /// The feed if `FEED` is `on`, none if it is `off` or absent.
+    /// Whether `FEED` is `on`; it is not if it is `off` or absent.
+    ///
+    /// # Errors
+    /// [`SettingError`] if it is something else.
+    pub fn is_on(vars: &Variables) -> Result<bool, SettingError> {
+        match vars.optional("FEED").as_deref().unwrap_or("off") {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() }),
+        }
+    }
+
+    /// The feed if it is on.
     ///
     /// # Errors
     /// [`SettingError`] if a variable is missing or cannot be used.
@@ -134,11 +146,7 @@ impl Feed {
         aws: &Aws,
         clock: &SharedClock,
     ) -> Result<Option<Self>, SettingError> {
-        match vars.optional("FEED").as_deref().unwrap_or("off") {
-            "on" => Self::from_variables(vars, aws, clock).map(Some),
-            "off" => Ok(None),
-            _ => Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() }),
-        }
+        if Self::is_on(vars)? { Self::from_variables(vars, aws, clock).map(Some) } else { Ok(None) }
     }
 
     /// Adds an event to its Page's feed, unless it is there.

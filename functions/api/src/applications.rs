@@ -1,12 +1,10 @@
 //! The applications that this deployment serves.
 
-use lambda_http::Request;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::openapi::{About, Gives};
 use crate::problem::Problem;
-use crate::routes::Call;
 use crate::{Answer, Api};
 
 pub(crate) const LIST: About = About {
@@ -17,14 +15,12 @@ pub(crate) const LIST: About = About {
 
 /// The applications of the secret.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what the library lists")]
 pub(crate) struct Applications {
     applications: Vec<Application>,
 }
 
 /// An application.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what the library lists")]
 pub(crate) struct Application {
     /// Its key; a part of its webhook's path.
     key: String,
@@ -40,15 +36,8 @@ pub(crate) struct Application {
 }
 
 impl Api {
-    pub(crate) async fn list_applications(&self, call: Call<'_>) -> Result<Answer, Problem> {
+    pub(crate) async fn list_applications(&self) -> Result<Answer, Problem> {
         let secret = self.secrets.reread().await?;
-        Answer::ok(&secret.list(&format!("{}/webhook", address(call.request))))
+        Answer::ok(&secret.list(&self.webhook_url))
     }
-}
-
-/// Where this API is, as the caller sees it, without a slash at the end.
-pub(crate) fn address(request: &Request) -> String {
-    let uri = request.uri();
-    let host = uri.authority().map_or("localhost", |authority| authority.as_str());
-    format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: Meta's documentation of the data deletion request callback.
 
+use lambda_http::Request;
 use lambda_http::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,6 @@ use shared::signature::open_signed_request;
 use shared::store::{Deletion, DeletionState, Who};
 use utoipa::ToSchema;
 
-use crate::applications::address;
 use crate::openapi::{About, Gives, Takes};
 use crate::problem::Problem;
 use crate::routes::Call;
@@ -81,13 +81,12 @@ impl Api {
             return Err(Problem::wrong(FIELD, "is missing in the form"));
         };
         let current = self.secrets.current().await?;
-        let (secret, key, opened) = match open(&current, &signed_request) {
-            Some((key, opened)) => (current, key, opened),
-            None => {
-                let fresh = self.secrets.reread().await?;
-                let (key, opened) = open(&fresh, &signed_request).ok_or_else(forged)?;
-                (fresh, key, opened)
-            }
+        let (secret, key, opened) = if let Some((key, opened)) = open(&current, &signed_request) {
+            (current, key, opened)
+        } else {
+            let fresh = self.secrets.reread().await?;
+            let (key, opened) = open(&fresh, &signed_request).ok_or_else(forged)?;
+            (fresh, key, opened)
         };
         let signed: Signed = serde_json::from_slice(&opened)
             .map_err(|_| Problem::wrong(FIELD, "holds no algorithm and user_id"))?;
@@ -176,4 +175,11 @@ fn open(secret: &Secret, signed_request: &str) -> Option<(String, Vec<u8>)> {
 fn forged() -> Problem {
     let message = "none of the app secrets signed it";
     Problem::new(StatusCode::UNAUTHORIZED, "forged", message).at("signed_request")
+}
+
+/// Where this API is, as the caller sees it, without a slash at the end.
+fn address(request: &Request) -> String {
+    let uri = request.uri();
+    let host = uri.authority().map_or("localhost", |authority| authority.as_str());
+    format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
 }

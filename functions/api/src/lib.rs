@@ -1,10 +1,11 @@
-//! The API for back-office systems: send, look up, cancel, erase.
+//! The API for back-office systems: send, look up, cancel, fetch events, erase.
 //!
 //! [`routes`] is the table of everything that can be asked; the `OpenAPI` document is made from it.
 
 mod applications;
 mod auth;
 mod deletion;
+mod events;
 mod messages;
 mod openapi;
 mod people;
@@ -19,6 +20,7 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::aws::Aws;
 use shared::clock::{SharedClock, Timestamp};
+use shared::feed::Feed;
 use shared::graph::{Graph, GraphSettings};
 use shared::outbox::{Outbox, OutboxSettings};
 use shared::secrets::Secrets;
@@ -36,16 +38,19 @@ use routes::{Access, Call, Found, find};
 #[derive(Debug)]
 pub struct Api {
     outbox: Outbox,
+    feed: Feed,
+    feed_is_on: bool,
     graph: Graph,
     secrets: Arc<Secrets>,
     clock: SharedClock,
     telemetry: Telemetry,
     auth: ApiAuth,
+    webhook_url: String,
 }
 
 impl Api {
-    /// Builds everything from the environment: `API_AUTH`, `SECRET_ID`, `TABLE_NAME`, and the settings
-    /// of sending and of Graph.
+    /// Builds everything from the environment: `API_AUTH`, `WEBHOOK_URL`, `SECRET_ID`, `TABLE_NAME`, and the
+    /// settings of sending and of Graph.
     ///
     /// # Errors
     /// [`SettingError`] names the variable that is missing or cannot be used.
@@ -67,7 +72,11 @@ impl Api {
             telemetry.clone(),
             OutboxSettings::from_variables(vars)?,
         );
-        Ok(Self { outbox, graph, secrets, clock: Arc::clone(clock), telemetry, auth })
+        let webhook_url = vars.required("WEBHOOK_URL")?;
+        let clock = Arc::clone(clock);
+        let feed = Feed::from_variables(vars, aws, &clock)?;
+        let feed_is_on = Feed::is_on(vars)?;
+        Ok(Self { feed, feed_is_on, outbox, graph, secrets, clock, telemetry, auth, webhook_url })
     }
 
     /// Opens what the first request needs.

@@ -13,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::Answer;
 use crate::applications::Applications;
 use crate::deletion::{Confirmation, DeletionStatus};
+use crate::events::Events;
 use crate::messages::Message;
 use crate::people::Person;
 use crate::problem::Problem;
@@ -24,6 +25,8 @@ pub(crate) struct About {
     pub(crate) summary: &'static str,
     /// Parameters of the query, which must be there: name and meaning.
     pub(crate) query: &'static [(&'static str, &'static str)],
+    /// Parameters of the query that may be there: name and meaning.
+    pub(crate) optional: &'static [(&'static str, &'static str)],
     /// Headers that may be there: name and meaning.
     pub(crate) headers: &'static [(&'static str, &'static str)],
     pub(crate) takes: Takes,
@@ -33,8 +36,14 @@ pub(crate) struct About {
 
 impl About {
     /// A route that takes nothing and gives nothing.
-    pub(crate) const NOTHING: Self =
-        Self { summary: "", query: &[], headers: &[], takes: Takes::Nothing, answers: &[] };
+    pub(crate) const NOTHING: Self = Self {
+        summary: "",
+        query: &[],
+        optional: &[],
+        headers: &[],
+        takes: Takes::Nothing,
+        answers: &[],
+    };
 }
 
 /// The body that a route takes.
@@ -167,7 +176,7 @@ fn one_of<const N: usize>(values: [&str; N]) -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values)).into()
 }
 
-fn any_object() -> RefOr<Schema> {
+pub(crate) fn any_object() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::Object).into()
 }
 
@@ -235,6 +244,7 @@ fn operation(route: &Route) -> Value {
     let parameter = |place: &str, name: &str, meaning: &str, required: bool| {
         let schema = match place {
             "header" => json!({"type": "string", "pattern": "^[!-~]{1,128}$"}),
+            _ if name == "limit" => json!({"type": "integer", "minimum": 1, "maximum": 100}),
             _ => json!({"type": "string", "minLength": 1}),
         };
         json!({"name": name, "in": place, "description": meaning, "required": required, "schema": schema})
@@ -244,12 +254,14 @@ fn operation(route: &Route) -> Value {
         Some(parameter("path", name, name, true))
     });
     let query = about.query.iter().map(|(name, meaning)| parameter("query", name, meaning, true));
+    let optional =
+        about.optional.iter().map(|(name, meaning)| parameter("query", name, meaning, false));
     let headers =
         about.headers.iter().map(|(name, meaning)| parameter("header", name, meaning, false));
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": about.summary,
-        "parameters": in_path.chain(query).chain(headers).collect::<Vec<_>>(),
+        "parameters": in_path.chain(query).chain(optional).chain(headers).collect::<Vec<_>>(),
         "responses": responses(route),
         "security": match route.access {
             Access::Callers => json!([{"key": []}, {"iam": []}]),
@@ -316,6 +328,7 @@ fn schemas() -> Map<String, Value> {
     add::<Message>(&mut schemas);
     add::<Person>(&mut schemas);
     add::<Applications>(&mut schemas);
+    add::<Events>(&mut schemas);
     add::<Confirmation>(&mut schemas);
     add::<DeletionStatus>(&mut schemas);
     add::<Problem>(&mut schemas);

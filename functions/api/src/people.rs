@@ -90,13 +90,12 @@ impl Api {
     pub(crate) async fn read_person(&self, call: Call<'_>) -> Result<Answer, Problem> {
         let who = self.who(&call).await?;
         let conversation = self.outbox.store().conversation(&who).await?;
-        match conversation.filter(|conversation| !conversation.is_erased()) {
-            Some(conversation) => Answer::ok(&self.person(who, conversation).await?),
-            None => {
-                let message = "nothing is known of this person";
-                Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message))
-            }
-        }
+        let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased())
+        else {
+            let message = "nothing is known of this person";
+            return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
+        };
+        Answer::ok(&self.person(who, conversation).await?)
     }
 
     async fn person(&self, who: Who, conversation: ConversationItem) -> Result<Person, Problem> {
@@ -143,6 +142,8 @@ impl Api {
         let before = before.map(|person| Who { page_id: who.page_id.clone(), person });
         for who in before.chain([who.clone()]) {
             self.wait_for_senders(&who, invocation).await?;
+            // Before the person's own items: among those are the marks by which the feed's are found.
+            self.feed.erase(&who).await?;
             self.outbox.store().erase(&who, self.clock.now()).await?;
         }
         self.telemetry.count("Erased", &who.page_id, &[]);

@@ -4,6 +4,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use shared::feed::FeedError;
 use shared::outbox::{OutboxError, Outlook, ScheduleError};
 use shared::request::RequestError;
 use shared::secrets::SecretError;
@@ -16,7 +17,7 @@ use crate::Answer;
 /// Why a request was not done.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    error: Explanation,
+    error: Box<Explanation>,
     #[serde(skip)]
     #[schema(ignore)]
     status: StatusCode,
@@ -56,7 +57,7 @@ pub(crate) struct Chance {
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (code.to_owned(), message.into());
-        let error = Explanation { code, message, field: None, allowed: None };
+        let error = Box::new(Explanation { code, message, field: None, allowed: None });
         Self { error, status, allow: None }
     }
 
@@ -154,6 +155,15 @@ impl From<ScheduleError> for Problem {
 impl From<OutboxError> for Problem {
     fn from(error: OutboxError) -> Self {
         Self::unavailable(&error)
+    }
+}
+
+impl From<FeedError> for Problem {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::BadCursor => Self::wrong("after", "is no cursor of this feed"),
+            error => Self::unavailable(&error),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use shared::clock::Timestamp;
 
 use crate::openapi::About;
 use crate::problem::Problem;
-use crate::{Answer, Api, applications, deletion, messages, openapi, people};
+use crate::{Answer, Api, applications, deletion, events, messages, openapi, people};
 
 /// The most bytes of a body: ten messages of the largest size have fewer.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -41,13 +41,14 @@ pub(crate) enum Access {
 use Access::{Callers, Everybody};
 
 #[rustfmt::skip]
-pub(crate) static ROUTES: [Route; 9] = [
+pub(crate) static ROUTES: [Route; 10] = [
     Route { method: Method::POST, path: "/messages", access: Callers, about: &messages::CREATE, run: |api, call| Box::pin(api.create_message(call)) },
     Route { method: Method::GET, path: "/messages/{id}", access: Callers, about: &messages::READ, run: |api, call| Box::pin(api.read_message(call)) },
     Route { method: Method::DELETE, path: "/messages/{id}", access: Callers, about: &messages::CANCEL, run: |api, call| Box::pin(api.cancel_message(call)) },
     Route { method: Method::GET, path: "/people/{psid}", access: Callers, about: &people::READ, run: |api, call| Box::pin(api.read_person(call)) },
     Route { method: Method::DELETE, path: "/people/{psid}", access: Callers, about: &people::ERASE, run: |api, call| Box::pin(api.erase_person(call)) },
-    Route { method: Method::GET, path: "/applications", access: Callers, about: &applications::LIST, run: |api, call| Box::pin(api.list_applications(call)) },
+    Route { method: Method::GET, path: "/events", access: Callers, about: &events::PULL, run: |api, call| Box::pin(api.pull_events(call)) },
+    Route { method: Method::GET, path: "/applications", access: Callers, about: &applications::LIST, run: |api, _| Box::pin(api.list_applications()) },
     Route { method: Method::POST, path: "/data-deletion", access: Everybody, about: &deletion::BEGIN, run: |api, call| Box::pin(api.begin_deletion(call)) },
     Route { method: Method::GET, path: "/data-deletion/{code}", access: Everybody, about: &deletion::READ, run: |api, call| Box::pin(api.read_deletion(call)) },
     Route { method: Method::GET, path: "/openapi.json", access: Callers, about: &openapi::READ, run: |_, _| Box::pin(async { openapi::answer() }) },
@@ -110,6 +111,11 @@ impl Call<'_> {
         let parameters = self.request.query_string_parameters();
         let value = parameters.first(name).filter(|value| !value.is_empty());
         value.map(str::to_owned).ok_or_else(|| Problem::wrong(name, "is missing in the query"))
+    }
+
+    /// A parameter of the query, if it is there.
+    pub(crate) fn optional_query(&self, name: &str) -> Option<String> {
+        self.request.query_string_parameters().first(name).map(str::to_owned)
     }
 
     /// The body as JSON.

@@ -19,26 +19,29 @@ const NO_LONGER: Timestamp = Timestamp::from_millis(0);
 
 impl Processor {
     /// Processes an event; doing it again completes what was left.
+    ///
+    /// Whether the event counts: not if its person was erased after it.
     pub(crate) async fn process(
         &self,
         event: &Event,
         is_redelivered: bool,
         turn: &Turn,
-    ) -> Result<(), RecordError> {
+    ) -> Result<bool, RecordError> {
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
-            return Ok(());
+            return Ok(true);
         };
         let who = Who { page_id: event.page_id.clone(), person };
         match &event.kind {
-            Kind::Delivery(_) | Kind::Read(_) => Ok(()),
-            Kind::Echo(echo) if echo.is_own() => self.confirm(&who, echo).await,
-            Kind::Echo(echo) => self.hear_echo(&who, event, echo).await,
-            Kind::Handover(handover) => self.change_control(&who, event, handover).await,
-            _ if event.is_standby() => self.record(&who, event).await,
-            _ if event.container != "messaging" => Ok(()),
-            _ => self.answer(who, event, is_redelivered, turn).await,
+            Kind::Delivery(_) | Kind::Read(_) => {}
+            Kind::Echo(echo) if echo.is_own() => self.confirm(&who, echo).await?,
+            Kind::Echo(echo) => self.hear_echo(&who, event, echo).await?,
+            Kind::Handover(handover) => self.change_control(&who, event, handover).await?,
+            _ if event.is_standby() => self.record(&who, event).await?,
+            _ if event.container != "messaging" => {}
+            _ => return self.answer(who, event, is_redelivered, turn).await,
         }
+        Ok(true)
     }
 
     async fn answer(
@@ -47,7 +50,7 @@ impl Processor {
         event: &Event,
         is_redelivered: bool,
         turn: &Turn,
-    ) -> Result<(), RecordError> {
+    ) -> Result<bool, RecordError> {
         let for_entry = Some(entry_id(event));
         let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until, for_entry };
         let now = self.clock.now();
@@ -57,21 +60,22 @@ impl Processor {
             store.open_conversation(&who, heard.as_ref(), event.received_at, &hold, now).await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!(event = event.id, "an event of a person who was erased after it");
-            return Ok(());
+            return Ok(false);
         };
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&who, event, &mut conversation).await?;
         let exclusive = opened.exclusive;
         let heard = Heard { event, who, conversation, exclusive, forget };
         if is_redelivered && self.outbox.resume_decided(&heard).await? {
-            return Ok(());
+            return Ok(true);
         }
         let decision = if heard.conversation.is_quiet(now) {
             Ok(Decision::nothing())
         } else {
             (self.replies)(event, &seen_by_author(event, &heard.conversation), now)
         };
-        Ok(self.outbox.commit(heard, decision, turn).await?)
+        self.outbox.commit(heard, decision, turn).await?;
+        Ok(true)
     }
 
     /// Cancels what the person's answer makes needless: what no longer waits.

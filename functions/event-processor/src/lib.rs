@@ -168,14 +168,14 @@ impl Processor {
         let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
-            Ok(()) => true,
+            Ok(counts) => counts,
             Err(RecordError::Poisonous(_)) => receives >= LAST_RECEIVE,
             Err(_) => false,
         };
         if is_over {
             self.pass_on.pass_on(&event).await?;
         }
-        outcome
+        outcome.map(drop)
     }
 }
 
