@@ -10,6 +10,9 @@ use simulator::samples::{self, API_KEY, APP_SCOPED_ID};
 
 use crate::support::*;
 
+/// For so long an event processor that said nothing still holds the conversation.
+const UNTIL_FREE: Duration = Duration::from_mins(3);
+
 struct Answer {
     status: u16,
     headers: lambda_http::http::HeaderMap,
@@ -83,6 +86,7 @@ async fn silent() -> std::sync::Arc<Platform> {
 async fn heard_from() -> std::sync::Arc<Platform> {
     let platform = silent().await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    platform.advance(UNTIL_FREE).await;
     platform
 }
 
@@ -146,7 +150,7 @@ async fn what_is_being_sent_is_not_cancelled() {
 #[tokio::test]
 async fn a_refusal_comes_at_once_at_the_windows_edges_and_tells_what_is_left() {
     let platform = heard_from().await;
-    let heard = platform.clock.now();
+    let heard = platform.clock.now() - UNTIL_FREE;
     let margin = MINUTE;
     let left = |answer: &Answer| {
         let allowed = answer.body["error"]["allowed"].as_array().unwrap();
@@ -322,7 +326,7 @@ async fn the_applications_are_listed_without_a_secret() {
 #[tokio::test]
 async fn a_conversation_tells_its_windows() {
     let platform = heard_from().await;
-    let heard = platform.clock.now();
+    let heard = platform.clock.now() - UNTIL_FREE;
     let open = ask(&platform, "GET", &person()).await.body;
     assert_eq!(open["last_message_at"], heard.to_string());
     assert_eq!(open["window_until"], (heard + DAY - MINUTE).to_string());
@@ -401,6 +405,7 @@ async fn the_checkbox_opens_the_window_of_its_user_ref() {
     assert_eq!((before.status, before.code()), (409, "never_heard_from"));
     let tick = json!({"sender": null, "optin": {"ref": "r", "user_ref": "u1"}});
     platform.deliver(&platform.meta.person_does(PAGE, "unused", tick)).await;
+    platform.advance(UNTIL_FREE).await;
     let sent = post(&platform, None, &to).await;
     assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
 }

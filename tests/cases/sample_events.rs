@@ -181,6 +181,7 @@ async fn the_api_answers_each_of_its_samples() {
         let platform = platform().await;
         platform.meta.add_comment(PAGE, &format!("{PAGE}_5"), OTHER_PSID, 1_795_334_400_000);
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+        platform.advance(3 * MINUTE).await;
         let sample = samples::read(&name).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         assert_eq!(platform.invoke_api(&request).await.status(), status, "{name}");
