@@ -501,6 +501,43 @@ async fn a_deletion_that_meta_does_not_complete_is_told_as_begun() {
 }
 
 #[tokio::test]
+async fn events_are_pulled_in_order_and_from_where_the_last_pull_ended() {
+    let platform = platform_with(|options| {
+        options.variables.insert("FEED".to_owned(), "on".to_owned());
+    })
+    .await;
+    for text in ["one", "two", "three"] {
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, text)).await;
+        platform.clock.forward(SECOND);
+    }
+    platform.clock.forward(MINUTE);
+    let texts = |answer: &Answer| -> Vec<Value> {
+        let results = answer.body["results"].as_array().unwrap().iter();
+        results.map(|event| event["event"]["message"]["text"].clone()).collect()
+    };
+    let first = ask(&platform, "GET", &format!("/events?page_id={PAGE}&limit=2")).await;
+    assert_eq!((first.status, texts(&first)), (200, vec![json!("one"), json!("two")]));
+    assert_eq!(first.body["more"], true);
+    let next = first.body["next"].as_str().unwrap();
+    let rest = ask(&platform, "GET", &format!("/events?page_id={PAGE}&after={next}")).await;
+    assert_eq!((texts(&rest), &rest.body["more"]), (vec![json!("three")], &json!(false)));
+    let wrong = ask(&platform, "GET", &format!("/events?page_id={PAGE}&after=x")).await;
+    assert_eq!((wrong.status, &wrong.body["error"]["field"]), (422, &json!("after")));
+
+    platform.advance(UNTIL_FREE).await;
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    let erased = ask(&platform, "GET", &format!("/events?page_id={PAGE}")).await;
+    assert_eq!(texts(&erased), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn without_a_feed_nothing_can_be_pulled() {
+    let platform = silent().await;
+    let answer = ask(&platform, "GET", &format!("/events?page_id={PAGE}")).await;
+    assert_eq!((answer.status, answer.code()), (404, "feed_off"));
+}
+
+#[tokio::test]
 async fn the_document_is_served_to_callers() {
     let platform = heard_from().await;
     let document = with_sample(&platform, "api-openapi", |_| {}).await;

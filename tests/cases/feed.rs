@@ -159,7 +159,7 @@ async fn an_event_that_is_written_late_is_not_lost_behind_a_cursor() {
         () = process_next(&platform, &fast) => {}
         () = release(&platform, |call| call.instance == 2, || false) => {}
     }
-    platform.clock.forward(SETTLE_TIME - SECOND);
+    platform.clock.forward(SETTLE_TIME.checked_sub(SECOND).unwrap());
     let first = pull(&platform, None).await;
     assert_eq!(said(&first), ["before"], "what may still be overtaken is held back");
 

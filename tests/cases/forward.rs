@@ -141,7 +141,8 @@ async fn an_inbound_event_is_posted_signed_and_a_receipt_is_not() {
     let now = platform.clock.now().millis() / 1000;
     let mut mac = Hmac::<Sha256>::new_from_slice(samples::FORWARD_SECRET.as_bytes()).unwrap();
     mac.update(format!("{now}.{}", got[0].body).as_bytes());
-    let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let bytes = mac.finalize().into_bytes();
+    let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     assert_eq!(got[0].signature, format!("t={now},v1={hex}"));
 }
 

@@ -170,6 +170,7 @@ async fn the_api_answers_each_of_its_samples() {
         ("list-applications", 200),
         ("no-key", 401),
         ("openapi", 200),
+        ("pull-events", 200),
         ("read-deletion", 404),
         ("read-message", 404),
         ("read-person", 200),
@@ -178,7 +179,10 @@ async fn the_api_answers_each_of_its_samples() {
     for (name, status) in expected {
         let name = format!("api-{name}");
         assert!(left.remove(&name), "{name}");
-        let platform = platform().await;
+        let platform = platform_with(|options| {
+            options.variables.insert("FEED".to_owned(), "on".to_owned());
+        })
+        .await;
         platform.meta.add_comment(PAGE, &format!("{PAGE}_5"), OTHER_PSID, 1_795_334_400_000);
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
         platform.advance(3 * MINUTE).await;

@@ -52,7 +52,7 @@ async fn the_bot_is_quiet_from_losing_control_until_it_has_it_back() {
 async fn the_silence_ends_after_its_time() {
     let platform = platform_with(|options| options.replies = PARROT).await;
     control(&platform, passed_to(INBOX)).await;
-    platform.advance(12 * HOUR - 2 * SECOND).await;
+    platform.advance((12 * HOUR).checked_sub(2 * SECOND).unwrap()).await;
     say(&platform, PSID, "still quiet").await;
     platform.clock.forward(2 * SECOND);
     say(&platform, PSID, "over").await;

@@ -76,7 +76,7 @@ impl Api {
         let clock = Arc::clone(clock);
         let feed = Feed::from_variables(vars, aws, &clock)?;
         let feed_is_on = Feed::is_on(vars)?;
-        Ok(Self { feed, feed_is_on, outbox, graph, secrets, clock, telemetry, auth, webhook_url })
+        Ok(Self { outbox, feed, feed_is_on, graph, secrets, clock, telemetry, auth, webhook_url })
     }
 
     /// Opens what the first request needs.
