@@ -9,6 +9,7 @@ mod fallback;
 mod feed;
 mod forward;
 mod graph_faults;
+mod instagram;
 mod processor;
 mod requests;
 mod sample_events;

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 use simulator::platform::{DEAD_LETTERS, UNREADABLE};
-use simulator::samples;
+use simulator::samples::{self, IGSID, INSTAGRAM};
 
 use crate::support::*;
 
@@ -14,6 +14,10 @@ fn names(prefix: &str) -> BTreeSet<String> {
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let names = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
     names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+pub(crate) fn with_instagram(options: &mut Options) {
+    options.instagram = vec![INSTAGRAM.to_owned()];
 }
 
 #[test]
@@ -28,7 +32,7 @@ fn every_sample_belongs_to_a_function() {
 #[tokio::test]
 async fn the_webhook_answers_each_of_its_samples() {
     for name in names("webhook-") {
-        let platform = platform().await;
+        let platform = platform_with(with_instagram).await;
         let sample = samples::read(&name).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         let expected = match name.as_str() {
@@ -51,9 +55,9 @@ async fn the_webhook_answers_each_of_its_samples() {
 #[tokio::test]
 async fn the_event_processor_takes_each_of_its_samples() {
     for name in names("event-processor-") {
-        let platform = platform().await;
-        for (psid, message) in [(PSID, "hi"), (OTHER_PSID, "hi")] {
-            platform.meta.person_says(PAGE, psid, message);
+        let platform = platform_with(with_instagram).await;
+        for (page, psid) in [(PAGE, PSID), (PAGE, OTHER_PSID), (INSTAGRAM, IGSID)] {
+            platform.meta.person_says(page, psid, "hi");
         }
         let batch = serde_json::from_value(samples::read(&name).unwrap()).unwrap();
         platform.clock.forward(12 * MINUTE);
@@ -62,6 +66,9 @@ async fn the_event_processor_takes_each_of_its_samples() {
         let replies = delivered(&platform, PSID).len() + delivered(&platform, OTHER_PSID).len();
         match name.as_str() {
             "event-processor-text" => assert_eq!((dead.len(), replies), (0, 1)),
+            "event-processor-instagram-text" => {
+                assert_eq!(platform.meta.delivered(INSTAGRAM, IGSID).len(), 1);
+            }
             "event-processor-batch" => assert_eq!((dead.len(), replies), (0, 3)),
             "event-processor-poisonous" => {
                 assert_eq!((dead.len(), replies), (1, 1));
@@ -92,6 +99,8 @@ async fn the_follow_ups_take_each_of_their_samples() {
     ];
     let mut left = names("follow-ups-");
     assert!(left.remove("follow-ups-tick") && left.remove("follow-ups-bad-request"));
+    // Shown beside the other rules of Instagram.
+    assert!(left.remove("follow-ups-instagram-human"));
     for (name, label) in expected {
         let name = format!("follow-ups-{name}");
         assert!(left.remove(&name), "{name}");

@@ -76,6 +76,9 @@ struct Values {
     /// A Page's id; may be given several times.
     #[arg(long = "page", global = true, default_values_t = [samples::PAGE.to_owned()])]
     pages: Vec<String>,
+    /// An Instagram account's id; may be given several times.
+    #[arg(long, global = true, default_values_t = [samples::INSTAGRAM.to_owned()])]
+    instagram: Vec<String>,
 }
 
 impl Values {
@@ -108,7 +111,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(exit_code(&play(&platform).await?))
         }
         Some(Command::Serve) => {
-            let options = Options { now: SystemClock.now(), ..values.options() };
+            let instagram = values.instagram.clone();
+            let options = Options { now: SystemClock.now(), instagram, ..values.options() };
             serve(&*Platform::start(options).await?).await?;
             Ok(ExitCode::SUCCESS)
         }

@@ -59,6 +59,8 @@ pub struct Options {
     pub verify_token: String,
     /// The Messenger Pages.
     pub pages: Vec<String>,
+    /// The Instagram accounts.
+    pub instagram: Vec<String>,
     /// The applications beside the default one.
     pub applications: Vec<Application>,
     /// The port of the webhook and of the platform's own paths; any if 0.
@@ -79,6 +81,7 @@ impl Default for Options {
             app_secret: samples::APP_SECRET.to_owned(),
             verify_token: samples::VERIFY_TOKEN.to_owned(),
             pages: vec![samples::PAGE.to_owned()],
+            instagram: Vec::new(),
             applications: Vec::new(),
             port: 0,
             data: None,
@@ -166,6 +169,9 @@ impl Platform {
         let meta = Meta::new(Arc::clone(&now), app);
         for page in &options.pages {
             meta.add_page(page, &page_token(page), Product::Messenger);
+        }
+        for account in &options.instagram {
+            meta.add_page(account, &page_token(account), Product::Instagram);
         }
         for Application { app_id, app_secret, pages, .. } in &options.applications {
             meta.add_app(App { app_id: app_id.clone(), app_secret: app_secret.clone() });
@@ -477,9 +483,8 @@ impl Platform {
     pub async fn next_due(&self) -> Option<Timestamp> {
         let mut next = None;
         let applications = self.options.applications.iter();
-        for page in
-            applications.flat_map(|application| &application.pages).chain(&self.options.pages)
-        {
+        let pages = applications.flat_map(|application| &application.pages);
+        for page in pages.chain(&self.options.pages).chain(&self.options.instagram) {
             let far = Timestamp::from_millis(i64::MAX);
             let due = self.store.due(page, far, None).await.unwrap_or_default();
             next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
@@ -608,7 +613,7 @@ fn secret(options: &Options) -> Value {
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
         "forward_secret": samples::FORWARD_SECRET,
-        "pages": page_tokens(&options.pages),
+        "pages": page_tokens(&[&options.pages[..], &options.instagram].concat()),
         "api_key": samples::API_KEY,
         "applications": applications.collect::<Map<_, _>>(),
     })

@@ -25,6 +25,10 @@ pub const API_KEY: &str = "sample-api-key";
 pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
+/// The Instagram account.
+pub const INSTAGRAM: &str = "17800000000000001";
+/// A person on Instagram.
+pub const IGSID: &str = "7800000000000001";
 /// A person.
 pub const PSID: &str = "7000000000000001";
 /// Another person.
