@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::json;
-use simulator::platform::{DEAD_LETTERS, UNREADABLE};
+use simulator::platform::{DEAD_LETTERS, Options, UNREADABLE};
 use simulator::samples::{self, IGSID, INSTAGRAM};
 
 use crate::support::*;

@@ -147,7 +147,7 @@ async fn other_methods_are_refused() {
 type Expected = (&'static str, u16, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Name, status, body, what is queued (container, kind, person, content), why anything is set aside.
-const SAMPLES: [Expected; 18] = [
+const SAMPLES: [Expected; 20] = [
     ("bad-signature", 401, "INVALID_SIGNATURE", &[], &[]),
     ("base64", 200, RECEIVED, &["messaging message B opening hours?"], &[]),
     (
@@ -168,6 +168,14 @@ const SAMPLES: [Expected; 18] = [
     ),
     ("echo-of-a-person", 200, RECEIVED, &["messaging echo B Hello, this is the shop."], &[]),
     ("edit", 200, RECEIVED, &["messaging edit A a table"], &[]),
+    (
+        "instagram-story-reply",
+        200,
+        RECEIVED,
+        &["messaging message 7800000000000001 Is it still free?"],
+        &[],
+    ),
+    ("instagram-text", 200, RECEIVED, &["messaging message 7800000000000001 Hello"], &[]),
     ("late", 200, RECEIVED, &["messaging message A image"], &[]),
     ("no-signature", 401, "INVALID_SIGNATURE", &[], &[]),
     ("non-ascii", 200, RECEIVED, &["messaging message B Grüße, 你好 😀 1/2"], &[]),
@@ -188,7 +196,7 @@ const RECEIVED: &str = "EVENT_RECEIVED";
 #[tokio::test]
 async fn every_sample_has_its_answer_and_its_effect() {
     for (name, status, body, queued, set_aside) in SAMPLES {
-        let platform = platform().await;
+        let platform = platform_with(crate::sample_events::with_instagram).await;
         let sample = samples::read(&format!("webhook-{name}")).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         assert_eq!(invoke(&platform, request).await, (status, body.to_owned()), "{name}");
