@@ -905,7 +905,7 @@ proptest! {
         let newest = happened
             .iter()
             .filter(|(sample, ..)| SAMPLES[*sample].3)
-            .map(|(_, at, spelling)| spelled(*at, *spelling).1.min(AFTER + MINUTE))
+            .map(|(_, at, spelling)| spelled(*at, *spelling).1.min(AFTER))
             .max();
         let events: Vec<_> = arrived
             .iter()
