@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lambda_http::{Body, Response};
+use messenger::clock::Clock;
 use serde_json::{Value, json};
-use shared::clock::Clock;
 use simulator::platform::{EVENTS, Platform};
 use simulator::samples::{self, API_KEY, APP_SCOPED_ID};
 
@@ -40,7 +40,7 @@ async fn with_sample(platform: &Platform, name: &str, change: impl FnOnce(&mut V
 }
 
 async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
-    with_sample(platform, "api-list-applications", |event| {
+    with_sample(platform, "api/list-applications", |event| {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         event["rawPath"] = path.into();
         event["rawQueryString"] = query.into();
@@ -54,7 +54,7 @@ async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
 }
 
 async fn post(platform: &Platform, key: Option<&str>, body: &Value) -> Answer {
-    with_sample(platform, "api-create-message", |event| {
+    with_sample(platform, "api/create-message", |event| {
         event["body"] = body.to_string().into();
         let headers = event["headers"].as_object_mut().unwrap();
         headers.remove("idempotency-key");
@@ -78,7 +78,7 @@ fn message(change: Value) -> Value {
 
 async fn silent() -> std::sync::Arc<Platform> {
     platform_with(|options| {
-        options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+        options.replies = |_, _, _| Ok(messenger::decision::Decision::nothing());
     })
     .await
 }
@@ -136,13 +136,13 @@ async fn what_is_being_sent_is_not_cancelled() {
     let send_at = (platform.clock.now() + HOUR).millis();
     let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
     let id = stored.body["id"].as_str().unwrap();
-    let key: shared::store::EntryKey = id.parse().unwrap();
+    let key: backend::store::EntryKey = id.parse().unwrap();
     let now = platform.clock.now();
-    let hold = shared::store::Hold { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
+    let hold = backend::store::Hold { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
     let entry = platform.store().entry(&key).await.unwrap().unwrap();
-    let guard = shared::store::Guard::Free { due_at: entry.due_at, now };
-    let taken = shared::store::Fate::Held { taken: Some(hold) };
-    platform.store().change_entry(&key, guard, shared::store::Change::to(taken)).await.unwrap();
+    let guard = backend::store::Guard::Free { due_at: entry.due_at, now };
+    let taken = backend::store::Fate::Held { taken: Some(hold) };
+    platform.store().change_entry(&key, guard, backend::store::Change::to(taken)).await.unwrap();
     let answer = ask(&platform, "DELETE", &format!("/messages/{id}")).await;
     assert_eq!((answer.status, answer.code()), (409, "being_sent"));
 }
@@ -226,7 +226,7 @@ async fn a_bad_request_names_the_field_and_never_its_value() {
         assert_eq!(answer.body["error"]["field"], field);
         assert!(!answer.body.to_string().contains("hush"), "{}", answer.body);
     }
-    let bad = |change: fn(&mut Value)| with_sample(&platform, "api-create-message", change);
+    let bad = |change: fn(&mut Value)| with_sample(&platform, "api/create-message", change);
     assert_eq!(bad(|e| e["body"] = "{".into()).await.code(), "invalid_json");
     assert_eq!(bad(|e| e["body"] = "[]".into()).await.status, 422);
     assert_eq!(bad(|e| e["headers"]["content-type"] = "text/plain".into()).await.status, 415);
@@ -253,7 +253,7 @@ async fn what_is_not_there_is_told() {
 async fn without_the_key_nothing_is_told_but_a_deletion() {
     let platform = heard_from().await;
     for header in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic sample-api-key")] {
-        let answer = with_sample(&platform, "api-list-applications", |event| {
+        let answer = with_sample(&platform, "api/list-applications", |event| {
             let headers = event["headers"].as_object_mut().unwrap();
             headers.remove("authorization");
             headers.extend(header.map(|header| ("authorization".to_owned(), json!(header))));
@@ -263,7 +263,7 @@ async fn without_the_key_nothing_is_told_but_a_deletion() {
     }
     platform.put_secret(|secret| secret["api_key"] = "".into());
     platform.clock.forward(6 * MINUTE);
-    let empty = with_sample(&platform, "api-list-applications", |event| {
+    let empty = with_sample(&platform, "api/list-applications", |event| {
         event["headers"]["authorization"] = "Bearer ".into();
     });
     assert_eq!(empty.await.status, 401);
@@ -276,7 +276,7 @@ async fn a_new_key_opens_at_once() {
     assert_eq!(ask(&platform, "GET", "/applications").await.status, 200);
     platform.put_secret(|secret| secret["api_key"] = "another".into());
     platform.clock.forward(MINUTE + SECOND);
-    let answer = with_sample(&platform, "api-list-applications", |event| {
+    let answer = with_sample(&platform, "api/list-applications", |event| {
         event["headers"]["authorization"] = "Bearer another".into();
     });
     assert_eq!(answer.await.status, 200);
@@ -290,7 +290,7 @@ async fn behind_iam_only_what_the_authorizer_let_through_is_answered() {
     })
     .await;
     assert_eq!(ask(&platform, "GET", "/applications").await.status, 401, "a key is no signature");
-    let signed = with_sample(&platform, "api-list-applications", |event| {
+    let signed = with_sample(&platform, "api/list-applications", |event| {
         event["requestContext"]["authorizer"] = json!({"iam": {
             "accessKey": "AKIA", "accountId": "123456789012", "callerId": "AIDA",
             "cognitoIdentity": null, "principalOrgId": null,
@@ -371,7 +371,7 @@ async fn a_private_reply_is_refused_after_seven_days_and_given_up_then() {
     let platform = silent().await;
     let commented = platform.clock.now();
     platform.meta.add_comment(PAGE, "10_5", PSID, commented.millis());
-    let reply = |send_at: shared::clock::Timestamp| {
+    let reply = |send_at: messenger::clock::Timestamp| {
         let times = json!({"commented_at": commented.millis(), "send_at": send_at.millis()});
         private_reply(times)
     };
@@ -442,9 +442,9 @@ async fn an_erased_person_does_not_come_back_with_what_was_queued() {
 #[tokio::test]
 async fn an_erasure_waits_for_a_sender_but_not_for_ever() {
     let platform = heard_from().await;
-    let who = shared::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    let who = backend::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
     let now = platform.clock.now();
-    let hold = shared::store::Hold { by: "dead".into(), until: now + HOUR, for_entry: None };
+    let hold = backend::store::Hold { by: "dead".into(), until: now + HOUR, for_entry: None };
     assert!(platform.store().take_conversation(&who, &hold, now).await.unwrap().is_some());
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(platform.clock.now().since(now), 5 * SECOND);
@@ -454,12 +454,12 @@ async fn an_erasure_waits_for_a_sender_but_not_for_ever() {
 #[tokio::test]
 async fn meta_s_deletion_callback_erases_the_person_and_tells_so() {
     let platform = heard_from().await;
-    let confirmed = with_sample(&platform, "api-begin-deletion", |_| {}).await;
+    let confirmed = with_sample(&platform, "api/begin-deletion", |_| {}).await;
     assert_eq!(confirmed.status, 200, "{}", confirmed.body);
     let code = confirmed.body["confirmation_code"].as_str().unwrap();
     assert_eq!(confirmed.body["url"], format!("https://example.com/data-deletion/{code}"));
     assert_eq!(ask(&platform, "GET", &person()).await.status, 404);
-    let told = with_sample(&platform, "api-read-deletion", |event| {
+    let told = with_sample(&platform, "api/read-deletion", |event| {
         event["rawPath"] = format!("/data-deletion/{code}").into();
     })
     .await;
@@ -471,7 +471,7 @@ async fn meta_s_deletion_callback_erases_the_person_and_tells_so() {
 #[tokio::test]
 async fn a_forged_deletion_erases_nothing() {
     let platform = heard_from().await;
-    let genuine = samples::read("api-begin-deletion").unwrap()["body"].as_str().unwrap().to_owned();
+    let genuine = samples::read("api/begin-deletion").unwrap()["body"].as_str().unwrap().to_owned();
     let (signature, payload) = genuine.split_once('.').unwrap();
     for (body, status) in [
         (format!("{signature}.{}", payload.replace('a', "b")), 401),
@@ -479,14 +479,14 @@ async fn a_forged_deletion_erases_nothing() {
         (format!("signed_request={payload}"), 401),
         ("other=1".to_owned(), 422),
     ] {
-        let answer = with_sample(&platform, "api-begin-deletion", |event| {
+        let answer = with_sample(&platform, "api/begin-deletion", |event| {
             event["body"] = body.into();
         });
         assert_eq!(answer.await.status, status);
     }
     platform.put_secret(|secret| secret["app_secret"] = "".into());
     platform.clock.forward(6 * MINUTE);
-    assert_eq!(with_sample(&platform, "api-begin-deletion", |_| {}).await.status, 401);
+    assert_eq!(with_sample(&platform, "api/begin-deletion", |_| {}).await.status, 401);
     assert!(conversation(&platform, PSID).await.contains_key("last_message_at"));
 }
 
@@ -495,9 +495,9 @@ async fn a_deletion_that_meta_does_not_complete_is_told_as_begun() {
     let platform = heard_from().await;
     platform.put_secret(|secret| secret["app_id"] = "1".into());
     platform.clock.forward(6 * MINUTE);
-    let answer = with_sample(&platform, "api-begin-deletion", |_| {}).await;
+    let answer = with_sample(&platform, "api/begin-deletion", |_| {}).await;
     assert_eq!((answer.status, answer.code()), (503, "unavailable"));
-    assert_eq!(with_sample(&platform, "api-read-deletion", |_| {}).await.body["state"], "begun");
+    assert_eq!(with_sample(&platform, "api/read-deletion", |_| {}).await.body["state"], "begun");
 }
 
 #[tokio::test]
@@ -540,6 +540,6 @@ async fn without_a_feed_nothing_can_be_pulled() {
 #[tokio::test]
 async fn the_document_is_served_to_callers() {
     let platform = heard_from().await;
-    let document = with_sample(&platform, "api-openapi", |_| {}).await;
+    let document = with_sample(&platform, "api/openapi", |_| {}).await;
     assert_eq!((document.status, &document.body["openapi"]), (200, &json!("3.1.0")));
 }

@@ -1,10 +1,10 @@
 //! Several Meta apps on one deployment: each has its path, its secret and its Pages.
 
+use backend::signature::{SIGNATURE_HEADER, sign};
 use lambda_http::Body;
 use lambda_http::http::Request;
 use secrecy::SecretString;
 use serde_json::json;
-use shared::signature::{SIGNATURE_HEADER, sign};
 use simulator::platform::{Application, EVENTS, Platform, UNREADABLE, page_token};
 use simulator::samples::{APP_SECRET, VERIFY_TOKEN};
 
@@ -28,7 +28,7 @@ async fn with_shop() -> std::sync::Arc<Platform> {
 
 async fn verify(platform: &Platform, path: &str, token: &str) -> u16 {
     let url = format!("{path}?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1");
-    let mut event = simulator::samples::read("webhook-verification").unwrap();
+    let mut event = simulator::samples::read("webhook/verification").unwrap();
     event["rawPath"] = path.into();
     event["rawQueryString"] = url.split_once('?').unwrap().1.into();
     let request = lambda_http::request::from_str(&event.to_string()).unwrap();

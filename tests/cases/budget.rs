@@ -1,8 +1,8 @@
 //! The write budget, counted at the `DynamoDB` API: capacity units in the table and its index.
 
-use event_processor::Replies;
-use shared::decision::{Decision, FollowUp};
-use shared::message::{Action, Message};
+use messenger::decision::Replies;
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::{Action, Message};
 use simulator::platform::Platform;
 
 use crate::support::*;

@@ -1,9 +1,9 @@
 //! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
-use event_processor::Replies;
+use messenger::decision::Replies;
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::Message;
 use serde_json::json;
-use shared::decision::{Decision, FollowUp};
-use shared::message::Message;
 use simulator::gate::Moment;
 use simulator::meta::Fault;
 use simulator::platform::{Options, Platform};

@@ -1,10 +1,10 @@
 //! The utility template that goes instead of a follow-up which the windows refuse.
 
-use event_processor::Replies;
+use messenger::clock::Clock;
+use messenger::decision::Replies;
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::decision::{Decision, FollowUp};
-use shared::message::{Message, UtilityTemplate};
 use simulator::meta::{Fault, GraphRequest};
 use simulator::platform::Platform;
 
@@ -55,7 +55,7 @@ async fn it_goes_from_the_first_millisecond_beyond_the_window_on() {
         let edge = platform.clock.now() + DAY;
         platform.invoke_follow_ups(request(json!({}))).await.unwrap();
         let at = (edge.millis() - i64::try_from(MARGIN.as_millis()).unwrap()) + beyond;
-        platform.clock.move_forward_to(shared::clock::Timestamp::from_millis(at));
+        platform.clock.move_forward_to(messenger::clock::Timestamp::from_millis(at));
         let summary = platform.tick().await.unwrap();
         assert_eq!((&summary["sent"], &summary["refused"]), (&json!(1), &json!({})));
         assert_eq!(said(&platform), [expected]);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use backend::feed::{Feed, FeedError, FeedPage, SETTLE_TIME};
+use backend::settings::Variables;
+use backend::store::Who;
+use messenger::clock::{Clock, SharedClock};
+use messenger::decision::Decision;
+use messenger::message::Message;
 use serde_json::{Value, json};
-use shared::clock::{Clock, SharedClock};
-use shared::decision::Decision;
-use shared::feed::{Feed, FeedError, FeedPage, SETTLE_TIME};
-use shared::message::Message;
-use shared::settings::Variables;
-use shared::store::Who;
 use simulator::functions::Functions;
 use simulator::gate::Verdict;
 use simulator::platform::{EVENTS, Options, Platform, batch};
@@ -29,7 +29,7 @@ fn shared_clock(platform: &Platform) -> SharedClock {
 fn feed(platform: &Platform) -> Feed {
     let environment = platform.environment().clone();
     let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-    let aws = shared::aws::Aws::from_variables(&vars).unwrap();
+    let aws = backend::aws::Aws::from_variables(&vars).unwrap();
     Feed::from_variables(&vars, &aws, &shared_clock(platform)).unwrap()
 }
 
@@ -269,7 +269,7 @@ async fn an_event_that_meta_repeats_for_a_day_is_there_once() {
 async fn an_event_that_the_bot_fails_on_is_there_all_the_same() {
     let platform = platform_with(|options| {
         feed_on(options);
-        options.replies = |_, _, _| panic!("a mistake in replies.rs");
+        options.replies = |_, _, _| panic!("a mistake of the bot");
     })
     .await;
     say(&platform, PSID, "poison").await;

@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
+use messenger::clock::{Clock, Timestamp};
+use messenger::decision::Decision;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::clock::{Clock, Timestamp};
-use shared::decision::Decision;
 use simulator::platform::{EVENTS, FORWARD, FORWARD_DEAD_LETTERS, Options, Platform};
 use simulator::samples;
 use tokio::net::TcpListener;
@@ -304,7 +304,7 @@ async fn an_event_as_large_as_the_queue_takes_is_forwarded() {
 async fn the_forwarder_takes_each_of_its_samples() {
     let receiver = Receiver::start().await;
     let platform = platform_to(&[&receiver.url]).await;
-    for (name, reaches) in [("forward-text", true), ("forward-removed-url", false)] {
+    for (name, reaches) in [("forward/text", true), ("forward/removed-url", false)] {
         receiver.got.lock().unwrap().clear();
         let mut sample = samples::read(name).unwrap();
         if reaches {
@@ -322,10 +322,10 @@ async fn the_forwarder_takes_each_of_its_samples() {
 async fn a_try_is_not_begun_without_the_time_for_it() {
     let receiver = Receiver::start().await;
     let platform = platform_to(&[&receiver.url]).await;
-    let clock: shared::clock::SharedClock =
+    let clock: messenger::clock::SharedClock =
         Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
     let functions = platform.instance(1, &clock).unwrap();
-    let mut sample = samples::read("forward-text").unwrap();
+    let mut sample = samples::read("forward/text").unwrap();
     sample["Records"][0]["messageAttributes"]["url"]["stringValue"] = receiver.url.clone().into();
     let soon: Timestamp = platform.clock.now() + 10 * SECOND;
     let batch = serde_json::from_value(sample).unwrap();

@@ -1,8 +1,8 @@
 //! What Meta does to a message, and what becomes of it.
 
-use event_processor::Replies;
-use shared::decision::Decision;
-use shared::message::Message;
+use messenger::decision::Decision;
+use messenger::decision::Replies;
+use messenger::message::Message;
 use simulator::meta::Fault;
 use simulator::platform::{Platform, page_token};
 

@@ -1,9 +1,9 @@
 //! Instagram, through the same functions: its own limits, and one tag.
 
-use event_processor::Replies;
+use messenger::decision::Decision;
+use messenger::decision::Replies;
+use messenger::message::Message;
 use serde_json::{Value, json};
-use shared::decision::Decision;
-use shared::message::Message;
 use simulator::meta::Outcome;
 use simulator::platform::Platform;
 use simulator::samples::{self, IGSID, INSTAGRAM};
@@ -76,7 +76,7 @@ async fn people_answer_for_seven_days_under_the_only_tag() {
     let platform = account(SILENT).await;
     say(&platform, "hello").await;
     platform.advance(2 * DAY).await;
-    let human = samples::read("follow-ups-instagram-human").unwrap();
+    let human = samples::read("follow-ups/instagram-human").unwrap();
     assert_eq!(ask(&platform, &human).await, None);
     let text = human["message"]["text"].as_str().unwrap();
     assert_eq!(sent(&platform), [format!("HUMAN_AGENT {text}")]);

@@ -1,9 +1,9 @@
 //! The event processor: decided once, in order, and one bad event harms no other.
 
-use event_processor::Replies;
+use messenger::decision::Replies;
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::Message;
 use serde_json::json;
-use shared::decision::{Decision, FollowUp};
-use shared::message::Message;
 use simulator::gate::Moment;
 use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
@@ -150,7 +150,7 @@ async fn the_last_message_time_never_goes_back() {
     let early = platform.meta.person_says(PAGE, PSID, "early");
     platform.clock.forward(HOUR);
     let late = platform.meta.person_says(PAGE, PSID, "late");
-    let now = shared::clock::Clock::now(&*platform.clock).millis();
+    let now = messenger::clock::Clock::now(&*platform.clock).millis();
     for body in [&late, &early, &late] {
         platform.clock.forward(10 * MINUTE);
         platform.deliver(body).await;

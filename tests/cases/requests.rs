@@ -1,8 +1,8 @@
 //! Follow-ups that are asked for, and the sweep that sends them.
 
+use backend::store::Hold;
+use messenger::clock::Clock;
 use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::store::Hold;
 use simulator::platform::Platform;
 
 use crate::support::*;
@@ -15,7 +15,7 @@ fn request(id: &str, mut change: Value) -> Value {
 
 async fn heard_from() -> std::sync::Arc<Platform> {
     let platform = platform_with(|options| {
-        options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+        options.replies = |_, _, _| Ok(messenger::decision::Decision::nothing());
     })
     .await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
@@ -145,7 +145,7 @@ async fn a_sweep_that_died_is_taken_over_when_its_lease_has_ended() {
 async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
     let platform = heard_from().await;
     platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
-    let who = shared::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    let who = backend::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
     let now = platform.clock.now();
     let other = Hold { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
     assert!(platform.store().take_conversation(&who, &other, now).await.unwrap().is_some());
@@ -158,7 +158,7 @@ async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
 #[tokio::test]
 async fn the_page_s_rate_is_kept() {
     let platform = platform_with(|options| {
-        options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+        options.replies = |_, _, _| Ok(messenger::decision::Decision::nothing());
         options.variables.insert("SEND_RATE_PER_SECOND".to_owned(), "4".to_owned());
     })
     .await;

@@ -9,11 +9,11 @@ use simulator::samples::{self, IGSID, INSTAGRAM};
 
 use crate::support::*;
 
-fn names(prefix: &str) -> BTreeSet<String> {
-    let files = fs::read_dir(samples::folder()).unwrap();
+/// The samples of a function, as `<function>/<case>`.
+fn names(function: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(samples::folder().join(function)).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let names = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
-    names.filter(|name| name.starts_with(prefix)).collect()
+    names.map(|name| format!("{function}/{}", name.strip_suffix(".json").unwrap())).collect()
 }
 
 pub(crate) fn with_instagram(options: &mut Options) {
@@ -22,29 +22,36 @@ pub(crate) fn with_instagram(options: &mut Options) {
 
 #[test]
 fn every_sample_belongs_to_a_function() {
-    let all = names("").len();
-    let functions = ["webhook-", "event-processor-", "follow-ups-", "forward-", "setup-", "api-"];
-    let known: usize = functions.iter().map(|prefix| names(prefix).len()).sum();
-    assert!(all >= 30);
-    assert_eq!(all, known);
+    let root = samples::folder();
+    let folders = fs::read_dir(&root).unwrap().map(|folder| folder.unwrap().path());
+    let folders: BTreeSet<_> = folders
+        .filter(|path| path.is_dir())
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let functions = root.join("../functions");
+    for folder in &folders {
+        assert!(functions.join(folder).is_dir(), "{folder} is not a function");
+        assert!(!names(folder).is_empty(), "{folder}");
+    }
+    assert_eq!(folders.len(), 6);
 }
 
 #[tokio::test]
 async fn the_webhook_answers_each_of_its_samples() {
-    for name in names("webhook-") {
+    for name in names("webhook") {
         let platform = platform_with(with_instagram).await;
         let sample = samples::read(&name).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         let expected = match name.as_str() {
-            "webhook-bad-signature" | "webhook-no-signature" => 401,
-            "webhook-verification-wrong-token" => 403,
+            "webhook/bad-signature" | "webhook/no-signature" => 401,
+            "webhook/verification-wrong-token" => 403,
             _ => 200,
         };
         assert_eq!(platform.invoke_webhook(request).await.status(), expected, "{name}");
         let kept = platform.sqs.messages(UNREADABLE);
         match name.as_str() {
-            "webhook-unreadable" => assert_eq!(kept[0].attributes["reason"].value, "not_json"),
-            "webhook-unknown-page" => {
+            "webhook/unreadable" => assert_eq!(kept[0].attributes["reason"].value, "not_json"),
+            "webhook/unknown-page" => {
                 assert_eq!(kept[0].attributes["reason"].value, "unknown_page");
             }
             _ => assert!(kept.is_empty(), "{name}"),
@@ -54,7 +61,7 @@ async fn the_webhook_answers_each_of_its_samples() {
 
 #[tokio::test]
 async fn the_event_processor_takes_each_of_its_samples() {
-    for name in names("event-processor-") {
+    for name in names("event-processor") {
         let platform = platform_with(with_instagram).await;
         for (page, psid) in [(PAGE, PSID), (PAGE, OTHER_PSID), (INSTAGRAM, IGSID)] {
             platform.meta.person_says(page, psid, "hi");
@@ -65,12 +72,12 @@ async fn the_event_processor_takes_each_of_its_samples() {
         let dead = platform.sqs.messages(DEAD_LETTERS);
         let replies = delivered(&platform, PSID).len() + delivered(&platform, OTHER_PSID).len();
         match name.as_str() {
-            "event-processor-text" => assert_eq!((dead.len(), replies), (0, 1)),
-            "event-processor-instagram-text" => {
+            "event-processor/text" => assert_eq!((dead.len(), replies), (0, 1)),
+            "event-processor/instagram-text" => {
                 assert_eq!(platform.meta.delivered(INSTAGRAM, IGSID).len(), 1);
             }
-            "event-processor-batch" => assert_eq!((dead.len(), replies), (0, 3)),
-            "event-processor-poisonous" => {
+            "event-processor/batch" => assert_eq!((dead.len(), replies), (0, 3)),
+            "event-processor/poisonous" => {
                 assert_eq!((dead.len(), replies), (1, 1));
                 assert_eq!(dead[0].attributes["reason"].value, "not_a_record");
             }
@@ -97,15 +104,15 @@ async fn the_follow_ups_take_each_of_their_samples() {
         ("utility", "UTILITY"),
         ("update", "UPDATE"),
     ];
-    let mut left = names("follow-ups-");
-    assert!(left.remove("follow-ups-tick") && left.remove("follow-ups-bad-request"));
+    let mut left = names("follow-ups");
+    assert!(left.remove("follow-ups/tick") && left.remove("follow-ups/bad-request"));
     // Shown beside the other rules of Instagram.
-    assert!(left.remove("follow-ups-instagram-human"));
+    assert!(left.remove("follow-ups/instagram-human"));
     for (name, label) in expected {
-        let name = format!("follow-ups-{name}");
+        let name = format!("follow-ups/{name}");
         assert!(left.remove(&name), "{name}");
         let platform = platform_with(|options| {
-            options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+            options.replies = |_, _, _| Ok(messenger::decision::Decision::nothing());
         })
         .await;
         platform.advance(26 * HOUR).await;
@@ -116,15 +123,15 @@ async fn the_follow_ups_take_each_of_their_samples() {
         assert_eq!(messages.len(), 1, "{name}");
         assert_eq!(messages[0].messaging_type.as_deref(), Some(label), "{name}");
         let actions = requested(&platform, PSID).len() - 1;
-        assert_eq!(actions, if name == "follow-ups-typing" { 2 } else { 0 }, "{name}");
+        assert_eq!(actions, if name == "follow-ups/typing" { 2 } else { 0 }, "{name}");
         assert_no_leftovers(&platform, PSID).await;
     }
     assert_eq!(left, BTreeSet::new(), "samples without an expectation");
     let platform = platform().await;
-    let error = platform.invoke_follow_ups(samples::read("follow-ups-bad-request").unwrap()).await;
+    let error = platform.invoke_follow_ups(samples::read("follow-ups/bad-request").unwrap()).await;
     assert!(error.unwrap_err().contains("author"));
     let summary =
-        platform.invoke_follow_ups(samples::read("follow-ups-tick").unwrap()).await.unwrap();
+        platform.invoke_follow_ups(samples::read("follow-ups/tick").unwrap()).await.unwrap();
     assert_eq!(summary["claimed"], 0);
 }
 
@@ -142,9 +149,9 @@ async fn setup_takes_each_of_its_samples() {
         ("unregister", "/ok", json!(true)),
         ("whatsapp-account", "/token/kind", json!("system_user")),
     ];
-    let mut left = names("setup-");
+    let mut left = names("setup");
     for (name, place, value) in expected {
-        let name = format!("setup-{name}");
+        let name = format!("setup/{name}");
         assert!(left.remove(&name), "{name}");
         let platform = platform().await;
         platform.invoke_setup(json!({"action": "register"})).await.unwrap();
@@ -154,7 +161,7 @@ async fn setup_takes_each_of_its_samples() {
         assert_eq!(answer.pointer(place), Some(&value), "{name}: {answer}");
     }
     for request_type in ["create", "delete"] {
-        let name = format!("setup-cloudformation-{request_type}");
+        let name = format!("setup/cloudformation-{request_type}");
         assert!(left.remove(&name), "{name}");
         let platform = platform().await;
         let mut request = samples::read(&name).unwrap();
@@ -184,9 +191,9 @@ async fn the_api_answers_each_of_its_samples() {
         ("read-message", 404),
         ("read-person", 200),
     ];
-    let mut left = names("api-");
+    let mut left = names("api");
     for (name, status) in expected {
-        let name = format!("api-{name}");
+        let name = format!("api/{name}");
         assert!(left.remove(&name), "{name}");
         let platform = platform_with(|options| {
             options.variables.insert("FEED".to_owned(), "on".to_owned());
@@ -204,16 +211,16 @@ async fn the_api_answers_each_of_its_samples() {
 
 #[test]
 fn a_fresh_sample_is_signed_and_of_this_moment() {
-    let now = shared::clock::Timestamp::from_millis(1_900_000_000_000);
-    for name in ["webhook-text", "webhook-batch", "webhook-base64"] {
+    let now = messenger::clock::Timestamp::from_millis(1_900_000_000_000);
+    for name in ["webhook/text", "webhook/batch", "webhook/base64"] {
         let sample = samples::read(name).unwrap().to_string();
         let fresh = samples::refresh(&sample, now, "another secret").unwrap().to_string();
         let request = lambda_http::request::from_str(&fresh).unwrap();
         let header = request.headers()["x-hub-signature-256"].to_str().unwrap().to_owned();
         let secret = secrecy::SecretString::from("another secret");
-        shared::signature::verify(Some(&header), request.body(), [&secret]).unwrap();
-        let records = shared::event::split(request.body(), now).unwrap();
-        let latest = records.iter().filter_map(|r| shared::event::Event::from(r).at).max();
+        backend::signature::verify(Some(&header), request.body(), [&secret]).unwrap();
+        let records = messenger::event::split(request.body(), now).unwrap();
+        let latest = records.iter().filter_map(|r| messenger::event::Event::from(r).at).max();
         assert_eq!(latest, Some(now), "{name}");
     }
 }

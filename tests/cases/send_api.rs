@@ -1,10 +1,10 @@
 //! Every form of the Send API, from a request or the bot to Meta.
 
-use event_processor::Replies;
+use messenger::clock::Clock;
+use messenger::decision::Decision;
+use messenger::decision::Replies;
+use messenger::message::{Action, Message, Say};
 use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::decision::Decision;
-use shared::message::{Action, Message, Say};
 use simulator::meta::{Fault, GraphRequest, Outcome};
 use simulator::platform::Platform;
 

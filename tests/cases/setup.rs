@@ -9,12 +9,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::put;
+use backend::aws::Aws;
+use backend::settings::Variables;
+use backend::telemetry::Telemetry;
+use messenger::clock::{Clock, SharedClock, Timestamp};
 use serde_json::{Value, json};
 use setup::Setup;
-use shared::aws::Aws;
-use shared::clock::{Clock, SharedClock, Timestamp};
-use shared::settings::Variables;
-use shared::telemetry::Telemetry;
 use simulator::meta::UserToken;
 use simulator::platform::{Application, Platform, page_token};
 use simulator::samples::{APP_ID, APP_SECRET, VERIFY_TOKEN};
@@ -433,7 +433,7 @@ async fn a_first_message_that_meets_an_outage_waits_for_the_schedule() {
 
 async fn heard_from() -> Arc<Platform> {
     let platform = platform_with(|options| {
-        options.replies = |_, _, _| Ok(shared::decision::Decision::nothing());
+        options.replies = |_, _, _| Ok(messenger::decision::Decision::nothing());
     })
     .await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
@@ -601,7 +601,7 @@ impl Answers {
     }
 
     fn request(&self, request_type: &str) -> Value {
-        let mut request = simulator::samples::read("setup-cloudformation-create").unwrap();
+        let mut request = simulator::samples::read("setup/cloudformation-create").unwrap();
         request["RequestType"] = request_type.into();
         request["ResponseURL"] = self.url.as_str().into();
         if request_type != "Create" {

@@ -1,8 +1,8 @@
 //! People take over from the bot, and give back.
 
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::Message;
 use serde_json::{Value, json};
-use shared::decision::{Decision, FollowUp};
-use shared::message::Message;
 use simulator::platform::Platform;
 use simulator::samples::APP_ID;
 

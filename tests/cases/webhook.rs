@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use backend::aws::Aws;
+use backend::secrets::{FRESH_FOR, Secrets};
+use backend::settings::Variables;
+use backend::signature::{SIGNATURE_HEADER, sign};
+use backend::telemetry::Telemetry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::Request;
 use lambda_http::http::header::CONTENT_TYPE;
+use messenger::clock::SharedClock;
+use messenger::event::{Event, Kind, MAX_RECORD_BYTES, Record};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use shared::aws::Aws;
-use shared::clock::SharedClock;
-use shared::event::{Event, Kind, MAX_RECORD_BYTES, Record};
-use shared::secrets::{FRESH_FOR, Secrets};
-use shared::settings::Variables;
-use shared::signature::{SIGNATURE_HEADER, sign};
-use shared::telemetry::Telemetry;
 use simulator::platform::{EVENTS, Options, Platform, UNREADABLE, page_token};
 use simulator::samples::{self, APP_SECRET, VERIFY_TOKEN};
 use simulator::sqs::{Fault, Received};
@@ -197,7 +197,7 @@ const RECEIVED: &str = "EVENT_RECEIVED";
 async fn every_sample_has_its_answer_and_its_effect() {
     for (name, status, body, queued, set_aside) in SAMPLES {
         let platform = platform_with(crate::sample_events::with_instagram).await;
-        let sample = samples::read(&format!("webhook-{name}")).unwrap().to_string();
+        let sample = samples::read(&format!("webhook/{name}")).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         assert_eq!(invoke(&platform, request).await, (status, body.to_owned()), "{name}");
         let mut told: Vec<_> = events(&platform).iter().map(tell).collect();
@@ -209,11 +209,10 @@ async fn every_sample_has_its_answer_and_its_effect() {
 
 #[test]
 fn no_sample_is_forgotten() {
-    let files = fs::read_dir(samples::folder()).unwrap();
+    let files = fs::read_dir(samples::folder().join("webhook")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let found: BTreeSet<_> = names
-        .filter_map(|name| Some(name.strip_prefix("webhook-")?.strip_suffix(".json")?.to_owned()))
-        .collect();
+    let found: BTreeSet<_> =
+        names.map(|name| name.strip_suffix(".json").unwrap().to_owned()).collect();
     let expected: BTreeSet<_> = SAMPLES.iter().map(|sample| sample.0.to_owned()).collect();
     assert_eq!(found, expected);
 }
@@ -511,7 +510,7 @@ async fn every_item_of_every_container_is_a_message_of_its_own() {
 #[tokio::test]
 async fn a_message_in_the_queue_is_deduplicated_by_its_event_and_grouped_by_its_person() {
     let platform = platform().await;
-    assert_eq!(receive(&platform, &samples::body("webhook-batch").unwrap()).await, 200);
+    assert_eq!(receive(&platform, &samples::body("webhook/batch").unwrap()).await, 200);
     let received = platform.sqs.receive(EVENTS, 100);
     assert_eq!(received.len(), 8);
     for message in &received {
@@ -526,7 +525,7 @@ async fn a_message_in_the_queue_is_deduplicated_by_its_event_and_grouped_by_its_
 #[tokio::test]
 async fn the_queue_shows_nobody_in_ids_and_groups() {
     let platform = platform().await;
-    assert_eq!(receive(&platform, &samples::body("webhook-batch").unwrap()).await, 200);
+    assert_eq!(receive(&platform, &samples::body("webhook/batch").unwrap()).await, 200);
     for Received { group_id, deduplication_id, .. } in platform.sqs.receive(EVENTS, 100) {
         let shown = format!("{group_id:?} {deduplication_id:?}");
         for hidden in [PSID, OTHER_PSID, PAGE, "m_sample"] {
@@ -592,7 +591,7 @@ async fn confirmations_and_own_echoes_wait_behind_nothing_else() {
 #[tokio::test]
 async fn a_notification_that_comes_twice_gives_each_event_once() {
     let platform = platform().await;
-    let body = samples::body("webhook-batch").unwrap();
+    let body = samples::body("webhook/batch").unwrap();
     assert_eq!(receive(&platform, &body).await, 200);
     platform.clock.forward(4 * MINUTE);
     assert_eq!(receive(&platform, &body).await, 200);
@@ -636,7 +635,7 @@ async fn an_instagram_mid_too_long_for_the_queue_is_no_hindrance() {
     assert_eq!(receive(&platform, body.as_bytes()).await, 200);
     assert_eq!(texts(&platform), mids);
     let platforms: Vec<_> = events(&platform).iter().map(|event| event.platform).collect();
-    assert_eq!(platforms, [shared::event::Platform::Instagram; 2]);
+    assert_eq!(platforms, [messenger::event::Platform::Instagram; 2]);
 }
 
 #[tokio::test]
@@ -665,7 +664,7 @@ async fn a_body_of_nearly_six_megabytes_is_taken() {
 #[tokio::test]
 async fn what_was_received_is_counted_by_page() {
     let platform = platform().await;
-    assert_eq!(receive(&platform, &samples::body("webhook-batch").unwrap()).await, 200);
+    assert_eq!(receive(&platform, &samples::body("webhook/batch").unwrap()).await, 200);
     let metrics = platform.metrics.lock().unwrap().clone();
     let [line] = &metrics[..] else { panic!("{metrics:?}") };
     assert_eq!((&line["page"], &line["EventsReceived"]), (&PAGE.into(), &8.into()));
@@ -709,7 +708,7 @@ async fn entries_that_fail_for_ever_are_not_called_received() {
 #[tokio::test]
 async fn while_the_queue_is_down_nothing_is_called_received_and_nothing_is_lost() {
     let platform = platform().await;
-    let body = samples::body("webhook-batch").unwrap();
+    let body = samples::body("webhook/batch").unwrap();
     platform.sqs.set_down(true);
     let told = invoke(&platform, signed(&platform, &body)).await;
     assert_eq!(told, (500, "NOT_QUEUED".to_owned()));
@@ -786,7 +785,7 @@ async fn after_a_silent_queue_metas_retry_loses_and_doubles_nothing() {
 
 #[tokio::test]
 async fn what_cannot_be_read_waits_at_meta_while_its_queue_is_down() {
-    for body in [b"not JSON".to_vec(), samples::body("webhook-unknown-page").unwrap()] {
+    for body in [b"not JSON".to_vec(), samples::body("webhook/unknown-page").unwrap()] {
         let platform = platform().await;
         platform.sqs.set_down(true);
         assert_eq!(receive(&platform, &body).await, 500);
@@ -1151,7 +1150,7 @@ fn api_request(
     is_base64: bool,
     signature: Option<&str>,
 ) -> Request {
-    let mut event = samples::read("webhook-no-signature").unwrap();
+    let mut event = samples::read("webhook/no-signature").unwrap();
     event["requestContext"]["http"]["method"] = method.into();
     event["rawQueryString"] = query.into();
     event["body"] = body.into();

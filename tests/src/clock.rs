@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use shared::clock::{Clock, SystemClock, Timestamp};
+use backend::clock::SystemClock;
+use messenger::clock::{Clock, Timestamp};
 
 /// A clock that stands still until it is moved, or runs beside the machine's own.
 #[derive(Debug)]

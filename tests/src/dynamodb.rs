@@ -9,10 +9,10 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
 };
+use backend::store::DUE_INDEX;
 use dynoxide::Database;
+use messenger::clock::Clock;
 use serde_json::{Map, Value};
-use shared::clock::Clock;
-use shared::store::DUE_INDEX;
 use tokio::net::TcpListener;
 
 use crate::clock::VirtualClock;

@@ -5,15 +5,16 @@ use std::error::Error;
 use std::sync::Arc;
 
 use api::Api;
-use event_processor::{PassOn, Processor, ProcessorSettings, Replies};
+use backend::aws::Aws;
+use backend::outbox::Outbox;
+use backend::secrets::Secrets;
+use backend::settings::Variables;
+use backend::telemetry::Telemetry;
+use event_processor::{PassOn, Processor, ProcessorSettings};
 use follow_ups::{FollowUps, FollowUpsSettings};
 use forward::{Forwarder, ForwarderSettings};
-use shared::aws::Aws;
-use shared::clock::SharedClock;
-use shared::outbox::Outbox;
-use shared::secrets::Secrets;
-use shared::settings::Variables;
-use shared::telemetry::Telemetry;
+use messenger::clock::SharedClock;
+use messenger::decision::Replies;
 use webhook::{Webhook, WebhookSettings};
 
 /// A function of each kind, with the clients, the clock and the memory of its own container.

@@ -12,8 +12,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, RequestExt};
+use messenger::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
-use shared::clock::{Clock, Timestamp};
 use tokio::net::TcpListener;
 
 use crate::platform::Platform;

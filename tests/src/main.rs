@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use backend::clock::SystemClock;
 use clap::{Args, Parser, Subcommand};
-use shared::clock::{Clock, SystemClock};
+use messenger::clock::Clock;
 use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
 use simulator::{http, samples, scenario, search};
@@ -34,7 +35,7 @@ enum Command {
     Search(Search),
     /// Prints a sample with its times moved to now, and signed anew.
     Fresh {
-        /// Such as events/webhook-text.json.
+        /// Such as events/webhook/text.json.
         file: PathBuf,
     },
 }

@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use event_processor::{Processor, Replies, replies};
+use backend::aws::Aws as SdkClients;
+use backend::settings::Variables;
+use backend::signature::SIGNATURE_HEADER;
+use backend::store::Store;
+use backend::telemetry::Telemetry;
+use event_processor::Processor;
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, Response};
+use messenger::clock::{Clock, SharedClock, Timestamp};
+use messenger::decision::Replies;
 use serde_json::{Map, Value, json};
-use shared::aws::Aws as SdkClients;
-use shared::clock::{Clock, SharedClock, Timestamp};
-use shared::settings::Variables;
-use shared::signature::SIGNATURE_HEADER;
-use shared::store::Store;
-use shared::telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -86,7 +87,7 @@ impl Default for Options {
             port: 0,
             data: None,
             now: samples::BEGINNING,
-            replies: replies::reply,
+            replies: booking::reply,
             variables: BTreeMap::new(),
         }
     }

@@ -4,12 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+use backend::signature::{SIGNATURE_HEADER, sign};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use messenger::clock::Timestamp;
 use secrecy::SecretString;
 use serde_json::Value;
-use shared::clock::Timestamp;
-use shared::signature::{SIGNATURE_HEADER, sign};
 
 /// The app's id.
 pub const APP_ID: &str = "300000000000003";

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::io::Write;
 use std::time::Duration;
 
+use messenger::clock::{Clock, Timestamp};
 use serde_json::{Map, Value};
-use shared::clock::{Clock, Timestamp};
 
 use crate::meta::Outcome;
 use crate::platform::Platform;
@@ -40,12 +40,12 @@ const START: Timestamp = samples::BEGINNING;
 impl<W: Write> Play<'_, W> {
     async fn webhook(&mut self) -> Result<(), Box<dyn Error>> {
         self.title("Meta's webhook")?;
-        self.request(START, "Meta verifies the webhook", "webhook-verification", "200 1158201444")
+        self.request(START, "Meta verifies the webhook", "webhook/verification", "200 1158201444")
             .await?;
         self.request(
             START,
             "a forged notification",
-            "webhook-bad-signature",
+            "webhook/bad-signature",
             "401 INVALID_SIGNATURE",
         )
         .await?;
@@ -57,14 +57,14 @@ impl<W: Write> Play<'_, W> {
         self.event(
             START + MINUTE,
             "a guest taps Get Started",
-            "webhook-postback",
+            "webhook/postback",
             &["RESPONSE: Hello! How can we help?"],
         )
         .await?;
         self.event(
             START + 2 * MINUTE,
             "a guest taps Book",
-            "webhook-quick-reply",
+            "webhook/quick-reply",
             &["RESPONSE: What would you like to book?"],
         )
         .await?;
@@ -76,28 +76,28 @@ impl<W: Write> Play<'_, W> {
         self.event(
             START + 4 * MINUTE,
             "another guest asks for the opening hours",
-            "webhook-base64",
+            "webhook/base64",
             &["RESPONSE: We are open every day from 9 to 18."],
         )
         .await?;
         self.event(
             START + 5 * MINUTE,
             "another guest asks for a person",
-            "webhook-person",
+            "webhook/person",
             &["RESPONSE: A person will answer you here. We are quiet until then."],
         )
         .await?;
         self.event(
             START + 8 * MINUTE,
             "the shop writes to that guest in the Page inbox",
-            "webhook-echo-of-a-person",
+            "webhook/echo-of-a-person",
             &[],
         )
         .await?;
         self.event(
             START + 9 * MINUTE,
             "that guest writes; the bot is quiet",
-            "webhook-non-ascii",
+            "webhook/non-ascii",
             &[],
         )
         .await?;
@@ -115,15 +115,15 @@ impl<W: Write> Play<'_, W> {
         self.event(
             START + 65 * MINUTE,
             "a guest answers: table",
-            "webhook-text",
+            "webhook/text",
             &["RESPONSE: A table, with pleasure. For which day?"],
         )
         .await?;
-        self.event(START + 65 * MINUTE, "the same, delivered twice", "webhook-text", &[]).await?;
+        self.event(START + 65 * MINUTE, "the same, delivered twice", "webhook/text", &[]).await?;
         self.event(
             START + 70 * MINUTE,
             "a guest answers: Friday; the reminder is needless",
-            "webhook-text-day",
+            "webhook/text-day",
             &[
                 "cancelled (answered): For which day shall we book?",
                 "RESPONSE: Noted: a table, Friday. We will confirm it soon.",
@@ -134,7 +134,7 @@ impl<W: Write> Play<'_, W> {
         self.event(
             START + 75 * MINUTE,
             "the same, delivered again after the queue forgot it",
-            "webhook-text",
+            "webhook/text",
             &[],
         )
         .await?;
@@ -142,7 +142,7 @@ impl<W: Write> Play<'_, W> {
         self.event(
             START + 76 * MINUTE,
             "a photo of 09:30 arrives late",
-            "webhook-late",
+            "webhook/late",
             &["RESPONSE: Thank you, that has arrived."],
         )
         .await?;
@@ -155,14 +155,14 @@ impl<W: Write> Play<'_, W> {
         self.title("The 24-hour window")?;
         self.follow_up(
             "an update for 30 h after the guest's last message is stored",
-            "follow-ups-update",
+            "follow-ups/update",
             "first",
             &[],
         )
         .await?;
         self.follow_up(
             "another, which names a utility template as its fallback",
-            "follow-ups-fallback",
+            "follow-ups/fallback",
             "first",
             &[],
         )
@@ -190,21 +190,21 @@ impl<W: Write> Play<'_, W> {
         self.time(START + 3 * DAY, "two days pass", &[]).await?;
         self.follow_up(
             "the front desk answers",
-            "follow-ups-human",
+            "follow-ups/human",
             "day-3",
             &["MESSAGE_TAG HUMAN_AGENT: This is the front desk: your table is by the window."],
         )
         .await?;
         self.follow_up(
             "a survey",
-            "follow-ups-feedback",
+            "follow-ups/feedback",
             "day-3",
             &["MESSAGE_TAG CUSTOMER_FEEDBACK: [customer_feedback] Rate your visit"],
         )
         .await?;
         self.follow_up(
             "an update under a tag that Meta retired",
-            "follow-ups-account-update",
+            "follow-ups/account-update",
             "day-3",
             &["refused (tag_retired): Your account was changed."],
         )
@@ -217,14 +217,14 @@ impl<W: Write> Play<'_, W> {
         self.time(START + 8 * DAY, "five days pass", &[]).await?;
         self.follow_up(
             "the front desk answers again",
-            "follow-ups-human",
+            "follow-ups/human",
             "day-8",
             &["refused (seven_days_passed): This is the front desk: your table is by the window."],
         )
         .await?;
         self.follow_up(
             "an order was shipped",
-            "follow-ups-utility",
+            "follow-ups/utility",
             "day-8",
             &["UTILITY: [template] order_shipped"],
         )

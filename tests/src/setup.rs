@@ -6,12 +6,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::aws::Aws;
+use backend::settings::Variables;
+use backend::telemetry::Telemetry;
+use messenger::clock::{Clock, SharedClock, Timestamp};
 use serde_json::{Value, json};
 use setup::Setup;
-use shared::aws::Aws;
-use shared::clock::{Clock, SharedClock, Timestamp};
-use shared::settings::Variables;
-use shared::telemetry::Telemetry;
 
 use crate::meta::{Meta, UserToken};
 use crate::platform::Platform;

@@ -1,12 +1,12 @@
 //! Who may ask: callers whose request AWS has checked, or who hold the key of the secret.
 
+use backend::secrets::Secret;
+use backend::settings::{SettingError, Variables};
+use backend::signature::is_same_secret;
 use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use secrecy::SecretString;
-use shared::secrets::Secret;
-use shared::settings::{SettingError, Variables};
-use shared::signature::is_same_secret;
 
 use crate::Api;
 use crate::problem::Problem;

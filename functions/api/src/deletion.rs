@@ -2,15 +2,15 @@
 //!
 //! Source: Meta's documentation of the data deletion request callback.
 
+use backend::graph::Access;
+use backend::secrets::{Application, Secret};
+use backend::signature::open_signed_request;
+use backend::store::{Deletion, DeletionState, Who};
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
+use messenger::event::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use shared::event::digest;
-use shared::graph::Access;
-use shared::secrets::{Application, Secret};
-use shared::signature::open_signed_request;
-use shared::store::{Deletion, DeletionState, Who};
 use utoipa::ToSchema;
 
 use crate::openapi::{About, Gives, Takes};

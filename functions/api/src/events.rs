@@ -1,9 +1,9 @@
 //! Inbound events, for systems that fetch them.
 
+use backend::feed::MAX_LIMIT;
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use shared::feed::MAX_LIMIT;
 use utoipa::ToSchema;
 
 use crate::openapi::{About, Gives};

@@ -14,20 +14,20 @@ mod routes;
 
 use std::sync::Arc;
 
+use backend::aws::Aws;
+use backend::feed::Feed;
+use backend::graph::{Graph, GraphSettings};
+use backend::outbox::{Outbox, OutboxSettings};
+use backend::secrets::Secrets;
+use backend::send::SendApi;
+use backend::settings::{SettingError, Variables};
+use backend::store::Store;
+use backend::telemetry::Telemetry;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use lambda_http::{Body, Request, Response};
+use messenger::clock::{SharedClock, Timestamp};
 use serde::Serialize;
-use shared::aws::Aws;
-use shared::clock::{SharedClock, Timestamp};
-use shared::feed::Feed;
-use shared::graph::{Graph, GraphSettings};
-use shared::outbox::{Outbox, OutboxSettings};
-use shared::secrets::Secrets;
-use shared::send::SendApi;
-use shared::settings::{SettingError, Variables};
-use shared::store::Store;
-use shared::telemetry::Telemetry;
 
 pub use auth::ApiAuth;
 

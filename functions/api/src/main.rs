@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use api::Api;
+use backend::aws::Aws;
+use backend::clock::SystemClock;
+use backend::settings::Variables;
+use backend::telemetry::{Telemetry, log_panics_by_place};
 use lambda_http::{Error, RequestExt, run, service_fn};
-use shared::aws::Aws;
-use shared::clock::{SharedClock, SystemClock, Timestamp};
-use shared::settings::Variables;
-use shared::telemetry::{Telemetry, log_panics_by_place};
+use messenger::clock::{SharedClock, Timestamp};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,14 +1,14 @@
 //! Messages: asked for, looked up, cancelled.
 
+use backend::outbox::{ToSchedule, Turn};
+use backend::request;
+use backend::store::{CancelOutcome, Entry, EntryKey, Status, Step};
 use lambda_http::http::StatusCode;
+use messenger::clock::Timestamp;
+use messenger::event::digest;
+use messenger::window::Allowed;
 use serde::Serialize;
 use serde_json::Value;
-use shared::clock::Timestamp;
-use shared::event::digest;
-use shared::outbox::{ToSchedule, Turn};
-use shared::request;
-use shared::store::{CancelOutcome, Entry, EntryKey, Status, Step};
-use shared::window::Allowed;
 use utoipa::ToSchema;
 
 use crate::openapi::{About, Gives, Takes};

@@ -2,10 +2,10 @@
 //!
 //! It is built when it is asked for, so that it costs no start any time.
 
+use backend::store::{Status, StepState};
+use messenger::window::Purpose;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::store::{Status, StepState};
-use shared::window::Purpose;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -400,7 +400,7 @@ mod tests {
     fn the_document_names_the_fields_that_are_read() {
         let schemas = schemas();
         let documented = schemas["NewMessage"]["properties"].as_object().unwrap().keys();
-        let read = shared::request::FIELDS.map(str::to_owned);
+        let read = backend::request::FIELDS.map(str::to_owned);
         assert_eq!(documented.cloned().collect::<BTreeSet<_>>(), BTreeSet::from(read));
         assert_eq!(schemas["NewMessage"]["additionalProperties"], false);
     }

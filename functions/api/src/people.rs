@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use backend::store::{ConversationItem, EntryKey, Hold, Who};
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
+use messenger::clock::Timestamp;
+use messenger::window::SEVEN_DAYS;
 use serde::Serialize;
-use shared::clock::Timestamp;
-use shared::store::{ConversationItem, EntryKey, Hold, Who};
-use shared::window::SEVEN_DAYS;
 use utoipa::ToSchema;
 
 use crate::openapi::{About, Gives};
@@ -106,7 +106,7 @@ impl Api {
         let waiting = conversation.waiting.iter().map(async |waiting| {
             let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
             let entry = self.outbox.store().entry(&key).await?;
-            Ok::<_, Problem>(entry.filter(shared::store::Entry::is_open).map(|entry| {
+            Ok::<_, Problem>(entry.filter(backend::store::Entry::is_open).map(|entry| {
                 WaitingMessage {
                     id: key.to_string(),
                     due_at: entry.due_at.map(|at| at.to_string()),

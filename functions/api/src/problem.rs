@@ -1,15 +1,15 @@
 //! What is wrong with a request, as JSON: never a token, a text or a PSID.
 
+use backend::feed::FeedError;
+use backend::outbox::{OutboxError, Outlook, ScheduleError};
+use backend::request::RequestError;
+use backend::secrets::SecretError;
+use backend::store::StoreError;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
+use messenger::window::{self, Policy, Refusal};
 use serde::Serialize;
-use shared::feed::FeedError;
-use shared::outbox::{OutboxError, Outlook, ScheduleError};
-use shared::request::RequestError;
-use shared::secrets::SecretError;
-use shared::store::StoreError;
-use shared::window::{self, Policy, Refusal};
 use utoipa::ToSchema;
 
 use crate::Answer;
@@ -179,8 +179,8 @@ impl From<SecretError> for Problem {
     }
 }
 
-impl From<shared::graph::GraphError> for Problem {
-    fn from(error: shared::graph::GraphError) -> Self {
+impl From<backend::graph::GraphError> for Problem {
+    fn from(error: backend::graph::GraphError) -> Self {
         Self::unavailable(&error)
     }
 }

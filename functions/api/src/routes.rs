@@ -6,9 +6,9 @@ use futures_util::future::BoxFuture;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, RequestExt};
+use messenger::clock::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use shared::clock::Timestamp;
 
 use crate::openapi::About;
 use crate::problem::Problem;

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use shared::aws::describe;
+use backend::aws::describe;
 
 use crate::{Processor, attribute};
 

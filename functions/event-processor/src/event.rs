@@ -1,12 +1,12 @@
 //! One event: what it means for the conversation, and what is said to it.
 
+use backend::outbox::{Heard, OutboxError, Turn, entry_id};
+use backend::store::{CancelOutcome, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who};
+use messenger::clock::Timestamp;
+use messenger::decision::{Conversation, Decision};
+use messenger::event::{Echo, Event, Handover, Kind};
+use messenger::window::{STANDARD_WINDOW, Standing};
 use serde_json::Value;
-use shared::clock::Timestamp;
-use shared::decision::{Conversation, Decision};
-use shared::event::{Echo, Event, Handover, Kind};
-use shared::outbox::{Heard, OutboxError, Turn, entry_id};
-use shared::store::{CancelOutcome, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who};
-use shared::window::{STANDARD_WINDOW, Standing};
 
 use crate::{Processor, RecordError};
 

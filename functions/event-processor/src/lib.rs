@@ -5,13 +5,12 @@
 
 #[cfg(panic = "abort")]
 compile_error!(
-    "a panic in replies.rs must end one event, not the process: build without panic = \"abort\""
+    "a panic of the bot must end one event, not the process: build without panic = \"abort\""
 );
 
 mod dead_letters;
 mod event;
 mod pass_on;
-pub mod replies;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -20,23 +19,19 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
+use backend::outbox::{Outbox, OutboxError, Turn};
+use backend::settings::{SettingError, Variables};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use shared::clock::{SharedClock, Timestamp};
-use shared::decision::{Conversation, Decision};
-use shared::event::{Event, Record};
-use shared::message::Invalid;
-use shared::outbox::{Outbox, OutboxError, Turn};
-use shared::settings::{SettingError, Variables};
+use messenger::clock::{SharedClock, Timestamp};
+use messenger::decision::Replies;
+use messenger::event::{Event, Record};
 
 pub use pass_on::{PassOn, PassOnError};
 
-/// What the bot's author writes: from an event and its conversation to a decision.
-pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
-
 /// A record is not begun with less time left: it may need two calls to the table, and its message
 /// may still be put off.
-const RECORD_BUDGET: Duration = Duration::from_secs(2 * shared::aws::CALL_TIMEOUT.as_secs());
+const RECORD_BUDGET: Duration = Duration::from_secs(2 * backend::aws::CALL_TIMEOUT.as_secs());
 
 /// An event that fails by itself is given up at this receive.
 const LAST_RECEIVE: u64 = 5;
@@ -156,7 +151,7 @@ impl Processor {
 
     async fn process_message(&self, message: &SqsMessage, turn: &Turn) -> Result<(), RecordError> {
         let pass_on_budget =
-            if self.pass_on.is_off() { Duration::ZERO } else { shared::aws::CALL_TIMEOUT };
+            if self.pass_on.is_off() { Duration::ZERO } else { backend::aws::CALL_TIMEOUT };
         if self.clock.now() + RECORD_BUDGET + pass_on_budget > turn.deadline {
             return Err(RecordError::NoTimeLeft);
         }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
-use event_processor::{PassOn, Processor, ProcessorSettings, replies};
+use backend::aws::Aws;
+use backend::clock::SystemClock;
+use backend::outbox::Outbox;
+use backend::settings::Variables;
+use backend::telemetry::{Telemetry, log_panics_by_place};
+use event_processor::{PassOn, Processor, ProcessorSettings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::aws::Aws;
-use shared::clock::{SharedClock, SystemClock, Timestamp};
-use shared::outbox::Outbox;
-use shared::settings::Variables;
-use shared::telemetry::{Telemetry, log_panics_by_place};
+use messenger::clock::{SharedClock, Timestamp};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Error> {
     outbox.warm_up().await;
     let settings = ProcessorSettings::from_variables(&vars)?;
     let pass_on = PassOn::from_variables(&vars, &aws, &clock)?;
-    let processor = Processor::new(outbox, aws.sqs(), clock, replies::reply, settings, pass_on);
+    let processor = Processor::new(outbox, aws.sqs(), clock, bot::reply, settings, pass_on);
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
         let deadline = Timestamp::from_millis(deadline);

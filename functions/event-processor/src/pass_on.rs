@@ -3,13 +3,13 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::MessageAttributeValue;
+use backend::aws::{Aws, describe};
+use backend::feed::{Feed, FeedError};
+use backend::forward::{Destinations, URL_ATTRIBUTE};
+use backend::settings::{SettingError, Variables};
 use futures_util::future::{try_join, try_join_all};
-use shared::aws::{Aws, describe};
-use shared::clock::SharedClock;
-use shared::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
-use shared::feed::{Feed, FeedError};
-use shared::forward::{Destinations, URL_ATTRIBUTE};
-use shared::settings::{SettingError, Variables};
+use messenger::clock::SharedClock;
+use messenger::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
 
 /// Why an event was not passed on.
 #[derive(Debug, thiserror::Error)]

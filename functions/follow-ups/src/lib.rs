@@ -7,10 +7,10 @@ mod sweep;
 
 use std::sync::Arc;
 
+use backend::outbox::{Outbox, OutboxError};
+use backend::settings::{SettingError, Variables};
+use messenger::clock::{SharedClock, Timestamp};
 use serde_json::Value;
-use shared::clock::{SharedClock, Timestamp};
-use shared::outbox::{Outbox, OutboxError};
-use shared::settings::{SettingError, Variables};
 
 pub use request::RequestError;
 pub use sweep::Summary;

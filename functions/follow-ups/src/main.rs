@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use backend::aws::Aws;
+use backend::clock::SystemClock;
+use backend::outbox::Outbox;
+use backend::settings::Variables;
+use backend::telemetry::{Telemetry, log_panics_by_place};
 use follow_ups::{FollowUps, FollowUpsSettings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use messenger::clock::{SharedClock, Timestamp};
 use serde_json::Value;
-use shared::aws::Aws;
-use shared::clock::{SharedClock, SystemClock, Timestamp};
-use shared::outbox::Outbox;
-use shared::settings::Variables;
-use shared::telemetry::{Telemetry, log_panics_by_place};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

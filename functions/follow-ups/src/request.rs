@@ -1,9 +1,9 @@
 //! A request: a message to be stored and sent when it is due.
 
+use backend::outbox::ScheduleError;
+pub use backend::request::{RequestError, read};
+use messenger::window::Allowed;
 use serde_json::{Value, json};
-use shared::outbox::ScheduleError;
-pub use shared::request::{RequestError, read};
-use shared::window::Allowed;
 
 use crate::{FollowUps, FollowUpsError};
 

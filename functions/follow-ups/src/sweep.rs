@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use backend::outbox::{OutboxError, Outcome, Pace, Turn};
+use backend::store::{Due, DueEntries, Status, Who};
 use futures_util::{StreamExt, stream};
+use messenger::clock::Timestamp;
 use serde::Serialize;
-use shared::clock::Timestamp;
-use shared::outbox::{OutboxError, Outcome, Pace, Turn};
-use shared::store::{Due, DueEntries, Status, Who};
 
 use crate::FollowUps;
 

@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
+use backend::aws::{CALL_TIMEOUT, describe};
+use backend::forward::{Destinations, URL_ATTRIBUTE};
+use backend::http::{HttpError, client_resolving_by};
+use backend::secrets::{SecretError, Secrets};
+use backend::settings::{SettingError, Variables};
+use backend::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
+use backend::telemetry::Telemetry;
 use futures_util::future::join_all;
+use messenger::clock::{SharedClock, Timestamp};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use shared::aws::{CALL_TIMEOUT, describe};
-use shared::clock::{SharedClock, Timestamp};
-use shared::forward::{Destinations, URL_ATTRIBUTE};
-use shared::http::{HttpError, client_resolving_by};
-use shared::secrets::{SecretError, Secrets};
-use shared::settings::{SettingError, Variables};
-use shared::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
-use shared::telemetry::Telemetry;
 
 use resolver::PublicOnly;
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
+use backend::aws::Aws;
+use backend::clock::SystemClock;
+use backend::secrets::Secrets;
+use backend::settings::Variables;
+use backend::telemetry::{Telemetry, log_panics_by_place};
 use forward::{Forwarder, ForwarderSettings};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::aws::Aws;
-use shared::clock::{SharedClock, SystemClock, Timestamp};
-use shared::secrets::Secrets;
-use shared::settings::Variables;
-use shared::telemetry::{Telemetry, log_panics_by_place};
+use messenger::clock::{SharedClock, Timestamp};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

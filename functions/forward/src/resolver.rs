@@ -2,8 +2,8 @@
 
 use std::io;
 
+use backend::forward::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use shared::forward::is_public;
 use tokio::net::lookup_host;
 
 /// Resolves a name once for each connection, and refuses it if any of its addresses is not public.

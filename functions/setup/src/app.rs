@@ -1,8 +1,8 @@
 //! An application that can speak to Meta.
 
+use backend::graph::{Access, Fault, GraphError};
+use backend::secrets::{Application, Secret, SecretError};
 use secrecy::{ExposeSecret, SecretString};
-use shared::graph::{Access, Fault, GraphError};
-use shared::secrets::{Application, Secret, SecretError};
 
 /// An application whose app id and app secret are filled in.
 #[derive(Debug)]

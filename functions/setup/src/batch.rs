@@ -3,9 +3,9 @@
 //! It goes as a batch of one in the body of a POST, because URLs end up in logs.
 //! Source: Meta's Graph API reference, batch requests.
 
+use backend::graph::{Access, Answer, Fault, Graph, GraphError};
 use reqwest::Url;
 use serde_json::{Value, json};
-use shared::graph::{Access, Answer, Fault, Graph, GraphError};
 
 /// Gets `/{path}` with parameters that no URL may hold.
 pub(crate) async fn get_privately(

@@ -9,10 +9,10 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use messenger::clock::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
 
 use crate::report::Report;
 use crate::{Setup, SetupError};

@@ -2,8 +2,8 @@
 //!
 //! What is as it must be is left alone, so registering again costs a few reads and changes nothing.
 
+use backend::secrets::{Application, Secret};
 use serde_json::{Map, Value};
-use shared::secrets::{Application, Secret};
 
 use crate::app::{App, mend_app, mend_page};
 use crate::profile::Profile;
@@ -211,7 +211,7 @@ pub(crate) fn is_as_wanted(there: &AppSubscription, callback_url: &str, fields: 
 
 pub(crate) fn mend_of(
     error: &SetupError,
-    of_graph: impl Fn(&shared::graph::GraphError) -> &'static str,
+    of_graph: impl Fn(&backend::graph::GraphError) -> &'static str,
 ) -> &'static str {
     match error {
         SetupError::Graph(error) => of_graph(error),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::clock::Timestamp;
-use shared::graph::{Fault, GraphError};
-use shared::secrets::Secret;
+use backend::graph::{Fault, GraphError};
+use backend::secrets::Secret;
+use messenger::clock::Timestamp;
 
 use crate::Setup;
 use crate::app::{App, mend_app, mend_page};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use backend::graph::{Access, GraphError};
+use messenger::clock::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
-use shared::graph::{Access, GraphError};
 
 use crate::app::App;
 use crate::{Setup, SetupError};

@@ -2,9 +2,9 @@
 //!
 //! Source: Meta's reference of a Page's `message_templates`.
 
+use backend::secrets::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::secrets::Secret;
 
 use crate::app::App;
 use crate::payload::{Payload, PayloadError};

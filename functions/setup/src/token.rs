@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use backend::graph::GraphError;
+use messenger::clock::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use shared::clock::Timestamp;
-use shared::graph::GraphError;
 
 use crate::Setup;
 use crate::app::App;

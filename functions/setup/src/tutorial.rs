@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use backend::graph::Access;
+use backend::outbox::{OutboxError, ToSchedule, Turn};
+use backend::secrets::{DEFAULT_APPLICATION, Secret, Secrets};
+use backend::store::Who;
+use messenger::clock::Timestamp;
+use messenger::event::digest;
+use messenger::message::Message;
+use messenger::window::Purpose;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
-use shared::event::digest;
-use shared::graph::Access;
-use shared::message::Message;
-use shared::outbox::{OutboxError, ToSchedule, Turn};
-use shared::secrets::{DEFAULT_APPLICATION, Secret, Secrets};
-use shared::store::Who;
-use shared::window::Purpose;
 
 use crate::app::App;
 use crate::batch::get_privately;

@@ -2,11 +2,11 @@
 //!
 //! Source: Meta's reference of the `WhatsApp` Business Management API.
 
+use backend::graph::{Access, GraphError};
+use backend::secrets::{DEFAULT_APPLICATION, Secret};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::graph::{Access, GraphError};
-use shared::secrets::{DEFAULT_APPLICATION, Secret};
 
 use crate::app::App;
 use crate::payload::{Payload, PayloadError};

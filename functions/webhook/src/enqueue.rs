@@ -6,11 +6,11 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use backend::aws::describe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use shared::aws::describe;
-use shared::event::{MAX_RECORD_BYTES, WriteError};
+use messenger::event::{MAX_RECORD_BYTES, WriteError};
 
 /// How many lanes are sent side by side.
 const LANES: usize = 16;

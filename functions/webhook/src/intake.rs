@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use backend::secrets::{Secret, SecretError};
+use backend::signature::{SIGNATURE_HEADER, SignatureError, verify};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use shared::event::{Event, Kind, Record, split};
-use shared::secrets::{Secret, SecretError};
-use shared::signature::{SIGNATURE_HEADER, SignatureError, verify};
+use messenger::event::{Event, Kind, Record, split};
 
 use crate::enqueue::{QueueError, Queued};
 use crate::{Webhook, answer, not_found};

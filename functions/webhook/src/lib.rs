@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use backend::secrets::{DEFAULT_APPLICATION, Secrets};
+use backend::settings::{SettingError, Variables};
+use backend::telemetry::Telemetry;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
-use shared::clock::SharedClock;
-use shared::secrets::{DEFAULT_APPLICATION, Secrets};
-use shared::settings::{SettingError, Variables};
-use shared::telemetry::Telemetry;
+use messenger::clock::SharedClock;
 
 use enqueue::Queues;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use backend::aws::Aws;
+use backend::clock::SystemClock;
+use backend::secrets::Secrets;
+use backend::settings::Variables;
+use backend::telemetry::{Telemetry, log_panics_by_place};
 use lambda_http::{Error, run, service_fn};
-use shared::aws::Aws;
-use shared::clock::{SharedClock, SystemClock};
-use shared::secrets::Secrets;
-use shared::settings::Variables;
-use shared::telemetry::{Telemetry, log_panics_by_place};
+use messenger::clock::SharedClock;
 use webhook::{Webhook, WebhookSettings};
 
 #[tokio::main(flavor = "current_thread")]

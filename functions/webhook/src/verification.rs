@@ -1,9 +1,9 @@
 //! Meta's GET: the handshake by which the callback URL is registered.
 
+use backend::secrets::Secret;
+use backend::signature::is_same_secret;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, RequestExt, Response};
-use shared::secrets::Secret;
-use shared::signature::is_same_secret;
 
 use crate::{Webhook, answer, not_found};
 

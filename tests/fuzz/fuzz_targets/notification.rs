@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::clock::Timestamp;
-use shared::event::{Event, MAX_RECORD_BYTES, Record, split};
+use messenger::clock::Timestamp;
+use messenger::event::{Event, MAX_RECORD_BYTES, Record, split};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 

@@ -4,7 +4,7 @@
 use follow_ups::request::read;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use shared::clock::Timestamp;
+use messenger::clock::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use secrecy::SecretString;
-use shared::signature::{SignatureError, sign, verify};
+use backend::signature::{SignatureError, sign, verify};
 
 fuzz_target!(|input: &[u8]| {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return };

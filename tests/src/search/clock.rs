@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shared::clock::{Clock, Timestamp};
+use messenger::clock::{Clock, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::clock::VirtualClock;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use shared::clock::Timestamp;
-use shared::event::{Event, Kind, Record, split};
-use shared::store::StepKey;
+use backend::store::StepKey;
+use messenger::clock::Timestamp;
+use messenger::event::{Event, Kind, Record, split};
 
 use super::script::Script;
 use crate::meta::{GraphRequest, Outcome};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use messenger::clock::Timestamp;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
 
 use super::script::{Later, Script};
 

@@ -6,11 +6,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use backend::store::{ConversationItem, Entry, EntryKey, Status, StepKey, Who};
+use messenger::clock::Timestamp;
+use messenger::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::clock::Timestamp;
-use shared::store::{ConversationItem, Entry, EntryKey, Status, StepKey, Who};
-use shared::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
 
 use super::history::{Attempt, History, Said};
 use super::world::World;

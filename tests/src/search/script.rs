@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use messenger::clock::Timestamp;
+use messenger::decision::{Conversation, Decision, FollowUp};
+use messenger::event::{Event, Kind};
+use messenger::message::{Invalid, Message};
 use serde::{Deserialize, Serialize};
-use shared::clock::Timestamp;
-use shared::decision::{Conversation, Decision, FollowUp};
-use shared::event::{Event, Kind};
-use shared::message::{Invalid, Message};
 
 /// What the bot is to decide about one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::signature::SIGNATURE_HEADER;
 use futures_util::FutureExt;
 use lambda_http::Body;
 use lambda_http::http::{Method, Request};
+use messenger::clock::{Clock, SharedClock, Timestamp};
+use messenger::event::split;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use shared::clock::{Clock, SharedClock, Timestamp};
-use shared::event::split;
-use shared::signature::SIGNATURE_HEADER;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::clock::{MachineClock, Sleepers};

@@ -1,0 +1,313 @@
+//! The feed: a Page's inbound events in order, for systems that fetch them.
+//!
+//! A reader goes on after the last cursor that it was given, so no event may ever become visible
+//! before that cursor. Cursors begin with the clock's time of the write, and the reader gets only
+//! what is older than [`SETTLE_TIME`]: the time is taken right before a call that is over after
+//! [`CALL_TIMEOUT`], and what is left of the span is for a request still on its way and for clocks
+//! that differ. A counter per Page would need no span, but every event of a Page would wait for every
+//! other one's transaction; an index by time may lag by any span. The order is that of processing:
+//! only if a person's events go through two functions within the difference of their clocks, which is
+//! milliseconds on AWS, may they change places.
+//!
+//! A repeated event must be found again, though its time is another one: beside the event stands a
+//! mark, `<page>#<person>` / `feed#<event id>`, which holds the event's cursor. Both are written in
+//! one transaction that fails if the mark is there. The mark is also how a person's events are found
+//! when the person is erased ([`Feed::erase`]), which must come before the marks are deleted by other
+//! means. An event costs one call and four write units (two items, twice each because of the
+//! transaction), more if it is larger than 1 KB.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use crate::aws::{Aws, CALL_TIMEOUT};
+use crate::settings::{SettingError, Variables};
+use crate::store::{Item, StoreError, Who, key, parse, unavailable};
+use messenger::clock::{SharedClock, Timestamp};
+use messenger::event::{Event, Inbound, WriteError};
+
+/// After this time an event is visible, and nothing can become visible before it any more.
+pub const SETTLE_TIME: Duration = Duration::from_secs(15);
+
+const _: () = assert!(SETTLE_TIME.as_secs() >= 2 * CALL_TIMEOUT.as_secs());
+
+/// The most events that one answer holds; it ends earlier at 1 MB.
+pub const MAX_LIMIT: u16 = 100;
+
+/// The longest event in bytes: an item of the table takes 400 KB.
+const MAX_EVENT_BYTES: usize = 390 * 1024;
+
+/// The beginning of a mark's sort key; the event's id follows.
+const MARK: &str = "feed#";
+
+/// Why the feed was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// A cursor is none that the feed gave.
+    #[error("after is no cursor of this feed: give the next of an earlier answer, or nothing")]
+    BadCursor,
+    /// The table failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An event cannot be written as JSON.
+    #[error("an event cannot be written: {0}")]
+    Unwritable(#[from] WriteError),
+    /// A request to the table cannot be built.
+    #[error("a request to the table cannot be built: {0}")]
+    Unbuildable(#[from] BuildError),
+}
+
+/// A part of a Page's feed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FeedPage {
+    /// The events after the cursor, in the order in which they were processed.
+    pub results: Vec<FeedItem>,
+    /// The cursor to go on after; the one that was given if there is no event, none at the beginning.
+    pub next: Option<String>,
+    /// Whether there is more right now.
+    pub more: bool,
+}
+
+/// An event of the feed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FeedItem {
+    /// The event's place in the Page's feed: digits, letters and a dot.
+    pub cursor: String,
+    /// The event.
+    #[serde(flatten)]
+    pub inbound: Inbound,
+}
+
+#[derive(Deserialize)]
+struct StoredItem {
+    sk: String,
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    sk: String,
+    cursor: String,
+}
+
+/// The feeds of all Pages.
+#[derive(Debug)]
+pub struct Feed {
+    client: Client,
+    table: String,
+    clock: SharedClock,
+    retention: Duration,
+    latest: AtomicI64,
+}
+
+impl Feed {
+    /// Reads `TABLE_NAME` and `FEED_RETENTION_DAYS`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them is missing or out of its range.
+    pub fn from_variables(
+        vars: &Variables,
+        aws: &Aws,
+        clock: &SharedClock,
+    ) -> Result<Self, SettingError> {
+        Ok(Self {
+            client: aws.dynamodb(),
+            table: vars.required("TABLE_NAME")?,
+            clock: Arc::clone(clock),
+            retention: vars.span_or("FEED_RETENTION_DAYS", 7, 86_400, 2..=365)?,
+            latest: AtomicI64::new(0),
+        })
+    }
+
+    /// Whether `FEED` is `on`; it is not if it is `off` or absent.
+    ///
+    /// # Errors
+    /// [`SettingError`] if it is something else.
+    pub fn is_on(vars: &Variables) -> Result<bool, SettingError> {
+        match vars.optional("FEED").as_deref().unwrap_or("off") {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() }),
+        }
+    }
+
+    /// The feed if it is on.
+    ///
+    /// # Errors
+    /// [`SettingError`] if a variable is missing or cannot be used.
+    pub fn if_on(
+        vars: &Variables,
+        aws: &Aws,
+        clock: &SharedClock,
+    ) -> Result<Option<Self>, SettingError> {
+        if Self::is_on(vars)? { Self::from_variables(vars, aws, clock).map(Some) } else { Ok(None) }
+    }
+
+    /// Adds an event to its Page's feed, unless it is there.
+    ///
+    /// # Errors
+    /// [`FeedError`] if it may not be there; adding it again is safe.
+    pub async fn add(&self, event: &Event) -> Result<(), FeedError> {
+        let text = Inbound::from_event(event)?.into_text(MAX_EVENT_BYTES)?;
+        let at = self.next_instant();
+        let cursor = format!("{:013}.{}", at.millis(), event.id);
+        let expires_at = (at + self.retention).millis() / 1000;
+        let mut item = key(&feed_pk(&event.page_id), &cursor);
+        item.insert("event".to_owned(), AttributeValue::S(text));
+        let person = event.person.clone().unwrap_or_default();
+        let who = Who { page_id: event.page_id.clone(), person };
+        let mut mark = key(&who.pk(), &format!("{MARK}{}", event.id));
+        mark.insert("cursor".to_owned(), AttributeValue::S(cursor));
+        let put = |mut item: Item| {
+            let expires_at = AttributeValue::N(expires_at.to_string());
+            item.insert("expires_at".to_owned(), expires_at);
+            Put::builder().table_name(&self.table).set_item(Some(item))
+        };
+        let mark = put(mark).condition_expression("attribute_not_exists(pk)").build()?;
+        let write = |put: Put| TransactWriteItem::builder().put(put).build();
+        let request = self.client.transact_write_items();
+        let request = request.transact_items(write(mark)).transact_items(write(put(item).build()?));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(failed) if is_there(failed) => Ok(()),
+                _ => Err(unavailable(&error).into()),
+            },
+        }
+    }
+
+    /// The events of a Page after a cursor, or from the beginning, at most `limit` of them.
+    ///
+    /// The same cursor gives the same events again, until they expire, and after them what has come
+    /// since. A `limit` beyond 1 to [`MAX_LIMIT`] counts as the nearest of them.
+    ///
+    /// # Errors
+    /// [`FeedError::BadCursor`] if the cursor is none; [`FeedError::Store`] if the table fails.
+    pub async fn after(
+        &self,
+        page_id: &str,
+        after: Option<&str>,
+        limit: u16,
+    ) -> Result<FeedPage, FeedError> {
+        let from = match after {
+            None => "0".to_owned(),
+            // Right behind the cursor: no key is a longer form of another one.
+            Some(cursor) if is_cursor(cursor) => format!("{cursor}~"),
+            Some(_) => return Err(FeedError::BadCursor),
+        };
+        let nothing =
+            || FeedPage { results: Vec::new(), next: after.map(str::to_owned), more: false };
+        let settled = (self.clock.now() - SETTLE_TIME).millis();
+        let settled = format!("{settled:013}");
+        if from >= settled {
+            return Ok(nothing());
+        }
+        let limit = limit.clamp(1, MAX_LIMIT);
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :page AND sk BETWEEN :from AND :settled")
+            .expression_attribute_values(":page", AttributeValue::S(feed_pk(page_id)))
+            .expression_attribute_values(":from", AttributeValue::S(from))
+            .expression_attribute_values(":settled", AttributeValue::S(settled))
+            .limit(i32::from(limit) + 1)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let mut items = answer.items.unwrap_or_default();
+        let more = items.len() > usize::from(limit) || answer.last_evaluated_key.is_some();
+        items.truncate(usize::from(limit));
+        let results = items.into_iter().map(FeedItem::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(match results.last() {
+            Some(last) => FeedPage { next: Some(last.cursor.clone()), results, more },
+            None => nothing(),
+        })
+    }
+
+    /// Deletes a person's events from the feed of their Page.
+    ///
+    /// # Errors
+    /// [`FeedError`] if some may be left; calling it again completes the work.
+    pub async fn erase(&self, who: &Who) -> Result<(), FeedError> {
+        let mut from = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :person AND begins_with(sk, :mark)")
+                .expression_attribute_values(":person", AttributeValue::S(who.pk()))
+                .expression_attribute_values(":mark", AttributeValue::S(MARK.to_owned()))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| unavailable(&error))?;
+            for item in answer.items.unwrap_or_default() {
+                let Mark { sk, cursor } = parse(item)?;
+                // The mark last: without it the event would not be found again.
+                self.delete(key(&feed_pk(&who.page_id), &cursor)).await?;
+                self.delete(key(&who.pk(), &sk)).await?;
+            }
+            from = answer.last_evaluated_key;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn delete(&self, key: Item) -> Result<(), StoreError> {
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        request.send().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    /// The present, moved on so that no two events of this function have the same time.
+    fn next_instant(&self) -> Timestamp {
+        let now = self.clock.now().millis();
+        let next = |latest: i64| now.max(latest + 1);
+        let before = self
+            .latest
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |latest| Some(next(latest)));
+        Timestamp::from_millis(next(before.unwrap_or_else(|latest| latest)))
+    }
+}
+
+impl FeedItem {
+    fn read(item: Item) -> Result<Self, StoreError> {
+        let StoredItem { sk: cursor, event } = parse(item)?;
+        let inbound = serde_json::from_str(&event)
+            .map_err(|_| StoreError::Malformed("an event of the feed".to_owned()))?;
+        Ok(Self { cursor, inbound })
+    }
+}
+
+fn feed_pk(page_id: &str) -> String {
+    format!("feed#{page_id}")
+}
+
+fn is_cursor(text: &str) -> bool {
+    text.len() <= 200
+        && text.split_once('.').is_some_and(|(millis, id)| {
+            millis.len() == 13
+                && millis.bytes().all(|byte| byte.is_ascii_digit())
+                && !id.is_empty()
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+}
+
+/// Whether the transaction failed because the mark is there.
+fn is_there(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
+        return false;
+    };
+    let mut reasons = cancelled.cancellation_reasons().iter();
+    reasons.any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+}

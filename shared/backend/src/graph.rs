@@ -1,0 +1,395 @@
+//! HTTP to Meta's Graph API: token, proof, errors.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::http;
+use crate::settings::{SettingError, Variables};
+use crate::signature::appsecret_proof;
+use messenger::clock::Timestamp;
+
+/// How long a call may take in all; a step is not begun with less time left.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a failed call means for what comes next.
+///
+/// Source: Meta's error reference for the Graph API and the Messenger Platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection: the request was not sent.
+    NotConnected,
+    /// The request may have been carried out.
+    Unclear,
+    /// Meta says that it was not carried out, and may be tried again.
+    Temporary,
+    /// The Page's rate limit is reached.
+    Throttled,
+    /// The Page is restricted for a while.
+    PageRestricted,
+    /// The Page is blocked by a policy.
+    PolicyBlock,
+    /// The access token is dead.
+    TokenDead,
+    /// A permission or a review is missing.
+    PermissionMissing,
+    /// Meta holds the window closed, against our record.
+    OutsideWindow,
+    /// The person cannot be reached.
+    PersonUnreachable,
+    /// Media could not be fetched.
+    MediaUnavailable,
+    /// The request is not acceptable.
+    Invalid,
+}
+
+impl Fault {
+    /// The fault's name, for records and counts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Unclear => "unclear",
+            Self::Temporary => "temporary",
+            Self::Throttled => "throttled",
+            Self::PageRestricted => "page_restricted",
+            Self::PolicyBlock => "policy_block",
+            Self::TokenDead => "token_dead",
+            Self::PermissionMissing => "permission_missing",
+            Self::OutsideWindow => "outside_window",
+            Self::PersonUnreachable => "person_unreachable",
+            Self::MediaUnavailable => "media_unavailable",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    fn of_answer(status: u16, code: Option<i64>, subcode: Option<i64>) -> Self {
+        match (code, subcode) {
+            (Some(10), Some(2_018_278 | 2_018_065 | 2_534_022)) => Self::OutsideWindow,
+            (Some(10), Some(1_893_063)) => Self::PageRestricted,
+            (Some(551), _) | (Some(10), Some(2_018_108)) | (Some(200), Some(1_545_041)) => {
+                Self::PersonUnreachable
+            }
+            (Some(2 | 1200), _) => Self::Temporary,
+            (Some(1), _) => Self::Unclear,
+            (Some(4 | 17 | 32 | 341 | 613 | 80_001 | 80_006), _) => Self::Throttled,
+            (Some(100), Some(2_018_008 | 2_018_294)) => Self::MediaUnavailable,
+            (Some(100), Some(2_018_001)) => Self::PersonUnreachable,
+            (Some(190), _) => Self::TokenDead,
+            (Some(368), _) => Self::PolicyBlock,
+            (Some(10 | 200..=299), _) => Self::PermissionMissing,
+            _ if status == 429 => Self::Throttled,
+            _ if !(400..500).contains(&status) || status == 408 => Self::Unclear,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+/// A failed call to Graph.
+///
+/// It carries no URL, no token and none of Meta's free text, which may repeat what was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct GraphError {
+    /// What it means.
+    pub fault: Fault,
+    /// Meta's code.
+    pub code: Option<i64>,
+    /// Meta's subcode.
+    pub subcode: Option<i64>,
+    /// Meta's id of the call, for its support.
+    pub trace: Option<String>,
+    /// When Meta takes requests again, if it says so.
+    pub regain_after: Option<Duration>,
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.fault.name())?;
+        if let Some(code) = self.code {
+            write!(f, ": Meta's error {code}")?;
+        }
+        if let Some(subcode) = self.subcode {
+            write!(f, "/{subcode}")?;
+        }
+        if let Some(trace) = &self.trace {
+            write!(f, " (fbtrace_id {trace})")?;
+        }
+        Ok(())
+    }
+}
+
+impl GraphError {
+    /// The error that an answer's status and body tell of.
+    pub fn of_answer(status: u16, body: &Value) -> Self {
+        let error = &body["error"];
+        let code = error["code"].as_i64();
+        let subcode = error["error_subcode"].as_i64();
+        Self {
+            fault: Fault::of_answer(status, code, subcode),
+            code,
+            subcode,
+            trace: error["fbtrace_id"].as_str().map(str::to_owned),
+            regain_after: None,
+        }
+    }
+}
+
+impl From<Fault> for GraphError {
+    fn from(fault: Fault) -> Self {
+        Self { fault, code: None, subcode: None, trace: None, regain_after: None }
+    }
+}
+
+/// An answer of Graph.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The body.
+    pub body: Value,
+    /// When Meta takes requests again, if the Page's rate limit is reached.
+    pub regain_after: Option<Duration>,
+    /// What Meta's clock said, in whole seconds.
+    pub date: Option<Timestamp>,
+}
+
+/// Where Graph is and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphSettings {
+    /// The base URL.
+    pub base_url: Url,
+    /// The version, such as `v25.0`.
+    pub version: String,
+    /// Sends the token as a query parameter instead of a header.
+    pub token_in_query: bool,
+    /// How long a call may take in all.
+    pub timeout: Duration,
+}
+
+impl GraphSettings {
+    /// Reads `GRAPH_BASE_URL`, `GRAPH_VERSION` and `GRAPH_TOKEN_IN_QUERY`.
+    ///
+    /// # Errors
+    /// [`SettingError`] if one of them cannot be used.
+    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+        const DEFAULT_BASE_URL: &str = "https://graph.facebook.com";
+        let base_url = vars.parsed_or("GRAPH_BASE_URL", DEFAULT_BASE_URL.to_owned())?;
+        let version = vars.parsed_or("GRAPH_VERSION", "v25.0".to_owned())?;
+        let invalid = |name, why: &str| SettingError::Invalid { name, why: why.to_owned() };
+        let base_url: Url =
+            base_url.parse().map_err(|_| invalid("GRAPH_BASE_URL", "it is no URL"))?;
+        if base_url.scheme() != "https"
+            && !matches!(base_url.host_str(), Some("127.0.0.1" | "localhost"))
+        {
+            return Err(invalid("GRAPH_BASE_URL", "tokens are sent over https only"));
+        }
+        let digits = version.strip_prefix('v').unwrap_or_default();
+        if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit() || c == '.') {
+            return Err(invalid("GRAPH_VERSION", "it is not of the form v25.0"));
+        }
+        let token_in_query = vars.parsed_or("GRAPH_TOKEN_IN_QUERY", false)?;
+        Ok(Self { base_url, version, token_in_query, timeout: CALL_TIMEOUT })
+    }
+}
+
+/// What a call is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// The access token.
+    pub token: &'a SecretString,
+    /// The secret of the app that the token belongs to; a token of an unknown app goes without the
+    /// proof.
+    pub app_secret: Option<&'a SecretString>,
+}
+
+/// A client of the Graph API that never repeats a request.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    http: reqwest::Client,
+    settings: GraphSettings,
+}
+
+impl Graph {
+    /// Builds the client; no connection is made yet.
+    ///
+    /// # Errors
+    /// [`SettingError`] if TLS cannot be set up.
+    pub fn new(settings: GraphSettings) -> Result<Self, SettingError> {
+        let http = http::client(settings.timeout).map_err(|error| SettingError::Invalid {
+            name: "GRAPH_BASE_URL",
+            why: error.to_string(),
+        })?;
+        Ok(Self { http, settings })
+    }
+
+    /// How Graph is spoken to.
+    pub fn settings(&self) -> &GraphSettings {
+        &self.settings
+    }
+
+    /// Gets `/{version}/{path}` with parameters, which must hold nothing that is secret.
+    ///
+    /// # Errors
+    /// [`GraphError`] with what the failure means.
+    pub async fn get(
+        &self,
+        path: &[&str],
+        access: Access<'_>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::GET, path, access)?;
+        self.send(request.query(parameters)).await
+    }
+
+    /// Posts JSON to `/{version}/{path}`.
+    ///
+    /// # Errors
+    /// [`GraphError`] with what the failure means.
+    pub async fn post(
+        &self,
+        path: &[&str],
+        access: Access<'_>,
+        body: &impl Serialize,
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::POST, path, access)?;
+        self.send(request.json(body)).await
+    }
+
+    /// Deletes at `/{version}/{path}` what the parameters name.
+    ///
+    /// # Errors
+    /// [`GraphError`] with what the failure means.
+    pub async fn delete(
+        &self,
+        path: &[&str],
+        access: Access<'_>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::DELETE, path, access)?;
+        self.send(request.query(parameters)).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        access: Access<'_>,
+    ) -> Result<RequestBuilder, GraphError> {
+        let mut url = self.settings.base_url.clone();
+        url.path_segments_mut()
+            .map_err(|()| Fault::Invalid)?
+            .pop_if_empty()
+            .push(&self.settings.version)
+            .extend(path);
+        if let Some(app_secret) = access.app_secret {
+            url.query_pairs_mut()
+                .append_pair("appsecret_proof", &appsecret_proof(access.token, app_secret));
+        }
+        let token = access.token.expose_secret();
+        Ok(if self.settings.token_in_query {
+            url.query_pairs_mut().append_pair("access_token", token);
+            self.http.request(method, url)
+        } else {
+            self.http.request(method, url).bearer_auth(token)
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, GraphError> {
+        let response = request.send().await.map_err(|error| fault_of(&error))?;
+        let status = response.status();
+        let regain_after = regain_after(response.headers());
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(Timestamp::from);
+        let body = response.json::<Value>().await;
+        match body {
+            Ok(body) if status == StatusCode::OK && body.get("error").is_none() => {
+                Ok(Answer { body, regain_after, date })
+            }
+            other => {
+                let error = GraphError::of_answer(status.as_u16(), &other.unwrap_or_default());
+                Err(GraphError { regain_after, ..error })
+            }
+        }
+    }
+}
+
+fn fault_of(error: &reqwest::Error) -> Fault {
+    if error.is_connect() {
+        Fault::NotConnected
+    } else if error.is_builder() {
+        Fault::Invalid
+    } else {
+        Fault::Unclear
+    }
+}
+
+/// Meta's own estimate, in minutes in `X-Business-Use-Case-Usage`.
+fn regain_after(headers: &HeaderMap) -> Option<Duration> {
+    let header = headers.get("x-business-use-case-usage")?.to_str().ok()?;
+    let usage: Value = serde_json::from_str(header).ok()?;
+    let minutes = usage
+        .as_object()?
+        .values()
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(|usage| usage["estimated_time_to_regain_access"].as_u64())
+        .max()?;
+    (minutes > 0).then(|| Duration::from_secs(minutes * 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_references_rows() {
+        for (status, code, subcode, fault) in [
+            (400, Some(1), Some(1_357_046), Fault::Unclear),
+            (500, Some(1), None, Fault::Unclear),
+            (500, None, None, Fault::Unclear),
+            (200, None, None, Fault::Unclear),
+            (500, Some(2), None, Fault::Temporary),
+            (400, Some(1200), Some(2_018_024), Fault::Temporary),
+            (400, Some(613), None, Fault::Throttled),
+            (429, None, None, Fault::Throttled),
+            (400, Some(10), Some(2_018_278), Fault::OutsideWindow),
+            (400, Some(10), Some(2_018_108), Fault::PersonUnreachable),
+            (400, Some(551), Some(1_545_041), Fault::PersonUnreachable),
+            (400, Some(10), Some(1_893_063), Fault::PageRestricted),
+            (403, Some(10), None, Fault::PermissionMissing),
+            (403, Some(230), None, Fault::PermissionMissing),
+            (400, Some(100), Some(1_893_061), Fault::Invalid),
+            (400, Some(100), Some(2_018_001), Fault::PersonUnreachable),
+            (400, Some(100), Some(2_018_008), Fault::MediaUnavailable),
+            (400, Some(190), Some(463), Fault::TokenDead),
+            (400, Some(368), None, Fault::PolicyBlock),
+            (404, None, None, Fault::Invalid),
+        ] {
+            assert_eq!(
+                Fault::of_answer(status, code, subcode),
+                fault,
+                "{status} {code:?}/{subcode:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_regain_time_is_in_minutes() {
+        let mut headers = HeaderMap::new();
+        let usage =
+            r#"{"10":[{"type":"messenger","call_count":100,"estimated_time_to_regain_access":7}]}"#;
+        headers.insert("x-business-use-case-usage", usage.parse().unwrap());
+        assert_eq!(regain_after(&headers), Some(Duration::from_mins(7)));
+    }
+
+    #[test]
+    fn tokens_do_not_leave_over_plain_http() {
+        let vars = |url: &'static str| {
+            Variables::from_lookup(move |name| (name == "GRAPH_BASE_URL").then(|| url.to_owned()))
+        };
+        assert!(GraphSettings::from_variables(&vars("http://graph.facebook.com")).is_err());
+        assert!(GraphSettings::from_variables(&vars("http://127.0.0.1:9000")).is_ok());
+    }
+}

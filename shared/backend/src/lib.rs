@@ -1,0 +1,16 @@
+//! What the functions run on: settings, AWS, Meta's Graph API, the table, and the outbox.
+
+pub mod aws;
+pub mod clock;
+pub mod feed;
+pub mod forward;
+pub mod graph;
+pub mod http;
+pub mod outbox;
+pub mod request;
+pub mod secrets;
+pub mod send;
+pub mod settings;
+pub mod signature;
+pub mod store;
+pub mod telemetry;

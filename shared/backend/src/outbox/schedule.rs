@@ -1,0 +1,236 @@
+//! Messages that people and back-office systems ask for.
+
+use crate::secrets::SecretError;
+use crate::store::{
+    Change, ConversationItem, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step,
+    StoreError, Who,
+};
+use messenger::clock::Timestamp;
+use messenger::decision::{check_fallback, check_messages};
+use messenger::message::{Invalid, Say, UtilityTemplate};
+use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
+
+use super::commit::{after_all_waiting, steps};
+use super::{Outbox, OutboxError};
+
+/// A message to be stored for later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToSchedule {
+    /// Names it: the same id twice is one message.
+    pub id: String,
+    /// To whom.
+    pub who: Who,
+    /// What to say, in order.
+    pub messages: Vec<Say>,
+    /// Why.
+    pub purpose: Purpose,
+    /// The person of the business who wrote it.
+    pub author: Option<String>,
+    /// When it is due; at once if absent.
+    pub due_at: Option<Timestamp>,
+    /// When the comment or post was written that it answers.
+    pub commented_at: Option<Timestamp>,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
+}
+
+/// What the windows will say about a message when it is due, if the person does not write until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// What they will say.
+    pub allowed: Result<Allowed, Refusal>,
+    /// What that depends on.
+    pub standing: Standing,
+    /// When it is due, ms since the epoch.
+    pub due_at: Timestamp,
+}
+
+/// A message that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The entry.
+    pub key: EntryKey,
+    /// How it stands.
+    pub status: Status,
+    /// When it is due, ms since the epoch.
+    pub due_at: Timestamp,
+    /// Whether it was stored now, rather than by an earlier call.
+    pub is_new: bool,
+    /// What the windows will say when it is due, if the person does not write until then.
+    pub outlook: Result<Allowed, Refusal>,
+}
+
+/// Why a message was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// It breaks a limit.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The secret does not name the Page.
+    #[error("page_id: the secret names no such Page")]
+    UnknownPage,
+    /// Too many wait for this person.
+    #[error("psid: {MAX_WAITING} messages wait for this person already, which is the most")]
+    TooManyWaiting,
+    /// A comment or a visitor's post takes one private reply.
+    #[error("comment_id: another private reply was asked for; a comment or post takes one")]
+    AlreadyReplied,
+    /// The outbox failed.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+}
+
+impl From<StoreError> for ScheduleError {
+    fn from(error: StoreError) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
+impl From<SecretError> for ScheduleError {
+    fn from(error: SecretError) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
+impl From<serde_json::Error> for ScheduleError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Outbox(error.into())
+    }
+}
+
+impl Outbox {
+    /// Stores a message of a person or a system, once per id.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names what is wrong with it.
+    pub async fn schedule(&self, wanted: ToSchedule) -> Result<Scheduled, ScheduleError> {
+        let (conversation, Outlook { standing, due_at, .. }) = self.foresee(&wanted).await?;
+        let now = self.clock.now();
+        let decided_at = after_all_waiting(&conversation, now);
+        let later = wanted.due_at.filter(|due_at| *due_at > now);
+        let steps = steps(&wanted.messages, wanted.fallback)?;
+        let is_private_reply = wanted.purpose == Purpose::PrivateReply;
+        let id = if is_private_reply {
+            self.name_private_reply(&wanted.who, &steps).await?
+        } else {
+            wanted.id
+        };
+        let key = EntryKey { who: wanted.who, id };
+        let mut give_up_at = due_at + self.settings.give_up_after;
+        if is_private_reply {
+            give_up_at = give_up_at.min(wanted.commented_at.unwrap_or(now) + SEVEN_DAYS);
+        }
+        if wanted.commented_at.is_some() {
+            // It opens no standard window: nothing but its one reply may be sent.
+            let heard = Standing { free_until: wanted.commented_at, ..standing };
+            self.store.record_heard(&key.who, &heard, now).await?;
+        }
+        let first_due = later.unwrap_or(decided_at);
+        let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
+        entry.due_at = Some(due_at);
+        entry.author.clone_from(&wanted.author);
+        let (entry, is_new) = match self.store.create_entry(&entry).await? {
+            Created::New => (entry, true),
+            Created::Existing(there)
+                if is_private_reply && !is_same(&there.steps, &entry.steps) =>
+            {
+                return Err(ScheduleError::AlreadyReplied);
+            }
+            Created::Existing(there) => (*there, false),
+        };
+        if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
+            let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
+            let guard = Guard::Free { due_at: entry.due_at, now };
+            let change = Change::to(self.ended(Status::Failed, reason.clone()));
+            self.store.change_entry(&key, guard, change).await?;
+            self.store.unlist_entry(&key).await?;
+            self.count_end(&key, &entry, Status::Failed, reason.as_deref());
+            return Err(ScheduleError::TooManyWaiting);
+        }
+        let due_at = entry.due_at.unwrap_or(entry.first_due);
+        let author = entry.author.as_deref();
+        let outlook = decide_with_fallback(
+            entry.purpose,
+            author,
+            entry.fallback().is_some(),
+            &standing,
+            due_at.max(now),
+            &self.settings.policy,
+        );
+        Ok(Scheduled { key, status: entry.status, due_at, is_new, outlook })
+    }
+
+    /// Foresees what the windows will say, and stores nothing.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names what is wrong with the message.
+    pub async fn outlook(&self, wanted: &ToSchedule) -> Result<Outlook, ScheduleError> {
+        Ok(self.foresee(wanted).await?.1)
+    }
+
+    async fn foresee(
+        &self,
+        wanted: &ToSchedule,
+    ) -> Result<(ConversationItem, Outlook), ScheduleError> {
+        if !self.secrets.current().await?.has_page(&wanted.who.page_id) {
+            return Err(ScheduleError::UnknownPage);
+        }
+        let conversation = self.store.conversation(&wanted.who).await?.unwrap_or_default();
+        let mut standing = conversation.standing();
+        standing.last_message_at = wanted.commented_at.or(standing.last_message_at);
+        check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
+        check_fallback(wanted.fallback.as_ref())?;
+        check_private_reply(wanted)?;
+        let now = self.clock.now();
+        let due_at = wanted.due_at.unwrap_or(now).max(now);
+        let allowed = decide_with_fallback(
+            wanted.purpose,
+            wanted.author.as_deref(),
+            wanted.fallback.is_some(),
+            &standing,
+            due_at,
+            &self.settings.policy,
+        );
+        Ok((conversation, Outlook { allowed, standing, due_at }))
+    }
+
+    /// The id of the one private reply to a comment or post.
+    ///
+    /// It is the same for the same reply, and free again once a reply has ended unsent.
+    async fn name_private_reply(&self, who: &Who, steps: &[Step]) -> Result<String, ScheduleError> {
+        for number in 1..=MAX_WAITING {
+            let id = format!("private-reply-{number}");
+            let key = EntryKey { who: who.clone(), id };
+            match self.store.entry(&key).await? {
+                None => return Ok(key.id),
+                Some(there) if !there.is_open() && there.steps.iter().all(|s| s.sends == 0) => {}
+                Some(there) if is_same(&there.steps, steps) => return Ok(key.id),
+                Some(_) => return Err(ScheduleError::AlreadyReplied),
+            }
+        }
+        Err(ScheduleError::TooManyWaiting)
+    }
+}
+
+/// Checks that a private reply, and nothing else, goes to a comment or post, and that it is one
+/// message.
+fn check_private_reply(wanted: &ToSchedule) -> Result<(), Invalid> {
+    match (wanted.purpose == Purpose::PrivateReply, wanted.who.is_of_public_post()) {
+        (false, false) => Ok(()),
+        (true, false) => Err(Invalid::new("purpose", "private_reply is for a comment or a post")),
+        (false, true) => {
+            Err(Invalid::new("purpose", "must be private_reply for a comment or a post"))
+        }
+        (true, true) if wanted.fallback.is_some() => {
+            Err(Invalid::new("fallback_template", "has nobody to go to"))
+        }
+        (true, true) => match &wanted.messages[..] {
+            [say] if say.message().is_some() => Ok(()),
+            _ => Err(Invalid::new("messages", "a comment or post takes one message")),
+        },
+    }
+}
+
+fn is_same(steps: &[Step], others: &[Step]) -> bool {
+    steps.iter().map(|step| &step.body).eq(others.iter().map(|step| &step.body))
+}

@@ -1,0 +1,138 @@
+//! The secret: the applications with their app secrets and the Pages' tokens, kept for a while.
+
+mod contents;
+mod list;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use tokio::sync::Mutex;
+
+pub use contents::{Application, DEFAULT_APPLICATION, Page, Secret};
+pub use list::callback_url;
+
+use crate::aws::describe;
+use messenger::clock::{SharedClock, Timestamp};
+
+/// After this time a secret is read again before it is used.
+pub const FRESH_FOR: Duration = Duration::from_mins(5);
+
+/// A secret read less than this ago is not read again, whatever happens.
+pub const REREAD_AT_MOST_EVERY: Duration = Duration::from_mins(1);
+
+/// Why a secret, or a part of it, is not at hand.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Secrets Manager did not give it.
+    #[error("the secret cannot be read: {0}")]
+    Unavailable(String),
+    /// It is not of the documented form.
+    #[error("the secret is not of the form that README.md shows (line {line}, column {column})")]
+    Malformed {
+        /// Where the JSON goes wrong.
+        line: usize,
+        /// Where the JSON goes wrong.
+        column: usize,
+    },
+    /// An application's key cannot be a part of its webhook's URL.
+    #[error("a key in applications is not 1 to 40 of a to z, 0 to 9 and -, or it is default")]
+    InvalidKey,
+    /// A Page stands in two applications.
+    #[error("one Page stands in the applications {first} and {second}: remove it from one of them")]
+    PageInTwoApplications {
+        /// An application's key.
+        first: String,
+        /// Another application's key.
+        second: String,
+    },
+    /// A part of it is missing.
+    #[error("the secret lacks {0}: fill it in as README.md shows")]
+    Missing(&'static str),
+}
+
+/// Reads the secret and keeps it for some minutes.
+#[derive(Debug)]
+pub struct Secrets {
+    client: Client,
+    id: String,
+    clock: SharedClock,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    secret: Arc<Secret>,
+    read_at: Timestamp,
+    tried_at: Timestamp,
+}
+
+impl Secrets {
+    /// Reads the secret of this name or ARN.
+    pub fn new(client: Client, id: impl Into<String>, clock: SharedClock) -> Self {
+        Self { client, id: id.into(), clock, kept: Mutex::new(None) }
+    }
+
+    /// The secret, at most [`FRESH_FOR`] old; older only while Secrets Manager does not answer.
+    ///
+    /// # Errors
+    /// [`SecretError`] if it was never read and cannot be read now.
+    pub async fn current(&self) -> Result<Arc<Secret>, SecretError> {
+        self.not_older_than(FRESH_FOR).await
+    }
+
+    /// The secret, read again unless that happened within [`REREAD_AT_MOST_EVERY`].
+    ///
+    /// # Errors
+    /// [`SecretError`] if it was never read and cannot be read now.
+    pub async fn reread(&self) -> Result<Arc<Secret>, SecretError> {
+        self.not_older_than(REREAD_AT_MOST_EVERY).await
+    }
+
+    /// The secret after `version`: read anew, unless another version is at hand already.
+    ///
+    /// # Errors
+    /// [`SecretError`] if it cannot be read.
+    pub async fn after(&self, version: &str) -> Result<Arc<Secret>, SecretError> {
+        let now = self.clock.now();
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.secret.version != version) {
+            return Ok(Arc::clone(&kept.secret));
+        }
+        let secret = Arc::new(self.read().await?);
+        *kept = Some(Kept { secret: Arc::clone(&secret), read_at: now, tried_at: now });
+        Ok(secret)
+    }
+
+    async fn not_older_than(&self, age: Duration) -> Result<Arc<Secret>, SecretError> {
+        let now = self.clock.now();
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref() {
+            let recently_tried = now.since(kept.tried_at) < REREAD_AT_MOST_EVERY;
+            if now.since(kept.read_at) < age || recently_tried {
+                return Ok(Arc::clone(&kept.secret));
+            }
+        }
+        match (self.read().await, kept.as_mut()) {
+            (Ok(secret), _) => {
+                let secret = Arc::new(secret);
+                let fresh = Kept { secret: Arc::clone(&secret), read_at: now, tried_at: now };
+                *kept = Some(fresh);
+                Ok(secret)
+            }
+            (Err(error), Some(kept)) => {
+                tracing::warn!(%error, "the secret is used beyond its time");
+                kept.tried_at = now;
+                Ok(Arc::clone(&kept.secret))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn read(&self) -> Result<Secret, SecretError> {
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer = answer.map_err(|error| SecretError::Unavailable(describe(&error)))?;
+        let version = answer.version_id().unwrap_or_default().to_owned();
+        Secret::parse(answer.secret_string().unwrap_or_default(), version)
+    }
+}

@@ -1,0 +1,114 @@
+//! The Send API: one message, or sender action, to one person.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::graph::{Access, Fault, Graph, GraphError};
+use crate::secrets::{Secret, SecretError, Secrets};
+use messenger::message::Say;
+use messenger::window::Label;
+
+/// What the Send API is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The Page that speaks.
+    pub page_id: &'a str,
+    /// To whom: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
+    pub person: &'a str,
+    /// What is said.
+    pub say: &'a Say,
+    /// A message's `messaging_type` and `tag`; a sender action has none.
+    pub label: Label,
+    /// What comes back in a message's echo, under 1,000 characters.
+    pub metadata: &'a str,
+}
+
+/// Meta's receipt for a message, or a sender action.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The message's id; Meta has been seen to omit it, and a sender action has none.
+    pub mid: Option<String>,
+    /// The PSID, unless the recipient was given by `user_ref`.
+    pub recipient_id: Option<String>,
+    /// When Meta takes requests again, if the Page's rate limit is now reached.
+    pub regain_after: Option<Duration>,
+}
+
+/// Why a message was not, or perhaps not, sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Graph answered with an error, or not at all.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The secret is not at hand.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// Sends messages with the tokens of the secret.
+#[derive(Clone, Debug)]
+pub struct SendApi {
+    graph: Graph,
+    secrets: Arc<Secrets>,
+}
+
+impl SendApi {
+    /// Sends through a Graph client.
+    pub fn new(graph: Graph, secrets: Arc<Secrets>) -> Self {
+        Self { graph, secrets }
+    }
+
+    /// Posts a message, or a sender action, once.
+    ///
+    /// A dead token is tried again only if the secret, read anew, holds another one.
+    ///
+    /// # Errors
+    /// [`SendError`]; its fault says whether the message may have been delivered.
+    pub async fn send(&self, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
+        let secret = self.secrets.current().await?;
+        match self.post(&secret, outgoing).await {
+            Err(SendError::Graph(error)) if error.fault == Fault::TokenDead => {
+                let fresh = self.secrets.after(&secret.version).await?;
+                if fresh.version == secret.version {
+                    return Err(error.into());
+                }
+                self.post(&fresh, outgoing).await
+            }
+            other => other,
+        }
+    }
+
+    async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
+        let application = secret.application_of(outgoing.page_id)?;
+        let page = application.page(outgoing.page_id)?;
+        let app_secret = Some(application.app_secret()?);
+        let access = Access { token: &page.access_token, app_secret };
+        let mut body = outgoing.say.clone().into_body();
+        body["recipient"] = recipient(outgoing.person);
+        if let Some(Value::Object(message)) = body.get_mut("message") {
+            message.insert("metadata".to_owned(), outgoing.metadata.into());
+            body["messaging_type"] = outgoing.label.messaging_type().into();
+            if let Some(tag) = outgoing.label.tag() {
+                body["tag"] = tag.into();
+            }
+        }
+        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
+        Ok(Sent {
+            mid: text("message_id"),
+            recipient_id: text("recipient_id"),
+            regain_after: answer.regain_after,
+        })
+    }
+}
+
+fn recipient(person: &str) -> Value {
+    match person.split_once(':') {
+        Some(("user_ref", id)) => json!({"user_ref": id}),
+        Some(("comment", id)) => json!({"comment_id": id}),
+        Some(("post", id)) => json!({"post_id": id}),
+        _ => json!({"id": person}),
+    }
+}

@@ -1,0 +1,185 @@
+//! Who signed what: webhook signatures, and the proof that goes with an access token.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use messenger::clock::Timestamp;
+
+/// The header that carries Meta's signature of a notification.
+pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+
+/// The header that carries our own signature of what is forwarded.
+pub const FORWARD_SIGNATURE_HEADER: &str = "x-messenger-signature-256";
+
+/// Why a notification is not accepted as Meta's.
+///
+/// No variant carries the expected value: it would be a forgery oracle.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SignatureError {
+    /// There is no signature header.
+    #[error("no X-Hub-Signature-256 header")]
+    Missing,
+    /// The header is not `sha256=` and 64 hexadecimal digits.
+    #[error("the X-Hub-Signature-256 header is not of the form sha256=<64 hexadecimal digits>")]
+    Malformed,
+    /// No app secret that we hold made this signature over these bytes.
+    #[error("the signature fits none of the app secrets: check app_secret in the secret")]
+    Mismatch,
+}
+
+/// Checks the signature over the raw bytes of a notification, in constant time.
+///
+/// The bytes must be those that arrived: Meta signs the escaped form that it sends.
+///
+/// # Errors
+/// [`SignatureError`] unless one of `app_secrets` made the signature; with no secret at all every
+/// notification is refused.
+pub fn verify<'a>(
+    header: Option<&str>,
+    body: &[u8],
+    app_secrets: impl IntoIterator<Item = &'a SecretString>,
+) -> Result<(), SignatureError> {
+    let header = header.ok_or(SignatureError::Missing)?;
+    let digits = header.trim().strip_prefix("sha256=").ok_or(SignatureError::Malformed)?;
+    let mut claimed = [0; 32];
+    hex::decode_to_slice(digits, &mut claimed).map_err(|_| SignatureError::Malformed)?;
+    let mut verified = false;
+    for secret in app_secrets {
+        verified |= keyed(secret).chain_update(body).verify_slice(&claimed).is_ok();
+    }
+    if verified { Ok(()) } else { Err(SignatureError::Mismatch) }
+}
+
+/// Opens a `signed_request`: the bytes of its JSON, if one of `app_secrets` signed it.
+///
+/// It is `base64url(signature).base64url(JSON)`; the signature covers the encoded JSON. Source: Meta's
+/// data deletion callback.
+///
+/// # Errors
+/// [`SignatureError`] as of [`verify`].
+pub fn open_signed_request<'a>(
+    signed_request: &str,
+    app_secrets: impl IntoIterator<Item = &'a SecretString>,
+) -> Result<Vec<u8>, SignatureError> {
+    let (signature, payload) = signed_request.split_once('.').ok_or(SignatureError::Malformed)?;
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+    let claimed = decode(signature).map_err(|_| SignatureError::Malformed)?;
+    let opened = decode(payload).map_err(|_| SignatureError::Malformed)?;
+    let mut verified = false;
+    for secret in app_secrets {
+        verified |= keyed(secret).chain_update(payload).verify_slice(&claimed).is_ok();
+    }
+    if verified { Ok(opened) } else { Err(SignatureError::Mismatch) }
+}
+
+/// Signs a body as Meta does: the value of the `X-Hub-Signature-256` header.
+pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
+    format!("sha256={}", hex::encode(keyed(app_secret).chain_update(body).finalize().into_bytes()))
+}
+
+/// Signs what is forwarded to another system at an instant: the value of the
+/// [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
+///
+/// The time is signed as well, so that the receiver can refuse what was recorded and sent again.
+pub fn sign_forward(body: &[u8], forward_secret: &SecretString, at: Timestamp) -> String {
+    let seconds = at.millis().div_euclid(1000);
+    let mac = keyed(forward_secret).chain_update(format!("{seconds}.")).chain_update(body);
+    format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// The `appsecret_proof` that Graph expects beside an access token.
+pub fn appsecret_proof(access_token: &SecretString, app_secret: &SecretString) -> String {
+    let mac = keyed(app_secret).chain_update(access_token.expose_secret());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// Whether a text is the secret, in a time that does not tell how much of it fits.
+pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
+    let claimed = keyed(&SecretString::from(text)).chain_update(b"same").finalize().into_bytes();
+    keyed(secret).chain_update(b"same").verify_slice(&claimed).is_ok()
+}
+
+fn keyed(secret: &SecretString) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"object":"page","entry":[{"text":"\u00e5\ud83d\ude00"}]}"#;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[test]
+    fn a_known_value() {
+        let known = "sha256=fcfaffa7fef86515c7beb6b62d779fa4ccf092f2e61c164376054271252821ff";
+        assert_eq!(sign(b"Hello, World!", &secret("secret")), known);
+    }
+
+    #[test]
+    fn a_known_value_with_a_key_longer_than_a_block() {
+        let known = "sha256=a879fe293ec4822a32e30037ac471452fbecd684d14d8c2b72a0743f6c2f40a6";
+        let body = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        let key: String = std::iter::repeat_n('\u{2a}', 131).collect();
+        assert_eq!(sign(body, &secret(&key)), known);
+    }
+
+    #[test]
+    fn a_known_value_with_a_time() {
+        let at = Timestamp::from_millis(1_795_338_540_999);
+        // printf '1795338540.{}' | openssl dgst -sha256 -hmac secret
+        let known =
+            "t=1795338540,v1=c4751588cfc7186418e9236b2985c8aad6d2981d8eabedb4883816a49d02e658";
+        assert_eq!(sign_forward(b"{}", &secret("secret"), at), known);
+    }
+
+    #[test]
+    fn any_held_secret_verifies_and_no_other() {
+        let (new, old, other) = (secret("new"), secret("old"), secret("other"));
+        let header = sign(BODY, &old);
+        assert_eq!(verify(Some(&header), BODY, [&new, &old]), Ok(()));
+        assert_eq!(verify(Some(&header), BODY, [&new, &other]), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn without_a_secret_nothing_verifies() {
+        let header = sign(BODY, &secret(""));
+        assert_eq!(verify(Some(&header), BODY, []), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn the_raw_bytes_count() {
+        let key = secret("key");
+        let header = sign(BODY, &key);
+        let unescaped = r#"{"object":"page","entry":[{"text":"å😀"}]}"#.as_bytes();
+        assert_eq!(verify(Some(&header), unescaped, [&key]), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn other_forms_are_malformed() {
+        let key = secret("key");
+        let good = sign(BODY, &key);
+        for header in [
+            "",
+            "sha1=abc",
+            "sha256=",
+            &good[..70],
+            &format!("{good}0"),
+            &good.replace("sha256=", ""),
+        ] {
+            assert_eq!(
+                verify(Some(header), BODY, [&key]),
+                Err(SignatureError::Malformed),
+                "{header}"
+            );
+        }
+        assert_eq!(verify(None, BODY, [&key]), Err(SignatureError::Missing));
+    }
+}

@@ -1,0 +1,408 @@
+//! The conversation item: when the person last wrote, whose turn it is, what waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Hold, Store, StoreError, Update, Who};
+use messenger::clock::Timestamp;
+use messenger::event::Platform;
+use messenger::window::Standing;
+
+/// The most follow-ups that may wait for one person.
+pub const MAX_WAITING: usize = 20;
+
+pub(super) const SORT_KEY: &str = "conversation";
+
+/// What the table holds about a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ConversationItem {
+    /// The platform.
+    #[serde(default)]
+    pub platform: Platform,
+    /// The person's last window-opening action, ms since the epoch; never goes back.
+    #[serde(default)]
+    pub last_message_at: Option<Timestamp>,
+    /// The end of the standard window, ms since the epoch.
+    #[serde(default)]
+    pub free_until: Option<Timestamp>,
+    /// The author's state as JSON.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// How often the state has changed.
+    #[serde(default)]
+    pub state_revision: u64,
+    /// Until when somebody is sending to the person.
+    #[serde(default)]
+    pub busy_until: Option<Timestamp>,
+    /// Who.
+    #[serde(default)]
+    pub busy_by: Option<String>,
+    /// The entry of the latest event that an event processor was busy with.
+    #[serde(default)]
+    pub busy_for: Option<String>,
+    /// The entries that wait, in the order in which they go.
+    #[serde(default, deserialize_with = "read_waiting")]
+    pub waiting: Vec<Waiting>,
+    /// Until when the bot says nothing, because people took over.
+    #[serde(default)]
+    pub quiet_until: Option<Timestamp>,
+    /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
+    #[serde(default)]
+    pub known_as: BTreeSet<String>,
+    /// When everything about the person was erased; what arrived before changes nothing.
+    #[serde(default)]
+    pub erased_at: Option<Timestamp>,
+}
+
+impl ConversationItem {
+    /// Whether nothing is known of the person since everything was erased.
+    pub fn is_erased(&self) -> bool {
+        self.erased_at.is_some()
+            && self.last_message_at.is_none()
+            && self.waiting.is_empty()
+            && self.known_as.is_empty()
+    }
+
+    /// What the windows depend on.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            platform: self.platform,
+            last_message_at: self.last_message_at,
+            free_until: self.free_until,
+        }
+    }
+
+    /// Whether somebody other than `me` is sending to the person.
+    pub fn is_busy(&self, me: &str, now: Timestamp) -> bool {
+        self.busy_until.is_some_and(|until| until >= now) && self.busy_by.as_deref() != Some(me)
+    }
+
+    /// Whether people have taken over.
+    pub fn is_quiet(&self, now: Timestamp) -> bool {
+        self.quiet_until.is_some_and(|until| now < until)
+    }
+}
+
+/// What the conversation item knows about an entry that waits.
+///
+/// It tells without a read whether the entry goes before another one, and whether the person's
+/// answer cancels it. In the table it is one member of a map, by the entry's id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waiting {
+    /// When it was first due.
+    pub first_due: Timestamp,
+    /// When it was decided; later than that of any entry which waited then.
+    pub decided_at: Timestamp,
+    /// Whether the person's answer cancels it.
+    pub cancelled_by_answer: bool,
+    /// The entry's id.
+    pub id: String,
+}
+
+impl Waiting {
+    /// Whether it goes before whatever is decided now.
+    ///
+    /// What was due when it was decided is due for good: the clock that says so now may be behind
+    /// the one that said so then.
+    pub fn goes_first(&self, now: Timestamp) -> bool {
+        self.first_due <= now || self.first_due <= self.decided_at
+    }
+
+    fn member(&self) -> String {
+        let flag = u8::from(self.cancelled_by_answer);
+        format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis())
+    }
+
+    fn from_member(id: String, member: &str) -> Option<Self> {
+        let mut parts = member.split('.');
+        let mut instant = || parts.next()?.parse().ok().map(Timestamp::from_millis);
+        let (first_due, decided_at) = (instant()?, instant()?);
+        Some(Self { first_due, decided_at, cancelled_by_answer: parts.next()? == "1", id })
+    }
+}
+
+fn read_waiting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Waiting>, D::Error> {
+    let members = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let mut waiting = members
+        .into_iter()
+        .map(|(id, member)| Waiting::from_member(id, &member))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| serde::de::Error::custom("a waiting entry of another form"))?;
+    waiting.sort();
+    Ok(waiting)
+}
+
+/// A conversation after its event has been recorded.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The conversation as it is now.
+    pub conversation: ConversationItem,
+    /// Whether the busy mark is ours; if not, nothing may be sent now.
+    pub exclusive: bool,
+}
+
+/// Changes to a conversation that follow from a decision or from deliveries.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// The author's new state, and the revision of the one that it replaces.
+    pub state: Option<(String, u64)>,
+    /// Until when the bot is quiet.
+    pub quiet_until: Option<Timestamp>,
+    /// Entries that now wait.
+    pub add: Vec<Waiting>,
+    /// Entries that no longer wait.
+    pub forget: Vec<Waiting>,
+}
+
+impl Settlement {
+    /// Whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.state.is_none()
+            && self.quiet_until.is_none()
+            && self.add.is_empty()
+            && self.forget.is_empty()
+    }
+}
+
+impl Store {
+    /// Reads a conversation.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn conversation(&self, who: &Who) -> Result<Option<ConversationItem>, StoreError> {
+        self.get(&who.pk(), SORT_KEY).await
+    }
+
+    /// Records what the person did and marks the conversation busy, in one write.
+    ///
+    /// `heard` is the new standing if the event opens the window. The last message time never goes
+    /// back. A second write is needed only if the event is not the newest, or somebody else is
+    /// sending to the person. `None` if the person was erased after the event had arrived.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn open_conversation(
+        &self,
+        who: &Who,
+        heard: Option<&Standing>,
+        received_at: Timestamp,
+        hold: &Hold,
+        now: Timestamp,
+    ) -> Result<Option<Opened>, StoreError> {
+        let arrived = || unless_erased(Update::default(), received_at);
+        let both = mark_busy(record(arrived(), heard), hold, now);
+        let old = match self.update_conversation(who, both).await? {
+            Ok(conversation) => {
+                return Ok(Some(Opened { conversation, exclusive: true }));
+            }
+            Err(old) => old.unwrap_or_default(),
+        };
+        if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
+            return Ok(None);
+        }
+        let is_busy = old.is_busy(&hold.by, now);
+        let rest = match (is_busy, heard) {
+            (false, _) => mark_busy(arrived(), hold, now),
+            (true, Some(_)) => record(arrived(), heard),
+            (true, None) => {
+                return Ok(Some(Opened { conversation: old, exclusive: false }));
+            }
+        };
+        Ok(Some(match self.update_conversation(who, rest).await? {
+            Ok(conversation) => Opened { conversation, exclusive: !is_busy },
+            Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
+        }))
+    }
+
+    /// Records what the person did, and nothing else.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn record_heard(
+        &self,
+        who: &Who,
+        heard: &Standing,
+        received_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = record(unless_erased(Update::default(), received_at), Some(heard));
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Sets until when the bot is quiet, because of an event.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn set_quiet(
+        &self,
+        who: &Who,
+        until: Timestamp,
+        received_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = unless_erased(Update::default(), received_at)
+            .set("#quiet_until = :quiet")
+            .value("quiet", until);
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Notes under what else a person was written to.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn add_known_as(&self, who: &Who, person: &str) -> Result<(), StoreError> {
+        let person = BTreeSet::from([person.to_owned()]);
+        let update =
+            Update::default().add("#known_as :known").remove("#expires_at").value("known", person);
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn take_conversation(
+        &self,
+        who: &Who,
+        hold: &Hold,
+        now: Timestamp,
+    ) -> Result<Option<ConversationItem>, StoreError> {
+        let update = mark_busy(Update::default(), hold, now);
+        Ok(self.update_conversation(who, update).await?.ok())
+    }
+
+    /// Gives the busy mark back and forgets entries that have ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn release_conversation(
+        &self,
+        who: &Who,
+        hold: &Hold,
+        forget: &[Waiting],
+    ) -> Result<(), StoreError> {
+        let update = forgetting(Update::default(), forget)
+            .remove("#busy_until, #busy_by")
+            .when("#busy_by = :by")
+            .value("by", &hold.by);
+        self.update_conversation(who, update).await.map(drop)
+    }
+
+    /// Applies what a decision changes. A state that was decided on another revision is not written.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn settle(&self, who: &Who, settlement: &Settlement) -> Result<(), StoreError> {
+        if settlement.is_empty() {
+            return Ok(());
+        }
+        let mut update = forgetting(Update::default(), &settlement.forget);
+        update = adding(update, &settlement.add);
+        if let Some(until) = settlement.quiet_until {
+            update = update.set("#quiet_until = :quiet").value("quiet", until);
+        }
+        if let Some((state, revision)) = &settlement.state {
+            update = update
+                .set("#state = :state, #state_revision = :next")
+                .when(if *revision == 0 {
+                    "attribute_not_exists(#state_revision) OR #state_revision = :read"
+                } else {
+                    "#state_revision = :read"
+                })
+                .value("state", state)
+                .value("next", revision + 1)
+                .value("read", *revision);
+        }
+        if self.update_conversation(who, update).await?.is_ok() {
+            Ok(())
+        } else {
+            let rest = Settlement { state: None, ..settlement.clone() };
+            Box::pin(self.settle(who, &rest)).await
+        }
+    }
+
+    /// Adds an entry to those that wait, unless [`MAX_WAITING`] do already: whether it was added.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn add_waiting(&self, who: &Who, waiting: &Waiting) -> Result<bool, StoreError> {
+        let add = || {
+            adding(Update::default(), std::slice::from_ref(waiting))
+                .when("attribute_exists(#waiting)")
+                .when("size(#waiting) < :most OR attribute_exists(#waiting.#added0)")
+                .value("most", MAX_WAITING as u64)
+        };
+        match self.update_conversation(who, add()).await? {
+            Ok(_) => Ok(true),
+            Err(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
+            Err(_) => {
+                let with_map = Update::default()
+                    .set("#waiting = if_not_exists(#waiting, :none)")
+                    .value("none", BTreeMap::new());
+                self.update_conversation(who, with_map).await?.ok();
+                Ok(self.update_conversation(who, add()).await?.is_ok())
+            }
+        }
+    }
+
+    async fn update_conversation(
+        &self,
+        who: &Who,
+        update: Update,
+    ) -> Result<Result<ConversationItem, Option<ConversationItem>>, StoreError> {
+        self.update(&who.pk(), SORT_KEY, update).await
+    }
+}
+
+/// Leaves the conversation of an erased person alone, unless the event arrived later.
+fn unless_erased(update: Update, received_at: Timestamp) -> Update {
+    update
+        .remove("#expires_at")
+        .when("attribute_not_exists(#erased_at) OR #erased_at < :received")
+        .value("received", received_at)
+}
+
+fn record(update: Update, heard: Option<&Standing>) -> Update {
+    let Some(Standing { platform, last_message_at: Some(at), free_until: Some(free_until) }) =
+        heard
+    else {
+        return update;
+    };
+    update
+        .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
+        .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")
+        .value("at", *at)
+        .value("free_until", *free_until)
+        .value("platform", platform.name())
+}
+
+fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
+    let update = match &hold.for_entry {
+        Some(entry) => update.set("#busy_for = :for").value("for", entry),
+        None => update,
+    };
+    update
+        .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
+        .value("none", BTreeMap::new())
+        .when("attribute_not_exists(#busy_until) OR #busy_until < :now OR #busy_by = :by")
+        .value("until", hold.until)
+        .value("by", &hold.by)
+        .value("now", now)
+}
+
+fn forgetting(update: Update, forget: &[Waiting]) -> Update {
+    forget.iter().enumerate().fold(update, |update, (index, waiting)| {
+        let name = format!("forgotten{index}");
+        update.remove(format!("#waiting.#{name}")).name(&name, &waiting.id)
+    })
+}
+
+fn adding(update: Update, add: &[Waiting]) -> Update {
+    let update = if add.is_empty() { update } else { update.remove("#expires_at") };
+    add.iter().enumerate().fold(update, |update, (index, waiting)| {
+        let name = format!("added{index}");
+        update
+            .set(format!("#waiting.#{name} = :{name}"))
+            .name(&name, &waiting.id)
+            .value(&name, &waiting.member())
+    })
+}

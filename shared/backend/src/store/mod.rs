@@ -1,0 +1,153 @@
+//! The table: conversations, outbox entries and Pages.
+//!
+//! Every change is one conditional `UpdateItem` or `PutItem`, so that its cost can be counted and
+//! two functions can never both win.
+
+mod conversation;
+mod deletion;
+mod entry;
+mod erasure;
+mod page;
+mod request;
+mod update;
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+
+pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
+pub use deletion::{Deletion, DeletionState};
+pub use entry::{
+    CancelOutcome, Cancellation, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step,
+    StepChange, StepKey, StepState,
+};
+pub use erasure::ERASED_FOR;
+pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
+use update::Update;
+
+use crate::aws::describe;
+use messenger::clock::Timestamp;
+
+/// The index of the entries that wait.
+pub const DUE_INDEX: &str = "due";
+
+/// An item as the SDK hands it over.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Why the table did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `DynamoDB` did not answer, or refused.
+    #[error("the table did not answer as it should: {0}")]
+    Unavailable(String),
+    /// An item is not of the form that this version writes.
+    #[error("an item of the table is not of the form that this version writes: {0}")]
+    Malformed(String),
+}
+
+/// Who takes something for itself, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Names the holder.
+    pub by: String,
+    /// Until when nobody else may take it.
+    pub until: Timestamp,
+    /// The entry for whose sake a conversation is taken, if it is for one event's.
+    pub for_entry: Option<String>,
+}
+
+/// The person whose conversation it is, and the Page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Who {
+    /// The Page.
+    pub page_id: String,
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`.
+    pub person: String,
+}
+
+impl Who {
+    /// Whether it is the unknown author of a comment or a visitor's post, who can be answered once.
+    pub fn is_of_public_post(&self) -> bool {
+        self.person.starts_with("comment:") || self.person.starts_with("post:")
+    }
+
+    /// Whether the person is known by a PSID, and not by what they did.
+    pub fn is_psid(&self) -> bool {
+        !self.person.contains(':')
+    }
+
+    pub(crate) fn pk(&self) -> String {
+        format!("{}#{}", self.page_id, self.person)
+    }
+
+    fn from_pk(pk: &str) -> Option<Self> {
+        let (page_id, person) = pk.split_once('#')?;
+        Some(Self { page_id: page_id.to_owned(), person: person.to_owned() })
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// Works on the table of this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, pk: &str, sk: &str) -> Result<Option<T>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(pk, sk)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        answer.item.map(parse).transpose()
+    }
+
+    /// Updates an item: the new item, or, if the condition does not hold, the old one.
+    async fn update<T: DeserializeOwned>(
+        &self,
+        pk: &str,
+        sk: &str,
+        update: Update,
+    ) -> Result<Result<T, Option<T>>, StoreError> {
+        match update.send(&self.client, &self.table, key(pk, sk)).await {
+            Ok(item) => parse(item).map(Ok),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    failed.item.clone().map(parse).transpose().map(Err)
+                }
+                _ => Err(unavailable(&error)),
+            },
+        }
+    }
+}
+
+pub(crate) fn key(pk: &str, sk: &str) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(pk.to_owned())),
+        ("sk".to_owned(), AttributeValue::S(sk.to_owned())),
+    ])
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    // The reader's own words repeat the value that it stumbled over.
+    serde_dynamo::from_item(item)
+        .map_err(|_| StoreError::Malformed(format!("a {}", std::any::type_name::<T>())))
+}
+
+pub(crate) fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
+    StoreError::Unavailable(describe(error))
+}

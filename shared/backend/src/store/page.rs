@@ -1,0 +1,189 @@
+//! The Page item, and what is due for a Page.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{DUE_INDEX, EntryKey, Hold, Item, Store, StoreError, Update, parse, unavailable};
+use messenger::clock::Timestamp;
+
+const SORT_KEY: &str = "page";
+
+/// What the table holds about a Page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageItem {
+    /// Until when nothing is sent, ms since the epoch.
+    #[serde(default)]
+    pub paused_until: Option<Timestamp>,
+    /// Why.
+    #[serde(default)]
+    pub pause_reason: Option<String>,
+    /// The secret's version at the time of the pause.
+    #[serde(default)]
+    pub pause_version: Option<String>,
+    /// How often in a row it was paused.
+    #[serde(default)]
+    pub pause_count: u64,
+    /// Until when a sweep has the Page.
+    #[serde(default)]
+    pub sweep_until: Option<Timestamp>,
+    /// Which.
+    #[serde(default)]
+    pub sweep_by: Option<String>,
+}
+
+/// A pause of a whole Page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Until when.
+    pub until: Timestamp,
+    /// Why: a fault's name.
+    pub reason: &'static str,
+    /// The secret's version, if a new one ends the pause.
+    pub secret_version: Option<String>,
+    /// How often in a row.
+    pub count: u64,
+}
+
+/// An entry that the index shows as due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The entry.
+    pub key: EntryKey,
+    /// Its due time, ms since the epoch.
+    pub due_at: Timestamp,
+}
+
+/// A query's worth of what is due.
+#[derive(Clone, Debug, Default)]
+pub struct DueEntries {
+    /// The entries, the earliest first.
+    pub entries: Vec<Due>,
+    /// Where the next query goes on, if there is more.
+    pub rest: Option<DueRest>,
+}
+
+/// Where a query for what is due goes on.
+#[derive(Clone, Debug)]
+pub struct DueRest(Item);
+
+/// How many due entries one query looks at.
+const DUE_AT_ONCE: i32 = 200;
+
+#[derive(Deserialize)]
+struct DueItem {
+    pk: String,
+    sk: String,
+    due_at: Timestamp,
+}
+
+impl Store {
+    /// Reads a Page's item.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn page(&self, page_id: &str) -> Result<PageItem, StoreError> {
+        Ok(self.get(&pk(page_id), SORT_KEY).await?.unwrap_or_default())
+    }
+
+    /// Takes the Page for a sweep: whether no other sweep has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn take_page(
+        &self,
+        page_id: &str,
+        hold: &Hold,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = Update::default()
+            .set("#sweep_until = :until, #sweep_by = :by")
+            .when("attribute_not_exists(#sweep_until) OR #sweep_until < :now OR #sweep_by = :by")
+            .value("until", hold.until)
+            .value("by", &hold.by)
+            .value("now", now);
+        Ok(self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?.is_ok())
+    }
+
+    /// Gives the Page back after a sweep.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn release_page(&self, page_id: &str, hold: &Hold) -> Result<(), StoreError> {
+        let update = Update::default()
+            .remove("#sweep_until, #sweep_by")
+            .when("#sweep_by = :by")
+            .value("by", &hold.by);
+        self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
+    }
+
+    /// Pauses a Page, unless it is paused for longer already: the Page's item afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn pause_page(&self, page_id: &str, pause: &Pause) -> Result<PageItem, StoreError> {
+        let mut update = Update::default()
+            .set("#paused_until = :until, #pause_reason = :reason, #pause_count = :count")
+            .when("attribute_not_exists(#paused_until) OR #paused_until < :until")
+            .value("until", pause.until)
+            .value("reason", pause.reason)
+            .value("count", pause.count);
+        update = match &pause.secret_version {
+            Some(version) => update.set("#pause_version = :version").value("version", version),
+            None => update.remove("#pause_version"),
+        };
+        Ok(match self.update(&pk(page_id), SORT_KEY, update).await? {
+            Ok(page) => page,
+            Err(page) => page.unwrap_or_default(),
+        })
+    }
+
+    /// Ends a Page's pause.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn unpause_page(&self, page_id: &str) -> Result<PageItem, StoreError> {
+        let update =
+            Update::default().remove("#paused_until, #pause_reason, #pause_version, #pause_count");
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.unwrap_or_default())
+    }
+
+    /// What is due for a Page, the earliest first, a query's worth at a time.
+    ///
+    /// The index may lag behind the table: what it shows must be checked at the entry itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn due(
+        &self,
+        page_id: &str,
+        now: Timestamp,
+        from: Option<DueRest>,
+    ) -> Result<DueEntries, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_page = :page AND due_at <= :now")
+            .expression_attribute_values(":page", AttributeValue::S(page_id.to_owned()))
+            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
+            .set_exclusive_start_key(from.map(|DueRest(key)| key))
+            .limit(DUE_AT_ONCE)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let items = answer.items.unwrap_or_default().into_iter().map(parse::<DueItem>);
+        let entries = items.map(|item| {
+            let DueItem { pk, sk, due_at } = item?;
+            let key = EntryKey::from_table(&pk, &sk)
+                .ok_or_else(|| StoreError::Malformed("a due item with another key".to_owned()))?;
+            Ok(Due { key, due_at })
+        });
+        let entries = entries.collect::<Result<_, StoreError>>()?;
+        Ok(DueEntries { entries, rest: answer.last_evaluated_key.map(DueRest) })
+    }
+}
+
+fn pk(page_id: &str) -> String {
+    format!("page#{page_id}")
+}

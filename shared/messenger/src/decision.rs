@@ -1,0 +1,229 @@
+//! What the bot decides about one event: to say now, to say later, to remember.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::{Event, Platform};
+use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Say, UtilityTemplate};
+use crate::window::{Purpose, Standing};
+
+/// A bot: from an event, its conversation and the present time to a decision.
+pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
+
+/// What the bot's author sees of a conversation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conversation {
+    /// The author's own state, `null` at first.
+    pub state: Value,
+    /// The platform, the person's last message, the window's end.
+    pub standing: Standing,
+}
+
+impl Conversation {
+    /// The author's state as a type of the author's, its default if it is absent or of another form.
+    pub fn state<T: serde::de::DeserializeOwned + Default>(&self) -> T {
+        T::deserialize(&self.state).unwrap_or_default()
+    }
+}
+
+/// What the bot decides; nothing unless something is added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// What to send now, in order.
+    pub say: Vec<Say>,
+    /// What to send later.
+    pub follow_ups: Vec<FollowUp>,
+    /// The new state; unchanged if absent.
+    pub state: Option<Value>,
+    /// For how long the bot says nothing to this person.
+    pub quiet_for: Option<Duration>,
+}
+
+/// A message that is due later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FollowUp {
+    /// What to say, in order.
+    pub messages: Vec<Say>,
+    /// When.
+    pub when: When,
+    /// Why: decides the window and the label.
+    pub purpose: Purpose,
+    /// Whether a new message from the person makes it needless.
+    pub cancelled_by_answer: bool,
+    /// What goes instead if the windows refuse it.
+    pub fallback: Option<UtilityTemplate>,
+}
+
+/// When something is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// So many milliseconds after the decision.
+    AfterMillis(u64),
+    /// At an instant.
+    At(Timestamp),
+}
+
+impl FollowUp {
+    /// An update to send after a while, whether or not the person writes in the meantime.
+    pub fn after(delay: Duration, say: impl Into<Say>) -> Self {
+        Self::new(When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), say)
+    }
+
+    /// An update to send at an instant, whether or not the person writes in the meantime.
+    pub fn at(instant: Timestamp, say: impl Into<Say>) -> Self {
+        Self::new(When::At(instant), say)
+    }
+
+    /// Cancels it as soon as the person is heard from: whatever opens the window is an answer.
+    #[must_use]
+    pub fn unless_answered(mut self) -> Self {
+        self.cancelled_by_answer = true;
+        self
+    }
+
+    /// Sends it for another purpose than `update`.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// Sends a utility template instead if the windows refuse it when it is due: they have closed, or
+    /// the person was never heard from. Messenger only; on Instagram it is refused all the same.
+    #[must_use]
+    pub fn or_template(mut self, template: UtilityTemplate) -> Self {
+        self.fallback = Some(template);
+        self
+    }
+
+    /// Says something more after it.
+    #[must_use]
+    pub fn then(mut self, say: impl Into<Say>) -> Self {
+        self.messages.push(say.into());
+        self
+    }
+
+    fn new(when: When, say: impl Into<Say>) -> Self {
+        Self {
+            messages: vec![say.into()],
+            when,
+            purpose: Purpose::Update,
+            cancelled_by_answer: false,
+            fallback: None,
+        }
+    }
+}
+
+impl Decision {
+    /// Says, changes and schedules nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Sends a message, or a sender action, now.
+    #[must_use]
+    pub fn say(mut self, say: impl Into<Say>) -> Self {
+        self.say.push(say.into());
+        self
+    }
+
+    /// Sends something later.
+    #[must_use]
+    pub fn later(mut self, follow_up: FollowUp) -> Self {
+        self.follow_ups.push(follow_up);
+        self
+    }
+
+    /// Remembers a state, at most 512 bytes as JSON unless set otherwise.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the value cannot be written as JSON.
+    pub fn remember(mut self, state: &impl Serialize) -> Result<Self, Invalid> {
+        let value = serde_json::to_value(state).map_err(|error| {
+            Invalid::new("state", format!("cannot be written as JSON: {error}"))
+        })?;
+        self.state = Some(value);
+        Ok(self)
+    }
+
+    /// Says nothing more to this person for a while, because people take over.
+    #[must_use]
+    pub fn quiet_for(mut self, span: Duration) -> Self {
+        self.quiet_for = Some(span);
+        self
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks what the platform and the table can take.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the limit that is broken.
+    pub fn check(&self, platform: Platform, max_state_bytes: usize) -> Result<(), Invalid> {
+        check_messages(&self.say, Purpose::Reply, platform)?;
+        for follow_up in &self.follow_ups {
+            if follow_up.messages.is_empty() {
+                return Err(Invalid::new("follow_up.messages", "is empty"));
+            }
+            check_messages(&follow_up.messages, follow_up.purpose, platform)?;
+            check_fallback(follow_up.fallback.as_ref())?;
+        }
+        let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
+        check_size(self.say.iter().chain(later))?;
+        let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
+        if state_bytes > max_state_bytes {
+            let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
+            return Err(Invalid::new("state", problem));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the messages of one reply or follow-up.
+///
+/// # Errors
+/// [`Invalid`] names the limit that is broken.
+pub fn check_messages(
+    messages: &[Say],
+    purpose: Purpose,
+    platform: Platform,
+) -> Result<(), Invalid> {
+    if messages.len() > MAX_MESSAGES {
+        let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
+        return Err(Invalid::new("messages", problem));
+    }
+    check_size(messages.iter())?;
+    for (index, say) in messages.iter().enumerate() {
+        let checked = purpose.check_content(say).and_then(|()| say.check(platform));
+        checked.map_err(|invalid| match messages {
+            [_] => invalid,
+            _ => invalid.within(&format!("messages[{index}]")),
+        })?;
+    }
+    Ok(())
+}
+
+fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid> {
+    let bytes: usize = messages.map(Say::bytes).sum();
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let problem = format!("have {bytes} bytes as JSON; the most is {MAX_BYTES}");
+    Err(Invalid::new("messages", problem))
+}
+
+/// Checks the fallback of a follow-up, on the platform that has such.
+///
+/// # Errors
+/// [`Invalid`] names the limit that is broken.
+pub fn check_fallback(fallback: Option<&UtilityTemplate>) -> Result<(), Invalid> {
+    let Some(template) = fallback else { return Ok(()) };
+    let checked = Say::from(template.clone()).check(Platform::Messenger);
+    checked.map_err(|invalid| invalid.within("fallback_template"))
+}

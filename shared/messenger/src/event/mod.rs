@@ -1,0 +1,360 @@
+//! What Meta tells us: the events of a Page's conversations.
+//!
+//! Every kind that is not read here still arrives, as [`Kind::Unknown`] with its raw JSON. The
+//! shapes are those of Meta's webhook reference, read tolerantly: a number where a string is
+//! expected, or a missing field, never loses an event.
+
+mod inbound;
+mod json;
+mod notification;
+mod parse;
+
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+
+pub use inbound::Inbound;
+pub use notification::{MAX_EVENTS, MAX_RECORD_BYTES, Record, Unreadable, WriteError, split};
+
+/// The beginning of every `metadata` that the outbox writes, by which its echoes are known.
+pub const METADATA_MARK: &str = "mb1.";
+
+/// The surface that a conversation happens on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// A Facebook Page's Messenger.
+    #[default]
+    Messenger,
+    /// An Instagram professional account.
+    Instagram,
+}
+
+impl Platform {
+    /// The platform's name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Messenger => "messenger",
+            Self::Instagram => "instagram",
+        }
+    }
+}
+
+/// One thing that happened, in the form that the functions work with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Names the event; the same for each delivery of it.
+    pub id: String,
+    /// The Page (or Instagram account) that it happened to.
+    pub page_id: String,
+    /// The platform.
+    pub platform: Platform,
+    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
+    pub container: String,
+    /// Whose conversation it belongs to: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
+    pub person: Option<String>,
+    /// When it happened, by Meta's account, but never after its receipt; absent where Meta
+    /// gives no time.
+    pub at: Option<Timestamp>,
+    /// When the webhook received it.
+    pub received_at: Timestamp,
+    /// Whether it was too large for the queue and only its envelope is left.
+    pub truncated: bool,
+    /// What happened.
+    pub kind: Kind,
+    /// The event as Meta sent it.
+    pub raw: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The person wrote, tapped a quick reply or sent attachments.
+    Message(Message),
+    /// A message left the Page: one of ours, of another app, or of a person in the Page inbox.
+    Echo(Echo),
+    /// The person edited a message.
+    Edit(Edit),
+    /// The person reacted to a message, or took the reaction back.
+    Reaction(Reaction),
+    /// The person tapped a button, the menu or Get Started.
+    Postback(Postback),
+    /// The person came by a link or an ad.
+    Referral(Referral),
+    /// The person opted in to something.
+    OptIn(OptIn),
+    /// Messages were delivered.
+    Delivery(Delivery),
+    /// Messages were read.
+    Read(Read),
+    /// The conversation's control changed hands.
+    Handover(Handover),
+    /// The person answered a customer feedback template; the answers are in the raw JSON.
+    Feedback,
+    /// Something that this version does not know.
+    Unknown {
+        /// The field that tells the kind, for counting.
+        name: String,
+    },
+}
+
+/// A message from the person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The message's id.
+    pub mid: Option<String>,
+    /// What was written.
+    pub text: Option<String>,
+    /// The payload of the quick reply that was tapped.
+    pub quick_reply: Option<String>,
+    /// What was attached.
+    pub attachments: Vec<Attachment>,
+    /// The message that this one answers.
+    pub reply_to: Option<String>,
+    /// Where the person came from.
+    pub referral: Option<Referral>,
+    /// Whether this tells that the person took the message back (Instagram).
+    pub is_deleted: bool,
+}
+
+/// Something attached to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// `image`, `audio`, `video`, `file`, `sticker`, `location` and more.
+    pub kind: String,
+    /// Where it can be fetched.
+    pub url: Option<String>,
+    /// The sticker's id.
+    pub sticker_id: Option<String>,
+}
+
+/// A message that left the Page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// The message's id.
+    pub mid: Option<String>,
+    /// The app that sent it.
+    pub app_id: Option<String>,
+    /// What its sender put into `metadata`.
+    pub metadata: Option<String>,
+    /// What it says.
+    pub text: Option<String>,
+}
+
+impl Echo {
+    /// Whether the outbox sent it.
+    pub fn is_own(&self) -> bool {
+        self.metadata.as_deref().is_some_and(|metadata| metadata.starts_with(METADATA_MARK))
+    }
+}
+
+/// A message that the person changed; it carries the message's own mid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// The message's id.
+    pub mid: Option<String>,
+    /// What it says now.
+    pub text: Option<String>,
+    /// How often it has been changed.
+    pub num_edit: Option<i64>,
+}
+
+/// A reaction; it carries the mid of the message that it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reaction {
+    /// The message's id.
+    pub mid: Option<String>,
+    /// Whether the reaction was taken back.
+    pub is_unreact: bool,
+    /// The reaction's name, such as `love`.
+    pub reaction: Option<String>,
+    /// The emoji.
+    pub emoji: Option<String>,
+}
+
+/// A tapped button.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Postback {
+    /// The message's id, if it has one.
+    pub mid: Option<String>,
+    /// The button's label.
+    pub title: Option<String>,
+    /// The payload that the button's author gave it; absent in standby.
+    pub payload: Option<String>,
+    /// Where the person came from.
+    pub referral: Option<Referral>,
+}
+
+/// Where a person came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Referral {
+    /// What the link's author put into `ref`.
+    pub reference: Option<String>,
+    /// `SHORTLINK`, `ADS` and more.
+    pub source: Option<String>,
+    /// `OPEN_THREAD`, `LEAD_COMPLETE`, `LEAD_INCOMPLETE` and more.
+    pub kind: Option<String>,
+    /// The ad.
+    pub ad_id: Option<String>,
+}
+
+/// Consent to something; its tokens are in the raw JSON, so that they end in no log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptIn {
+    /// `notification_messages`, `one_time_notif_req`; absent for plugins.
+    pub kind: Option<String>,
+    /// The payload that the request's author gave it.
+    pub payload: Option<String>,
+    /// What the plugin's author put into `ref`.
+    pub reference: Option<String>,
+    /// The checkbox plugin's reference to the person.
+    pub user_ref: Option<String>,
+}
+
+/// A confirmation that messages reached the person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The messages, if Meta names them.
+    pub mids: Vec<String>,
+    /// All messages up to this instant.
+    pub watermark: Option<Timestamp>,
+}
+
+/// A confirmation that messages were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The message (Instagram).
+    pub mid: Option<String>,
+    /// All messages up to this instant (Messenger).
+    pub watermark: Option<Timestamp>,
+}
+
+/// A change of who controls the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// The app that held the conversation gave it to another.
+    Pass {
+        /// The app that holds it now.
+        to: Option<String>,
+    },
+    /// The primary receiver took it.
+    Take {
+        /// The app that holds it now.
+        to: Option<String>,
+    },
+    /// An app asks for it.
+    Request {
+        /// The app that asks.
+        by: Option<String>,
+    },
+    /// The apps' roles changed.
+    Roles,
+}
+
+impl Event {
+    /// Whether a person did this that opens, or opens anew, the standard messaging window.
+    ///
+    /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me. The checkbox plugin's
+    /// opt-in opens it for its `user_ref`.
+    ///
+    /// Source: Meta's Messenger policy, "standard messaging window"; the rows that Meta does not
+    /// spell out (edits, handover, feedback) count as not opening it. An event without a time opens
+    /// nothing, because the window counts from the event's time.
+    pub fn opens_window(&self) -> bool {
+        let opens = match &self.kind {
+            Kind::Message(message) => !message.is_deleted,
+            Kind::Postback(_) => true,
+            Kind::Reaction(reaction) => !reaction.is_unreact,
+            Kind::Referral(referral) => {
+                matches!(referral.source.as_deref(), Some("SHORTLINK" | "SHORTLINKS"))
+                    || matches!(referral.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
+            }
+            Kind::OptIn(optin) => optin.user_ref.is_some() && self.is_of_user_ref(),
+            _ => false,
+        };
+        opens && self.at.is_some()
+    }
+
+    /// Whether nothing is known of the person but the checkbox plugin's reference.
+    fn is_of_user_ref(&self) -> bool {
+        self.person.as_deref().is_some_and(|person| person.starts_with("user_ref:"))
+    }
+
+    /// Whether another app holds the conversation.
+    pub fn is_standby(&self) -> bool {
+        self.container == "standby"
+    }
+
+    /// Whether it only confirms something about messages that left.
+    pub fn is_receipt(&self) -> bool {
+        match &self.kind {
+            Kind::Delivery(_) | Kind::Read(_) => true,
+            Kind::Echo(echo) => echo.is_own(),
+            _ => false,
+        }
+    }
+
+    /// The queue's message group: events of one group are processed in order.
+    ///
+    /// It is a hash, so that the queue shows nobody's PSID. Each receipt has a group of its own: a
+    /// confirmation must not wait behind the event that waits for it, nor behind another receipt.
+    pub fn group(&self) -> String {
+        let whose = match &self.person {
+            Some(person) => digest(&["group", &self.page_id, person]),
+            None => digest(&["group", &self.page_id]),
+        };
+        match self.id.get(..16) {
+            Some(id) if self.is_receipt() => format!("{whose}.receipts.{id}"),
+            _ => whose,
+        }
+    }
+
+    /// The kind's name, for counting and for the log.
+    pub fn kind_name(&self) -> &str {
+        match &self.kind {
+            Kind::Message(_) => "message",
+            Kind::Echo(_) => "echo",
+            Kind::Edit(_) => "edit",
+            Kind::Reaction(_) => "reaction",
+            Kind::Postback(_) => "postback",
+            Kind::Referral(_) => "referral",
+            Kind::OptIn(_) => "optin",
+            Kind::Delivery(_) => "delivery",
+            Kind::Read(_) => "read",
+            Kind::Handover(_) => "handover",
+            Kind::Feedback => "feedback",
+            Kind::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// The mid, for the kinds that are one per mid.
+    ///
+    /// Edits, reactions and feedback carry the mid of the message that they are about, so it does
+    /// not name them.
+    fn own_mid(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Message(message) if !message.is_deleted => message.mid.as_deref(),
+            Kind::Echo(echo) => echo.mid.as_deref(),
+            Kind::Postback(postback) => postback.mid.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn derive_id(&self) -> String {
+        match self.own_mid() {
+            Some(mid) => digest(&[&self.page_id, &self.container, self.kind_name(), mid]),
+            None => digest(&[&self.page_id, &self.container, "", &self.raw]),
+        }
+    }
+}
+
+/// SHA-256 in hexadecimal over parts that cannot run into each other.
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}

@@ -1,0 +1,9 @@
+//! The platform, pure: what Meta sends, what may be sent to Meta, and when.
+//!
+//! There is no AWS here, no HTTP client and no clock: a bot and its tests compile against this crate alone.
+
+pub mod clock;
+pub mod decision;
+pub mod event;
+pub mod message;
+pub mod window;

@@ -1,0 +1,388 @@
+//! When we may say it: Meta's messaging windows as one pure decision.
+//!
+//! Source: Meta's Messenger Platform policy (standard messaging, message tags, human agent, utility
+//! messages) and its announcement that three tags end on 27 April 2026.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::event::Platform;
+use crate::message::{Invalid, Say, Use};
+
+/// The standard messaging window: 24 hours from the person's last window-opening action.
+pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
+
+/// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
+pub const SEVEN_DAYS: Duration = Duration::from_hours(168);
+
+/// From this instant on (27 April 2026, 00:00 UTC) Meta refuses three of the message tags.
+pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000);
+
+/// Why a message is sent; decides which window and which label apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The bot's answer to an event.
+    Reply,
+    /// An automated follow-up or update.
+    Update,
+    /// Written by a person of the business; needs an author.
+    Human,
+    /// A customer feedback survey.
+    Feedback,
+    /// A change of an account's or application's status.
+    AccountUpdate,
+    /// A reminder of an event that the person signed up for.
+    ConfirmedEventUpdate,
+    /// A change of a purchase's status.
+    PostPurchaseUpdate,
+    /// A utility message by an approved template.
+    Utility,
+    /// The one private answer to a comment or a visitor's post.
+    PrivateReply,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 9] = [
+        Self::Reply,
+        Self::Update,
+        Self::Human,
+        Self::Feedback,
+        Self::AccountUpdate,
+        Self::ConfirmedEventUpdate,
+        Self::PostPurchaseUpdate,
+        Self::Utility,
+        Self::PrivateReply,
+    ];
+
+    /// The purpose's name in settings, requests and the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Update => "update",
+            Self::Human => "human",
+            Self::Feedback => "feedback",
+            Self::AccountUpdate => "account_update",
+            Self::ConfirmedEventUpdate => "confirmed_event_update",
+            Self::PostPurchaseUpdate => "post_purchase_update",
+            Self::Utility => "utility",
+            Self::PrivateReply => "private_reply",
+        }
+    }
+
+    /// Finds a purpose by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+
+    /// Checks that what is said is what the purpose may carry; a sender action may go with all.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
+    pub fn check_content(self, say: &Say) -> Result<(), Invalid> {
+        let wanted = match self {
+            Self::Feedback => Use::Feedback,
+            Self::Utility => Use::Utility,
+            _ => Use::General,
+        };
+        if say.usable_for().is_none_or(|usable_for| usable_for == wanted) {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            "message",
+            match wanted {
+                Use::Feedback => "the purpose feedback carries a customer_feedback template only",
+                Use::Utility => {
+                    "the purpose utility carries a reference to a utility template only"
+                }
+                Use::General => "a feedback or utility template needs the purpose of that name",
+            },
+        ))
+    }
+
+    const fn retired_tag(self) -> Option<Tag> {
+        match self {
+            Self::AccountUpdate => Some(Tag::AccountUpdate),
+            Self::ConfirmedEventUpdate => Some(Tag::ConfirmedEventUpdate),
+            Self::PostPurchaseUpdate => Some(Tag::PostPurchaseUpdate),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A message tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// Written by a person, up to 7 days.
+    HumanAgent,
+    /// A survey, up to 7 days.
+    CustomerFeedback,
+    /// Retired.
+    AccountUpdate,
+    /// Retired.
+    ConfirmedEventUpdate,
+    /// Retired.
+    PostPurchaseUpdate,
+}
+
+impl Tag {
+    /// The tag as the Send API spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HumanAgent => "HUMAN_AGENT",
+            Self::CustomerFeedback => "CUSTOMER_FEEDBACK",
+            Self::AccountUpdate => "ACCOUNT_UPDATE",
+            Self::ConfirmedEventUpdate => "CONFIRMED_EVENT_UPDATE",
+            Self::PostPurchaseUpdate => "POST_PURCHASE_UPDATE",
+        }
+    }
+}
+
+/// How a message is labelled for Meta: `messaging_type` and `tag`.
+///
+/// A sender action has no label: it may go only where a message needs no special one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `RESPONSE`.
+    Response,
+    /// `UPDATE`.
+    Update,
+    /// `MESSAGE_TAG` with its tag.
+    Tagged(Tag),
+    /// `UTILITY`.
+    Utility,
+}
+
+impl Label {
+    /// The Send API's `messaging_type`.
+    pub const fn messaging_type(self) -> &'static str {
+        match self {
+            Self::Response => "RESPONSE",
+            Self::Update => "UPDATE",
+            Self::Tagged(_) => "MESSAGE_TAG",
+            Self::Utility => "UTILITY",
+        }
+    }
+
+    /// Whether it is a label of the standard messaging window.
+    pub const fn is_standard(self) -> bool {
+        matches!(self, Self::Response | Self::Update)
+    }
+
+    /// The Send API's `tag`.
+    pub const fn tag(self) -> Option<&'static str> {
+        match self {
+            Self::Tagged(tag) => Some(tag.name()),
+            _ => None,
+        }
+    }
+}
+
+/// Why the windows do not allow a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The person never wrote to the Page, as far as we know.
+    #[error(
+        "never_heard_from: the person has not written to the Page; only a utility template may be sent"
+    )]
+    NeverHeardFrom,
+    /// More than the standard window has passed since the person's last message.
+    #[error(
+        "window_closed: the standard messaging window has ended; a utility template, or a person's answer within 7 days, may be sent"
+    )]
+    WindowClosed,
+    /// More than 7 days have passed since the person's last message.
+    #[error("seven_days_passed: the person's last message is more than 7 days old")]
+    SevenDaysPassed,
+    /// The tag is one of the three that Meta has retired.
+    #[error(
+        "tag_retired: Meta refuses this message tag since 27 April 2026; use a utility template (purpose utility)"
+    )]
+    TagRetired,
+    /// `HUMAN_AGENT` is for what a person wrote, and nobody is named.
+    #[error("author_missing: a message for purpose human needs the author who wrote it")]
+    AuthorMissing,
+    /// More than 7 days have passed since the comment or the visitor's post.
+    #[error("comment_too_old: the comment or post is more than 7 days old")]
+    CommentTooOld,
+    /// Instagram has no such message.
+    #[error(
+        "not_on_instagram: Instagram takes neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
+    )]
+    NotOnInstagram,
+}
+
+impl Refusal {
+    /// Whether the windows are all that stands against it, so that a utility template may go.
+    pub const fn leaves_fallback(self) -> bool {
+        match self {
+            Self::NeverHeardFrom
+            | Self::WindowClosed
+            | Self::SevenDaysPassed
+            | Self::TagRetired => true,
+            Self::AuthorMissing | Self::CommentTooOld | Self::NotOnInstagram => false,
+        }
+    }
+
+    /// The refusal's name: the first word of its text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NeverHeardFrom => "never_heard_from",
+            Self::WindowClosed => "window_closed",
+            Self::SevenDaysPassed => "seven_days_passed",
+            Self::TagRetired => "tag_retired",
+            Self::AuthorMissing => "author_missing",
+            Self::CommentTooOld => "comment_too_old",
+            Self::NotOnInstagram => "not_on_instagram",
+        }
+    }
+}
+
+/// What the windows of one conversation depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The platform.
+    pub platform: Platform,
+    /// The person's last window-opening action.
+    pub last_message_at: Option<Timestamp>,
+    /// The end of the standard window; its length belongs to the conversation.
+    pub free_until: Option<Timestamp>,
+}
+
+/// How close to a window's edge a message may still leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How far we stay from each edge.
+    pub margin: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { margin: Duration::from_mins(1) }
+    }
+}
+
+/// Decides whether a message may be sent at `now`, and under which label.
+///
+/// For a private reply, `standing` is that of the comment or post: its last message is the comment.
+/// An edge is the last instant at which Meta still takes a message; we stop a margin before it.
+///
+/// # Errors
+/// [`Refusal`] says why not.
+pub fn decide(
+    purpose: Purpose,
+    author: Option<&str>,
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Label, Refusal> {
+    let before = |edge: Option<Timestamp>| edge.is_some_and(|edge| now + policy.margin <= edge);
+    let heard = standing.last_message_at;
+    let in_window = before(standing.free_until);
+    let in_seven_days = before(heard.map(|at| at + SEVEN_DAYS));
+    let on_instagram = standing.platform == Platform::Instagram;
+
+    match purpose {
+        Purpose::Human if author.is_none_or(|name| name.trim().is_empty()) => {
+            Err(Refusal::AuthorMissing)
+        }
+        Purpose::Utility | Purpose::Feedback if on_instagram => Err(Refusal::NotOnInstagram),
+        Purpose::Utility => Ok(Label::Utility),
+        // Of a comment whose time we do not know, Meta alone can tell.
+        Purpose::PrivateReply if heard.is_none() || in_seven_days => Ok(Label::Response),
+        Purpose::PrivateReply => Err(Refusal::CommentTooOld),
+        _ if heard.is_none() => Err(Refusal::NeverHeardFrom),
+        Purpose::Reply | Purpose::Human if in_window => Ok(Label::Response),
+        _ if in_window => Ok(Label::Update),
+        Purpose::Reply | Purpose::Update => Err(Refusal::WindowClosed),
+        Purpose::Human if in_seven_days => Ok(Label::Tagged(Tag::HumanAgent)),
+        Purpose::Feedback if in_seven_days => Ok(Label::Tagged(Tag::CustomerFeedback)),
+        Purpose::Human | Purpose::Feedback => Err(Refusal::SevenDaysPassed),
+        Purpose::AccountUpdate | Purpose::ConfirmedEventUpdate | Purpose::PostPurchaseUpdate => {
+            match purpose.retired_tag() {
+                _ if on_instagram => Err(Refusal::NotOnInstagram),
+                Some(tag) if now + policy.margin < TAGS_RETIRED_AT => Ok(Label::Tagged(tag)),
+                _ => Err(Refusal::TagRetired),
+            }
+        }
+    }
+}
+
+/// A purpose for which the windows allow something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chance {
+    /// The purpose.
+    pub purpose: Purpose,
+    /// Until when, if the person does not write; for ever if absent.
+    pub until: Option<Timestamp>,
+}
+
+/// What may be sent at `now` to a person, for each purpose for which something may: what to do about
+/// a refusal.
+pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chance> {
+    let until = |purpose| match purpose {
+        Purpose::Human | Purpose::Feedback => {
+            standing.last_message_at.map(|at| at + SEVEN_DAYS).max(standing.free_until)
+        }
+        Purpose::Utility => None,
+        _ => standing.free_until,
+    };
+    let allowed = Purpose::ALL.into_iter().filter(|purpose| {
+        *purpose != Purpose::PrivateReply
+            && decide(*purpose, Some("somebody"), standing, now, policy).is_ok()
+    });
+    let chance = |purpose| Chance { purpose, until: until(purpose).map(|at| at - policy.margin) };
+    allowed.map(chance).collect()
+}
+
+/// What the windows allow of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// What is meant, under this label.
+    AsMeant(Label),
+    /// Its fallback template instead, because what is meant is refused.
+    Fallback(Refusal),
+}
+
+impl Allowed {
+    /// The label that is used.
+    pub const fn label(self) -> Label {
+        match self {
+            Self::AsMeant(label) => label,
+            Self::Fallback(_) => Label::Utility,
+        }
+    }
+}
+
+/// Decides like [`decide`]; what only the windows refuse leaves its fallback template, if there is
+/// one and utility messages may go.
+///
+/// # Errors
+/// [`Refusal`] says why neither may be sent.
+pub fn decide_with_fallback(
+    purpose: Purpose,
+    author: Option<&str>,
+    has_fallback: bool,
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Allowed, Refusal> {
+    let refusal = match decide(purpose, author, standing, now, policy) {
+        Ok(label) => return Ok(Allowed::AsMeant(label)),
+        Err(refusal) => refusal,
+    };
+    let may_fall_back = has_fallback
+        && refusal.leaves_fallback()
+        && decide(Purpose::Utility, author, standing, now, policy).is_ok();
+    if may_fall_back { Ok(Allowed::Fallback(refusal)) } else { Err(refusal) }
+}
