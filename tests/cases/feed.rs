@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backend::feed::{Feed, FeedError, FeedPage, SETTLE_TIME};
-use backend::settings::Variables;
 use backend::store::Who;
 use messenger::clock::{Clock, SharedClock};
 use messenger::decision::Decision;
@@ -27,10 +26,7 @@ fn shared_clock(platform: &Platform) -> SharedClock {
 }
 
 fn feed(platform: &Platform) -> Feed {
-    let environment = platform.environment().clone();
-    let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-    let aws = backend::aws::Aws::from_variables(&vars).unwrap();
-    Feed::from_variables(&vars, &aws, &shared_clock(platform)).unwrap()
+    Feed::new(&platform.containers().environment())
 }
 
 async fn pull(platform: &Platform, after: Option<&str>) -> FeedPage {

@@ -9,9 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::put;
-use backend::aws::Aws;
-use backend::settings::Variables;
-use backend::telemetry::Telemetry;
 use messenger::clock::{Clock, SharedClock, Timestamp};
 use serde_json::{Value, json};
 use setup::Setup;
@@ -743,12 +740,10 @@ async fn an_answer_that_is_not_taken_is_tried_again_and_its_url_is_never_logged(
 
 /// Setup as the platform builds it, with another clock and another address of the webhook.
 fn setup_with(platform: &Platform, clock: SharedClock, webhook_url: &str) -> Setup {
-    let mut environment = platform.environment().clone();
-    environment.insert("WEBHOOK_URL".to_owned(), webhook_url.to_owned());
-    let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-    let telemetry = Telemetry::to(Arc::clone(&clock), |_| {});
-    let aws = Aws::from_variables(&vars).unwrap();
-    Setup::from_variables(&vars, &aws, clock, telemetry).unwrap()
+    let mut containers = platform.containers();
+    containers.variables.insert("WEBHOOK_URL".to_owned(), webhook_url.to_owned());
+    containers.clock = clock;
+    containers.start(Setup::new).unwrap()
 }
 
 // Requests

@@ -6,24 +6,19 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use backend::aws::Aws;
-use backend::secrets::{FRESH_FOR, Secrets};
-use backend::settings::Variables;
+use backend::secrets::FRESH_FOR;
 use backend::signature::{SIGNATURE_HEADER, sign};
-use backend::telemetry::Telemetry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::Request;
 use lambda_http::http::header::CONTENT_TYPE;
-use messenger::clock::SharedClock;
 use messenger::event::{Event, Kind, MAX_RECORD_BYTES, Record};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{EVENTS, Options, Platform, UNREADABLE, page_token};
 use simulator::samples::{self, APP_SECRET, VERIFY_TOKEN};
 use simulator::sqs::{Fault, Received};
-use webhook::{Webhook, WebhookSettings};
+use webhook::Webhook;
 
 use crate::support::*;
 
@@ -1214,20 +1209,9 @@ async fn receive_patiently(platform: &Platform, body: &[u8]) -> u16 {
 
 /// The webhook as the platform builds it, but with this limit of time and no other.
 fn webhook_that_answers_within(platform: &Platform, answer_within: Duration) -> Webhook {
-    let environment = platform.environment().clone();
-    let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-    let aws = Aws::from_variables(&vars).unwrap();
-    let without_limits = aws.sqs().config().to_builder().timeout_config(TimeoutConfig::disabled());
-    let sqs = aws_sdk_sqs::Client::from_conf(without_limits.build());
-    let clock: SharedClock = platform.clock.clone();
-    let secret_id = vars.required("SECRET_ID").unwrap();
-    let secrets = Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(&clock));
-    let metrics = Arc::clone(&platform.metrics);
-    let telemetry =
-        Telemetry::to(Arc::clone(&clock), move |line| metrics.lock().unwrap().push(line.clone()));
-    let settings = WebhookSettings::from_variables(&vars).unwrap();
-    let settings = WebhookSettings { answer_within, ..settings };
-    Webhook::new(sqs, Arc::new(secrets), clock, telemetry, settings)
+    let mut environment = platform.containers().environment();
+    environment.aws = environment.aws.without_timeouts();
+    environment.build(Webhook::new).unwrap().answering_within(answer_within)
 }
 
 /// A platform whose webhook has read the secret just now.

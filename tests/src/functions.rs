@@ -1,21 +1,48 @@
-//! The functions, as one set of containers holds them.
+//! The functions, each as a container of its own would hold it.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::Arc;
 
 use api::Api;
-use backend::aws::Aws;
-use backend::outbox::Outbox;
-use backend::secrets::Secrets;
-use backend::settings::Variables;
+use backend::forward::URLS;
+use backend::runtime::Environment;
+use backend::settings::{SettingErrors, Variables};
 use backend::telemetry::Telemetry;
-use event_processor::{PassOn, Processor, ProcessorSettings};
-use follow_ups::{FollowUps, FollowUpsSettings};
-use forward::{Forwarder, ForwarderSettings};
+use event_processor::Processor;
+use follow_ups::FollowUps;
+use forward::Forwarder;
 use messenger::clock::SharedClock;
 use messenger::decision::Replies;
-use webhook::{Webhook, WebhookSettings};
+use setup::Setup;
+use webhook::Webhook;
+
+/// What containers are started from: variables, clock and metrics.
+#[derive(Clone)]
+pub struct Containers {
+    /// The environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The metrics.
+    pub telemetry: Telemetry,
+}
+
+impl Containers {
+    /// The environment of a new container.
+    pub fn environment(&self) -> Environment {
+        let values = self.variables.clone();
+        let variables = Variables::from_lookup(move |name| values.get(name).cloned());
+        Environment::new(variables, Arc::clone(&self.clock), self.telemetry.clone())
+    }
+
+    /// Starts a function in a new container.
+    ///
+    /// # Errors
+    /// If a variable is missing or unusable.
+    pub fn start<F>(&self, new: impl FnOnce(&Environment) -> F) -> Result<F, SettingErrors> {
+        self.environment().build(new)
+    }
+}
 
 /// A function of each kind, with the clients, the clock and the memory of its own container.
 #[derive(Debug)]
@@ -33,55 +60,26 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Builds the functions as their `main` does, from the environment.
+    /// Starts each function as its `main` does.
     ///
     /// # Errors
-    /// If a variable is missing or cannot be used.
-    pub fn start(
-        environment: BTreeMap<String, String>,
-        clock: &SharedClock,
-        telemetry: &Telemetry,
-        replies: Replies,
-    ) -> Result<Self, Box<dyn Error>> {
-        let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-        let clients = Aws::from_variables(&vars)?;
-        let outbox = || Outbox::from_variables(&vars, &clients, clock, telemetry.clone());
-        let secret_id = vars.required("SECRET_ID")?;
-        let secrets =
-            Arc::new(Secrets::new(clients.secrets_manager(), secret_id, Arc::clone(clock)));
-        let forwarder = match vars.optional("FORWARD_URLS") {
-            None => None,
-            Some(_) => Some(Forwarder::new(
-                clients.sqs(),
-                Arc::clone(&secrets),
-                Arc::clone(clock),
-                telemetry.clone(),
-                ForwarderSettings::from_variables(&vars)?,
-            )?),
-        };
+    /// If a variable is missing or unusable.
+    pub fn start(containers: &Containers, replies: Replies) -> Result<Self, SettingErrors> {
+        let forwards = containers.variables.contains_key(URLS);
         Ok(Self {
-            webhook: Webhook::new(
-                clients.sqs(),
-                secrets,
-                Arc::clone(clock),
-                telemetry.clone(),
-                WebhookSettings::from_variables(&vars)?,
-            ),
-            processor: Processor::new(
-                Arc::new(outbox()?),
-                clients.sqs(),
-                Arc::clone(clock),
-                replies,
-                ProcessorSettings::from_variables(&vars)?,
-                PassOn::from_variables(&vars, &clients, clock)?,
-            ),
-            follow_ups: FollowUps::new(
-                Arc::new(outbox()?),
-                Arc::clone(clock),
-                FollowUpsSettings::from_variables(&vars)?,
-            ),
-            forwarder,
-            api: Api::from_variables(&vars, &clients, clock, telemetry.clone())?,
+            webhook: containers.start(Webhook::new)?,
+            processor: containers.start(|environment| Processor::new(environment, replies))?,
+            follow_ups: containers.start(FollowUps::new)?,
+            forwarder: forwards.then(|| containers.start(Forwarder::new)).transpose()?,
+            api: containers.start(Api::new)?,
         })
+    }
+
+    /// Starts the setup function, which runs a few times a year and so in a new container each time.
+    ///
+    /// # Errors
+    /// If a variable is missing or unusable.
+    pub fn start_setup(containers: &Containers) -> Result<Setup, SettingErrors> {
+        containers.start(Setup::new)
     }
 }

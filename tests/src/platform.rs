@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use backend::aws::Aws as SdkClients;
-use backend::settings::Variables;
 use backend::signature::SIGNATURE_HEADER;
 use backend::store::Store;
 use backend::telemetry::Telemetry;
@@ -23,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::aws::Aws;
 use crate::clock::VirtualClock;
-use crate::functions::Functions;
+use crate::functions::{Containers, Functions};
 use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::secrets_manager::SecretsManager;
@@ -145,10 +143,9 @@ pub struct Platform {
     /// The functions' metrics, in embedded metric format.
     pub metrics: Arc<Mutex<Vec<Value>>>,
     functions: Functions,
-    telemetry: Telemetry,
     store: Store,
     dynamodb: aws_sdk_dynamodb::Client,
-    environment: BTreeMap<String, String>,
+    containers: Containers,
     options: Options,
     invocations: Mutex<u64>,
     servers: Mutex<JoinSet<()>>,
@@ -210,13 +207,9 @@ impl Platform {
                 metrics.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
             })
         };
-        let functions =
-            Functions::start(environment.clone(), &shared_clock, &telemetry, options.replies)?;
-        let vars = {
-            let environment = environment.clone();
-            Variables::from_lookup(move |name| environment.get(name).cloned())
-        };
-        let dynamodb = SdkClients::from_variables(&vars)?.dynamodb();
+        let containers = Containers { variables: environment, clock: shared_clock, telemetry };
+        let functions = Functions::start(&containers, options.replies)?;
+        let dynamodb = containers.environment().aws.dynamodb();
         let gate = Arc::<Gate>::default();
         let aws = Aws::new(sqs.clone(), secrets_manager.clone(), dynamodb_url, Arc::clone(&gate));
         let platform = Arc::new(Self {
@@ -230,8 +223,7 @@ impl Platform {
             aws,
             gate: Arc::clone(&gate),
             metrics,
-            telemetry,
-            environment,
+            containers,
             options,
             invocations: Mutex::new(0),
             servers: Mutex::new(JoinSet::new()),
@@ -251,12 +243,17 @@ impl Platform {
 
     /// The variables that a function needs to run beside the platform.
     pub fn environment(&self) -> &BTreeMap<String, String> {
-        &self.environment
+        &self.containers.variables
+    }
+
+    /// What a further container of a function is started from.
+    pub fn containers(&self) -> Containers {
+        self.containers.clone()
     }
 
     /// The platform's address.
     pub fn url(&self) -> &str {
-        &self.environment["AWS_ENDPOINT_URL"]
+        &self.environment()["AWS_ENDPOINT_URL"]
     }
 
     /// How the platform was set up.
@@ -280,12 +277,13 @@ impl Platform {
     /// # Errors
     /// If it cannot be built.
     pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
-        let mut environment = self.environment.clone();
+        let mut containers = self.containers();
+        containers.clock = Arc::clone(clock);
         for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL"] {
-            let url = environment.entry(name.to_owned()).or_default();
+            let url = containers.variables.entry(name.to_owned()).or_default();
             *url = format!("{url}/instances/{number}");
         }
-        Functions::start(environment, clock, &self.telemetry, self.options.replies)
+        Ok(Functions::start(&containers, self.options.replies)?)
     }
 
     /// Changes the secret, as its owner would.

@@ -3,16 +3,13 @@
 //! Each invocation is a container of its own, as it is for a function that runs a few times a year.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
-use backend::aws::Aws;
-use backend::settings::Variables;
-use backend::telemetry::Telemetry;
-use messenger::clock::{Clock, SharedClock, Timestamp};
+use messenger::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
 use setup::Setup;
 
+use crate::functions::Functions;
 use crate::meta::{Meta, UserToken};
 use crate::platform::Platform;
 use crate::samples;
@@ -63,14 +60,7 @@ impl Platform {
     /// # Errors
     /// If a variable is missing or cannot be used.
     pub fn setup(&self) -> Result<Setup, Box<dyn Error>> {
-        let environment = self.environment().clone();
-        let vars = Variables::from_lookup(move |name| environment.get(name).cloned());
-        let clock: SharedClock = self.clock.clone();
-        let metrics = Arc::clone(&self.metrics);
-        let telemetry = Telemetry::to(Arc::clone(&clock), move |line| {
-            metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(line.clone());
-        });
-        Ok(Setup::from_variables(&vars, &Aws::from_variables(&vars)?, clock, telemetry)?)
+        Ok(Functions::start_setup(&self.containers())?)
     }
 
     /// Invokes the setup function.

@@ -1,7 +1,7 @@
 //! Who may ask: callers whose request AWS has checked, or who hold the key of the secret.
 
 use backend::secrets::Secret;
-use backend::settings::{SettingError, Variables};
+use backend::settings::Variables;
 use backend::signature::is_same_secret;
 use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::request::RequestContext;
@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// How callers show who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiAuth {
+pub(crate) enum ApiAuth {
     /// API Gateway lets only requests pass that are signed by a permitted IAM identity.
     Iam,
     /// The request carries `api_key` of the secret as a bearer token.
@@ -22,17 +22,14 @@ pub enum ApiAuth {
 
 impl ApiAuth {
     /// Reads `API_AUTH`, which has no default: a forgotten one must not open the API.
-    ///
-    /// # Errors
-    /// [`SettingError`] if it is missing, or neither `iam` nor `key`.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+    pub(crate) fn new(variables: &Variables) -> Self {
         const NAME: &str = "API_AUTH";
-        match vars.required(NAME)?.trim() {
-            "iam" => Ok(Self::Iam),
-            "key" => Ok(Self::Key),
+        match variables.required(NAME).trim() {
+            "key" => Self::Key,
+            "iam" | "" => Self::Iam,
             _ => {
-                let why = "it is neither iam nor key".to_owned();
-                Err(SettingError::Invalid { name: NAME, why })
+                variables.reject(NAME, "must be iam or key");
+                Self::Iam
             }
         }
     }

@@ -139,12 +139,16 @@ impl Api {
         loop {
             let mut parameters = vec![("limit", "100")];
             parameters.extend(after.as_deref().map(|after| ("after", after)));
-            let answer =
-                match self.graph.get(&[user_id, "ids_for_pages"], access, &parameters).await {
-                    // Graph knows no such person of this app, so none of its Pages does.
-                    Err(error) if (error.code, error.subcode) == (Some(100), Some(33)) => break,
-                    answer => answer?,
-                };
+            let answer = match self
+                .outbox
+                .graph()
+                .get(&[user_id, "ids_for_pages"], access, &parameters)
+                .await
+            {
+                // Graph knows no such person of this app, so none of its Pages does.
+                Err(error) if (error.code, error.subcode) == (Some(100), Some(33)) => break,
+                answer => answer?,
+            };
             for id in answer.body["data"].as_array().into_iter().flatten() {
                 let (page_id, person) = (id["page"]["id"].as_str(), id["id"].as_str());
                 if let (Some(page_id), Some(person)) = (page_id, person)

@@ -14,14 +14,10 @@ mod routes;
 
 use std::sync::Arc;
 
-use backend::aws::Aws;
-use backend::feed::Feed;
-use backend::graph::{Graph, GraphSettings};
-use backend::outbox::{Outbox, OutboxSettings};
+use backend::feed::{FEED, Feed};
+use backend::outbox::Outbox;
+use backend::runtime::Environment;
 use backend::secrets::Secrets;
-use backend::send::SendApi;
-use backend::settings::{SettingError, Variables};
-use backend::store::Store;
 use backend::telemetry::Telemetry;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -29,7 +25,7 @@ use lambda_http::{Body, Request, Response};
 use messenger::clock::{SharedClock, Timestamp};
 use serde::Serialize;
 
-pub use auth::ApiAuth;
+use auth::ApiAuth;
 
 use problem::Problem;
 use routes::{Access, Call, Found, find};
@@ -40,7 +36,6 @@ pub struct Api {
     outbox: Outbox,
     feed: Feed,
     feed_is_on: bool,
-    graph: Graph,
     secrets: Arc<Secrets>,
     clock: SharedClock,
     telemetry: Telemetry,
@@ -49,34 +44,18 @@ pub struct Api {
 }
 
 impl Api {
-    /// Builds everything from the environment: `API_AUTH`, `WEBHOOK_URL`, `SECRET_ID`, `TABLE_NAME`, and the
-    /// settings of sending and of Graph.
-    ///
-    /// # Errors
-    /// [`SettingError`] names the variable that is missing or cannot be used.
-    pub fn from_variables(
-        vars: &Variables,
-        aws: &Aws,
-        clock: &SharedClock,
-        telemetry: Telemetry,
-    ) -> Result<Self, SettingError> {
-        let auth = ApiAuth::from_variables(vars)?;
-        let graph = Graph::new(GraphSettings::from_variables(vars)?)?;
-        let secret_id = vars.required("SECRET_ID")?;
-        let secrets = Arc::new(Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(clock)));
-        let outbox = Outbox::new(
-            Store::new(aws.dynamodb(), vars.required("TABLE_NAME")?),
-            SendApi::new(graph.clone(), Arc::clone(&secrets)),
-            Arc::clone(&secrets),
-            Arc::clone(clock),
-            telemetry.clone(),
-            OutboxSettings::from_variables(vars)?,
-        );
-        let webhook_url = vars.required("WEBHOOK_URL")?;
-        let clock = Arc::clone(clock);
-        let feed = Feed::from_variables(vars, aws, &clock)?;
-        let feed_is_on = Feed::is_on(vars)?;
-        Ok(Self { outbox, feed, feed_is_on, graph, secrets, clock, telemetry, auth, webhook_url })
+    /// Builds the function; it reads `API_AUTH`, `WEBHOOK_URL` and `FEED`.
+    pub fn new(environment: &Environment) -> Self {
+        Self {
+            outbox: Outbox::new(environment),
+            feed: Feed::new(environment),
+            feed_is_on: environment.variables.is_on(FEED),
+            secrets: Arc::clone(&environment.secrets),
+            clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
+            auth: ApiAuth::new(&environment.variables),
+            webhook_url: environment.variables.required("WEBHOOK_URL"),
+        }
     }
 
     /// Opens what the first request needs.

@@ -17,46 +17,24 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, Turn};
-use backend::settings::{SettingError, Variables};
+use backend::runtime::{Environment, receive_count, redeliver};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::Replies;
 use messenger::event::{Event, Record};
 
-pub use pass_on::{PassOn, PassOnError};
+use pass_on::{PassOn, PassOnError};
 
 /// A record is not begun with less time left: it may need two calls to the table, and its message
 /// may still be put off.
 const RECORD_BUDGET: Duration = Duration::from_secs(2 * backend::aws::CALL_TIMEOUT.as_secs());
 
 /// An event that fails by itself is given up at this receive.
-const LAST_RECEIVE: u64 = 5;
-
-/// What may be set about the event processor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessorSettings {
-    /// The queue of the events that were given up.
-    pub dead_letter_queue_url: String,
-    /// For how long the bot is quiet once people have taken over.
-    pub quiet_for: Duration,
-}
-
-impl ProcessorSettings {
-    /// Reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing or out of its range.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            dead_letter_queue_url: vars.required("DEAD_LETTER_QUEUE_URL")?,
-            quiet_for: vars.span_or("QUIET_HOURS", 12, 3600, 1..=720)?,
-        })
-    }
-}
+const LAST_RECEIVE: u32 = 5;
 
 /// Why a record was not processed.
 #[derive(Debug, thiserror::Error)]
@@ -82,21 +60,31 @@ pub struct Processor {
     sqs: Client,
     clock: SharedClock,
     replies: Replies,
-    settings: ProcessorSettings,
+    /// The queue of the events that were given up.
+    dead_letter_queue_url: String,
+    /// For how long the bot is quiet once people have taken over.
+    quiet_for: Duration,
     pass_on: PassOn,
 }
 
 impl Processor {
-    /// Puts the parts together.
-    pub fn new(
-        outbox: Arc<Outbox>,
-        sqs: Client,
-        clock: SharedClock,
-        replies: Replies,
-        settings: ProcessorSettings,
-        pass_on: PassOn,
-    ) -> Self {
-        Self { outbox, sqs, clock, replies, settings, pass_on }
+    /// Builds the function with a bot; it reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
+    pub fn new(environment: &Environment, replies: Replies) -> Self {
+        let variables = &environment.variables;
+        Self {
+            outbox: Arc::new(Outbox::new(environment)),
+            sqs: environment.aws.sqs(),
+            clock: Arc::clone(&environment.clock),
+            replies,
+            dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
+            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
+            pass_on: PassOn::new(environment),
+        }
+    }
+
+    /// Opens the connections while the function is initialised.
+    pub async fn warm_up(&self) {
+        self.outbox.warm_up().await;
     }
 
     /// Processes a batch: message groups side by side, each group in order.
@@ -118,14 +106,7 @@ impl Processor {
                 .push(message);
         }
         let failed = join_all(lanes.into_values().map(|lane| self.process_lane(lane, &turn))).await;
-        let failures = failed.into_iter().flatten().map(|id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
-            failure
-        });
-        let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failures.collect();
-        response
+        redeliver(failed.into_iter().flatten())
     }
 
     /// Processes a group's messages: the ids of those that are to be delivered again.
@@ -135,7 +116,7 @@ impl Processor {
             let Err(error) = self.process_message(&message, turn).await else {
                 continue;
             };
-            let receives = receives(&message);
+            let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
             if let RecordError::Poisonous(reason) = error
                 && receives >= LAST_RECEIVE
@@ -157,7 +138,7 @@ impl Processor {
         }
         let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
-        let receives = receives(message);
+        let receives = receive_count(message);
         let event = Event::from(&record);
         let work = AssertUnwindSafe(self.process(&event, receives > 1, turn));
         let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
@@ -172,10 +153,6 @@ impl Processor {
         }
         outcome.map(drop)
     }
-}
-
-fn receives(message: &SqsMessage) -> u64 {
-    attribute(message, "ApproximateReceiveCount").parse().unwrap_or(1)
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

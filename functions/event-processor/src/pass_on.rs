@@ -3,17 +3,16 @@
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use backend::aws::{Aws, describe};
+use backend::aws::describe;
 use backend::feed::{Feed, FeedError};
 use backend::forward::{Destinations, URL_ATTRIBUTE};
-use backend::settings::{SettingError, Variables};
+use backend::runtime::Environment;
 use futures_util::future::{try_join, try_join_all};
-use messenger::clock::SharedClock;
 use messenger::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
 
 /// Why an event was not passed on.
 #[derive(Debug, thiserror::Error)]
-pub enum PassOnError {
+pub(crate) enum PassOnError {
     /// It may not be in the feed.
     #[error("the feed was not written: {0}")]
     Feed(#[from] FeedError),
@@ -30,7 +29,7 @@ pub enum PassOnError {
 
 /// Passes events on, if that is switched on.
 #[derive(Debug)]
-pub struct PassOn {
+pub(crate) struct PassOn {
     feed: Option<Feed>,
     forward: Option<ForwardQueue>,
 }
@@ -45,22 +44,13 @@ struct ForwardQueue {
 
 impl PassOn {
     /// Reads `FEED`, `FORWARD_URLS` and, if they name any, `FORWARD_QUEUE_URL`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing or cannot be used.
-    pub fn from_variables(
-        vars: &Variables,
-        aws: &Aws,
-        clock: &SharedClock,
-    ) -> Result<Self, SettingError> {
-        let forward = match Destinations::from_variables(vars)? {
-            None => None,
-            Some(destinations) => {
-                let url = vars.required("FORWARD_QUEUE_URL")?;
-                Some(ForwardQueue { sqs: aws.sqs(), url, destinations })
-            }
-        };
-        Ok(Self { feed: Feed::if_on(vars, aws, clock)?, forward })
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let forward = Destinations::new(&environment.variables).map(|destinations| ForwardQueue {
+            sqs: environment.aws.sqs(),
+            url: environment.variables.required("FORWARD_QUEUE_URL"),
+            destinations,
+        });
+        Self { feed: Feed::if_on(environment), forward }
     }
 
     /// Whether nothing is passed on at all.

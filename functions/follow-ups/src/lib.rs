@@ -8,34 +8,12 @@ mod sweep;
 use std::sync::Arc;
 
 use backend::outbox::{Outbox, OutboxError};
-use backend::settings::{SettingError, Variables};
+use backend::runtime::Environment;
 use messenger::clock::{SharedClock, Timestamp};
 use serde_json::Value;
 
 pub use request::RequestError;
 pub use sweep::Summary;
-
-/// What may be set about follow-ups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FollowUpsSettings {
-    /// The most messages a second for a Page, those with sound or film apart.
-    pub rate: u32,
-    /// The most messages with sound or film a second for a Page.
-    pub media_rate: u32,
-}
-
-impl FollowUpsSettings {
-    /// Reads `SEND_RATE_PER_SECOND` (default 40) and `MEDIA_RATE_PER_SECOND` (default 5).
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is no number.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)?,
-            media_rate: vars.parsed_or("MEDIA_RATE_PER_SECOND", 5)?,
-        })
-    }
-}
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +34,26 @@ pub enum FollowUpsError {
 pub struct FollowUps {
     outbox: Arc<Outbox>,
     clock: SharedClock,
-    settings: FollowUpsSettings,
+    /// How many messages a Page may send in a second, and how many of them with audio or video.
+    rate: u32,
+    media_rate: u32,
 }
 
 impl FollowUps {
-    /// Puts the parts together.
-    pub fn new(outbox: Arc<Outbox>, clock: SharedClock, settings: FollowUpsSettings) -> Self {
-        Self { outbox, clock, settings }
+    /// Builds the function; it reads `SEND_RATE_PER_SECOND` and `MEDIA_RATE_PER_SECOND`.
+    pub fn new(environment: &Environment) -> Self {
+        let variables = &environment.variables;
+        Self {
+            outbox: Arc::new(Outbox::new(environment)),
+            clock: Arc::clone(&environment.clock),
+            rate: variables.parsed_or("SEND_RATE_PER_SECOND", 40),
+            media_rate: variables.parsed_or("MEDIA_RATE_PER_SECOND", 5),
+        }
+    }
+
+    /// Opens the connections while the function is initialised.
+    pub async fn warm_up(&self) {
+        self.outbox.warm_up().await;
     }
 
     /// Sweeps, or stores what is asked for: a summary, or what was stored.

@@ -1,34 +1,14 @@
-//! The follow-ups function: settings, clients, run.
+//! The follow-ups function.
 
-use std::sync::Arc;
-
-use backend::aws::Aws;
-use backend::clock::SystemClock;
-use backend::outbox::Outbox;
-use backend::settings::Variables;
-use backend::telemetry::{Telemetry, log_panics_by_place};
-use follow_ups::{FollowUps, FollowUpsSettings};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use messenger::clock::{SharedClock, Timestamp};
-use serde_json::Value;
+use backend::runtime::{self, Error};
+use follow_ups::FollowUps;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
-    log_panics_by_place();
-    let vars = Variables::of_process();
-    let clock: SharedClock = Arc::new(SystemClock);
-    let aws = Aws::from_variables(&vars)?;
-    let telemetry = Telemetry::to_stdout(Arc::clone(&clock));
-    let outbox = Arc::new(Outbox::from_variables(&vars, &aws, &clock, telemetry)?);
-    outbox.warm_up().await;
-    let settings = FollowUpsSettings::from_variables(&vars)?;
-    let follow_ups = FollowUps::new(outbox, clock, settings);
-    run(service_fn(async |event: LambdaEvent<Value>| {
-        let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
-        let deadline = Timestamp::from_millis(deadline);
-        let id = event.context.request_id;
-        Ok::<_, Error>(follow_ups.handle(event.payload, &id, deadline).await?)
-    }))
+    let follow_ups = runtime::start(FollowUps::new)?;
+    follow_ups.warm_up().await;
+    runtime::run_json(async |payload, invocation| {
+        follow_ups.handle(payload, &invocation.id, invocation.deadline).await
+    })
     .await
 }

@@ -9,13 +9,13 @@ mod resolver;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::aws::{CALL_TIMEOUT, describe};
-use backend::forward::{Destinations, URL_ATTRIBUTE};
-use backend::http::{HttpError, client_resolving_by};
+use backend::forward::{Destinations, URL_ATTRIBUTE, URLS};
+use backend::http::client_resolving_by;
+use backend::runtime::{Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
-use backend::settings::{SettingError, Variables};
 use backend::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
 use backend::telemetry::Telemetry;
 use futures_util::future::join_all;
@@ -38,29 +38,6 @@ const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The longest pause; a queue takes 12 h at most, counted from the receive.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
-
-/// What may be set about the forwarder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwarderSettings {
-    /// The queue that it works off.
-    pub queue_url: String,
-    /// Where events may go.
-    pub destinations: Destinations,
-}
-
-impl ForwarderSettings {
-    /// Reads `FORWARD_QUEUE_URL`, `FORWARD_URLS` and `FORWARD_ALLOW_LOCAL`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing or cannot be used.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        let destinations = Destinations::from_variables(vars)?;
-        Ok(Self {
-            queue_url: vars.required("FORWARD_QUEUE_URL")?,
-            destinations: destinations.ok_or(SettingError::Missing("FORWARD_URLS"))?,
-        })
-    }
-}
 
 /// Why an event did not reach its receiver.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +64,9 @@ pub struct Forwarder {
     http: reqwest::Client,
     clock: SharedClock,
     telemetry: Telemetry,
-    settings: ForwarderSettings,
+    /// The queue that it works off.
+    queue_url: String,
+    destinations: Destinations,
 }
 
 /// What a message tells about itself.
@@ -97,34 +76,35 @@ struct Addressed {
 }
 
 impl Forwarder {
-    /// Puts the parts together.
-    ///
-    /// # Errors
-    /// [`HttpError`] if TLS cannot be set up.
-    pub fn new(
-        sqs: Client,
-        secrets: Arc<Secrets>,
-        clock: SharedClock,
-        telemetry: Telemetry,
-        settings: ForwarderSettings,
-    ) -> Result<Self, HttpError> {
-        let resolver = PublicOnly { allow_local: settings.destinations.allow_local };
-        let http = client_resolving_by(ANSWER_WITHIN, resolver)?;
-        Ok(Self { sqs, secrets, http, clock, telemetry, settings })
+    /// Builds the function; it reads `FORWARD_QUEUE_URL`, `FORWARD_URLS` and `FORWARD_ALLOW_LOCAL`.
+    pub fn new(environment: &Environment) -> Self {
+        let variables = &environment.variables;
+        variables.required(URLS);
+        let destinations = Destinations::new(variables).unwrap_or_default();
+        let resolver = PublicOnly { allow_local: destinations.allow_local };
+        Self {
+            sqs: environment.aws.sqs(),
+            secrets: Arc::clone(&environment.secrets),
+            http: client_resolving_by(ANSWER_WITHIN, resolver),
+            clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
+            queue_url: variables.required("FORWARD_QUEUE_URL"),
+            destinations,
+        }
+    }
+
+    /// Reads the secret while the function is initialised.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.secrets.current().await {
+            tracing::error!(%error, "nothing is forwarded until the secret can be read");
+        }
     }
 
     /// Tries each message of a batch once, side by side; the answer names those that stay.
     pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
         let tries = batch.records.iter().map(|message| self.try_message(message, deadline));
         let failed = join_all(tries).await;
-        let failures = failed.into_iter().flatten().map(|id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
-            failure
-        });
-        let mut response = SqsBatchResponse::default();
-        response.batch_item_failures = failures.collect();
-        response
+        redeliver(failed.into_iter().flatten())
     }
 
     /// Tries a message: its id if it is to come again.
@@ -141,7 +121,7 @@ impl Forwarder {
             self.telemetry.count("Forwarded", &page_id, &[]);
             return None;
         };
-        let (receives, host) = (receives(message), url.host_str());
+        let (receives, host) = (receive_count(message), url.host_str());
         tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
         self.telemetry.count("ForwardFailed", &page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
@@ -153,7 +133,7 @@ impl Forwarder {
     /// Where a message goes, if that is still wanted.
     fn destination(&self, message: &SqsMessage) -> Option<&Url> {
         let wanted = message.message_attributes.get(URL_ATTRIBUTE)?.string_value.as_deref()?;
-        self.settings.destinations.urls.iter().find(|url| url.as_str() == wanted)
+        self.destinations.urls.iter().find(|url| url.as_str() == wanted)
     }
 
     async fn post(&self, url: &Url, body: &str, deadline: Timestamp) -> Result<(), ForwardError> {
@@ -184,7 +164,7 @@ impl Forwarder {
         let answer = self
             .sqs
             .change_message_visibility()
-            .queue_url(&self.settings.queue_url)
+            .queue_url(&self.queue_url)
             .receipt_handle(message.receipt_handle.as_deref().unwrap_or_default())
             .visibility_timeout(seconds)
             .send()
@@ -199,9 +179,4 @@ impl Forwarder {
 fn pause_after(receives: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(receives.saturating_sub(1));
     FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
-}
-
-fn receives(message: &SqsMessage) -> u32 {
-    let count = message.attributes.get("ApproximateReceiveCount");
-    count.and_then(|count| count.parse().ok()).unwrap_or(1)
 }

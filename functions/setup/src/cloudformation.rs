@@ -79,7 +79,7 @@ impl Setup {
     }
 
     async fn serve(&self, request_type: &str) -> Result<Report, SetupError> {
-        let secret = self.read_secret().await?;
+        let secret = self.secrets.current().await?;
         Ok(match request_type {
             "Delete" => self.unregister(&secret).await,
             _ => self.register(&secret).await,

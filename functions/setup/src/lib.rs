@@ -21,16 +21,13 @@ mod whatsapp;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::Client;
-use backend::aws::Aws;
-use backend::graph::{Graph, GraphError, GraphSettings};
+use backend::graph::GraphError;
 use backend::http;
-use backend::outbox::{Outbox, OutboxError, OutboxSettings, ScheduleError};
-use backend::secrets::{Secret, SecretError, Secrets, callback_url};
-use backend::send::SendApi;
-use backend::settings::{SettingError, Variables};
-use backend::store::{Store, StoreError};
-use backend::telemetry::Telemetry;
+use backend::outbox::{Outbox, OutboxError, ScheduleError};
+use backend::runtime::Environment;
+use backend::secrets::{SecretError, Secrets, callback_url};
+use backend::settings::Variables;
+use backend::store::StoreError;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
 use serde_json::{Value, json};
@@ -57,34 +54,25 @@ const ACTIONS: [&str; 10] = [
     "create-template",
 ];
 
-/// What may be set about setup.
+/// The settings of setup.
 #[derive(Clone, Debug)]
-pub struct SetupSettings {
+struct SetupSettings {
     /// The webhook of the default application; those of the others are derived from it.
-    pub webhook_url: String,
+    webhook_url: String,
     /// Whether the apps are also subscribed to Instagram's events.
-    pub subscribe_instagram: bool,
-    /// What is set about sending.
-    pub outbox: OutboxSettings,
+    subscribe_instagram: bool,
 }
 
 impl SetupSettings {
-    /// Reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM` (default false) and the settings of the outbox.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing or cannot be used.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+    /// Reads `WEBHOOK_URL` and `SUBSCRIBE_INSTAGRAM` (default false).
+    fn new(variables: &Variables) -> Self {
         const NAME: &str = "WEBHOOK_URL";
-        let webhook_url = vars.required(NAME)?;
-        if !webhook_url.ends_with("/webhook") {
-            let why = "it does not end in /webhook".to_owned();
-            return Err(SettingError::Invalid { name: NAME, why });
+        let webhook_url = variables.required(NAME);
+        if !webhook_url.is_empty() && !webhook_url.ends_with("/webhook") {
+            variables.reject(NAME, "must end in /webhook");
         }
-        Ok(Self {
-            webhook_url,
-            subscribe_instagram: vars.parsed_or("SUBSCRIBE_INSTAGRAM", false)?,
-            outbox: OutboxSettings::from_variables(vars)?,
-        })
+        let subscribe_instagram = variables.parsed_or("SUBSCRIBE_INSTAGRAM", false);
+        Self { webhook_url, subscribe_instagram }
     }
 
     /// The callback URL of an application: `…/webhook`, or `…/{key}/webhook`.
@@ -130,43 +118,23 @@ pub enum SetupError {
 /// The setup function.
 #[derive(Debug)]
 pub struct Setup {
-    graph: Graph,
+    outbox: Outbox,
+    secrets: Arc<Secrets>,
     http: reqwest::Client,
-    store: Store,
-    secrets_manager: Client,
-    secret_id: String,
     clock: SharedClock,
-    telemetry: Telemetry,
     settings: SetupSettings,
 }
 
 impl Setup {
-    /// Builds everything from the environment: `SECRET_ID`, `TABLE_NAME`, and the settings of setup and
-    /// of Graph.
-    ///
-    /// # Errors
-    /// [`SettingError`] names the variable that is missing or cannot be used.
-    pub fn from_variables(
-        vars: &Variables,
-        aws: &Aws,
-        clock: SharedClock,
-        telemetry: Telemetry,
-    ) -> Result<Self, SettingError> {
-        let graph = GraphSettings::from_variables(vars)?;
-        let http = http::client(ANSWER_TIMEOUT).map_err(|error| SettingError::Invalid {
-            name: "WEBHOOK_URL",
-            why: error.to_string(),
-        })?;
-        Ok(Self {
-            graph: Graph::new(graph)?,
-            http,
-            store: Store::new(aws.dynamodb(), vars.required("TABLE_NAME")?),
-            secrets_manager: aws.secrets_manager(),
-            secret_id: vars.required("SECRET_ID")?,
-            clock,
-            telemetry,
-            settings: SetupSettings::from_variables(vars)?,
-        })
+    /// Builds the function; it reads `WEBHOOK_URL` and `SUBSCRIBE_INSTAGRAM`.
+    pub fn new(environment: &Environment) -> Self {
+        Self {
+            outbox: Outbox::new(environment),
+            secrets: Arc::clone(&environment.secrets),
+            http: http::client(ANSWER_TIMEOUT),
+            clock: Arc::clone(&environment.clock),
+            settings: SetupSettings::new(&environment.variables),
+        }
     }
 
     /// Answers `CloudFormation`, or does what the payload's `action` says.
@@ -179,6 +147,7 @@ impl Setup {
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
+        self.secrets.forget().await;
         // Boxed, because a deep nest of calls is more than the compiler lays out in one piece.
         match cloudformation::Request::read(&payload) {
             Some(request) => Ok(Box::pin(self.serve_cloudformation(request, deadline)).await),
@@ -197,8 +166,7 @@ impl Setup {
             let actions = ACTIONS.join(", ");
             return Err(PayloadError::wrong("action", format!("is none of {actions}")).into());
         }
-        let secrets = self.secrets();
-        let secret = secrets.current().await?;
+        let secret = self.secrets.current().await?;
         if let "register" | "unregister" | "status" | "applications" = action {
             payload.only(&[])?;
         }
@@ -209,31 +177,11 @@ impl Setup {
             "applications" => Ok(secret.list(&self.settings.webhook_url)),
             "pages" => self.pages(payload, &secret).await,
             "conversations" => self.conversations(payload, &secret).await,
-            "first-message" => self.first_message(payload, secrets, invocation, deadline).await,
+            "first-message" => self.first_message(payload, invocation, deadline).await,
             "whatsapp-account" => self.whatsapp_account(payload, &secret).await,
             "templates" => self.templates(payload, &secret).await,
             _ => self.create_template(payload, &secret).await,
         }
-    }
-
-    fn secrets(&self) -> Arc<Secrets> {
-        let (client, clock) = (self.secrets_manager.clone(), Arc::clone(&self.clock));
-        Arc::new(Secrets::new(client, &self.secret_id, clock))
-    }
-
-    fn outbox(&self, secrets: Arc<Secrets>) -> Outbox {
-        Outbox::new(
-            self.store.clone(),
-            SendApi::new(self.graph.clone(), Arc::clone(&secrets)),
-            secrets,
-            Arc::clone(&self.clock),
-            self.telemetry.clone(),
-            self.settings.outbox,
-        )
-    }
-
-    async fn read_secret(&self) -> Result<Arc<Secret>, SecretError> {
-        self.secrets().current().await
     }
 }
 

@@ -167,7 +167,7 @@ impl Setup {
         let access = app.page_access(page_id)?;
         let fields = ours.names();
         let path = ["me", "messenger_profile"];
-        let answer = self.graph.get(&path, access, &[("fields", &fields)]).await?;
+        let answer = self.outbox.graph().get(&path, access, &[("fields", &fields)]).await?;
         Ok(ours.lacking(&answer.body["data"][0]))
     }
 
@@ -178,7 +178,7 @@ impl Setup {
         properties: &Map<String, Value>,
     ) -> Result<(), SetupError> {
         let access = app.page_access(page_id)?;
-        self.graph.post(&["me", "messenger_profile"], access, properties).await?;
+        self.outbox.graph().post(&["me", "messenger_profile"], access, properties).await?;
         Ok(())
     }
 }

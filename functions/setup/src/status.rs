@@ -74,7 +74,7 @@ impl Setup {
     }
 
     fn check_version(&self, report: &mut Report) {
-        let version = self.graph.settings().version.as_str();
+        let version = self.outbox.graph().settings().version.as_str();
         let mend = "set the template's parameter GraphVersion to a newer version";
         let end = VERSION_ENDS.iter().find(|(known, _)| *known == version);
         match end.and_then(|(_, end)| Timestamp::from_rfc3339(end)) {
@@ -107,7 +107,7 @@ impl Setup {
             return;
         }
         let finding = format!("our clock and Meta's differ by {} s", skew.as_secs());
-        let margin = self.settings.outbox.policy.margin;
+        let margin = self.outbox.settings().policy.margin;
         if skew < margin {
             report.warning("stack", finding, "windows still have their safety margin");
         } else {
@@ -282,7 +282,7 @@ impl Setup {
     }
 
     async fn check_pause(&self, page_id: &str, secret: &Secret, name: &str, report: &mut Report) {
-        let page = match self.store.page(page_id).await {
+        let page = match self.outbox.store().page(page_id).await {
             Ok(page) => page,
             Err(error) => {
                 let finding = format!("its pause cannot be read: {error}");

@@ -77,7 +77,7 @@ impl Setup {
         &self,
         app: &App<'_>,
     ) -> Result<AppSubscriptions, GraphError> {
-        let answer = self.graph.get(&[app.id, "subscriptions"], app.access(), &[]).await?;
+        let answer = self.outbox.graph().get(&[app.id, "subscriptions"], app.access(), &[]).await?;
         let data = answer.body["data"].as_array().into_iter().flatten();
         let all = data.map(|item| AppSubscription {
             object: text(&item["object"]),
@@ -102,7 +102,7 @@ impl Setup {
             "fields": joined(fields),
             "include_values": true,
         });
-        self.graph.post(&[app.id, "subscriptions"], app.access(), &body).await?;
+        self.outbox.graph().post(&[app.id, "subscriptions"], app.access(), &body).await?;
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Setup {
         object: &str,
     ) -> Result<(), GraphError> {
         let parameters = [("object", object)];
-        self.graph.delete(&[app.id, "subscriptions"], app.access(), &parameters).await?;
+        self.outbox.graph().delete(&[app.id, "subscriptions"], app.access(), &parameters).await?;
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl Setup {
         page_id: &str,
     ) -> Result<Fields, SetupError> {
         let access = app.page_access(page_id)?;
-        let answer = self.graph.get(&[page_id, "subscribed_apps"], access, &[]).await?;
+        let answer = self.outbox.graph().get(&[page_id, "subscribed_apps"], access, &[]).await?;
         let mut apps = answer.body["data"].as_array().into_iter().flatten();
         let ours = apps.find(|item| item["id"] == app.id);
         Ok(ours.map(|item| fields(&item["subscribed_fields"])).unwrap_or_default())
@@ -136,7 +136,7 @@ impl Setup {
         fields: &Fields,
     ) -> Result<(), GraphError> {
         let body = json!({"subscribed_fields": joined(fields)});
-        self.graph.post(&[page_id, "subscribed_apps"], access, &body).await?;
+        self.outbox.graph().post(&[page_id, "subscribed_apps"], access, &body).await?;
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Setup {
         page_id: &str,
     ) -> Result<(), SetupError> {
         let access = app.page_access(page_id)?;
-        self.graph.delete(&[page_id, "subscribed_apps"], access, &[]).await?;
+        self.outbox.graph().delete(&[page_id, "subscribed_apps"], access, &[]).await?;
         Ok(())
     }
 }

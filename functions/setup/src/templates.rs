@@ -40,7 +40,8 @@ impl Setup {
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
         let parameters = [("category", "UTILITY"), ("limit", "100")];
-        let answer = self.graph.get(&[page_id, "message_templates"], access, &parameters).await?;
+        let answer =
+            self.outbox.graph().get(&[page_id, "message_templates"], access, &parameters).await?;
         Ok(serde_json::to_value(serde_json::from_value::<List<Template>>(answer.body)?)?)
     }
 
@@ -55,7 +56,8 @@ impl Setup {
         let template = utility_template(payload.object("template")?)?;
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
-        let answer = self.graph.post(&[page_id, "message_templates"], access, &template).await?;
+        let answer =
+            self.outbox.graph().post(&[page_id, "message_templates"], access, &template).await?;
         let made: Template = serde_json::from_value(answer.body)?;
         Ok(serde_json::to_value(made)?)
     }

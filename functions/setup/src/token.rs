@@ -38,7 +38,8 @@ impl Setup {
         token: &SecretString,
     ) -> Result<TokenFacts, GraphError> {
         let parameters = [("input_token", token.expose_secret())];
-        let answer = get_privately(&self.graph, "debug_token", app.access(), &parameters).await?;
+        let answer =
+            get_privately(self.outbox.graph(), "debug_token", app.access(), &parameters).await?;
         Ok(TokenFacts::of(&answer.body["data"]))
     }
 }

@@ -1,10 +1,8 @@
 //! Meta's tutorial "Try it" in three calls: the Pages, their conversations, the first message.
 
-use std::sync::Arc;
-
 use backend::graph::Access;
 use backend::outbox::{OutboxError, ToSchedule, Turn};
-use backend::secrets::{DEFAULT_APPLICATION, Secret, Secrets};
+use backend::secrets::{DEFAULT_APPLICATION, Secret};
 use backend::store::Who;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
@@ -89,7 +87,7 @@ impl Setup {
             let fields = ("fields", "access_token,category,category_list,name,id,tasks");
             let mut parameters = vec![fields, ("limit", "100")];
             parameters.extend(after.as_deref().map(|after| ("after", after)));
-            let answer = self.graph.get(&["me", "accounts"], access, &parameters).await?;
+            let answer = self.outbox.graph().get(&["me", "accounts"], access, &parameters).await?;
             let paging = &answer.body["paging"];
             let has_next = paging["next"].is_string();
             after = paging["cursors"]["after"].as_str().map(str::to_owned).filter(|_| has_next);
@@ -127,7 +125,7 @@ impl Setup {
         parameters.extend(psid.map(|psid| ("user_id", psid)));
         let access = app.page_access(page_id)?;
         let path = format!("{page_id}/conversations");
-        let answer = get_privately(&self.graph, &path, access, &parameters).await?;
+        let answer = get_privately(self.outbox.graph(), &path, access, &parameters).await?;
         Ok(serde_json::to_value(serde_json::from_value::<List<Conversation>>(answer.body)?)?)
     }
 
@@ -138,7 +136,6 @@ impl Setup {
     pub(crate) async fn first_message(
         &self,
         payload: Payload<'_>,
-        secrets: Arc<Secrets>,
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
@@ -146,8 +143,8 @@ impl Setup {
         let page_id = payload.id("page_id")?.to_owned();
         let who = Who { page_id, person: payload.id("psid")?.to_owned() };
         let text = payload.text("text")?.unwrap_or("You did it!");
-        let outbox = self.outbox(secrets);
-        let stored = outbox
+        let stored = self
+            .outbox
             .schedule(ToSchedule {
                 id: format!("setup-{}", &digest(&[invocation])[..32]),
                 who: who.clone(),
@@ -159,9 +156,9 @@ impl Setup {
                 due_at: None,
             })
             .await?;
-        let turn = Turn::until(deadline, invocation, &self.settings.outbox.policy);
-        outbox.serve(&who, std::slice::from_ref(&stored.key.id), &turn).await?;
-        let entry = self.store.entry(&stored.key).await?;
+        let turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
+        self.outbox.serve(&who, std::slice::from_ref(&stored.key.id), &turn).await?;
+        let entry = self.outbox.store().entry(&stored.key).await?;
         let entry = entry.ok_or(OutboxError::HeldElsewhere)?;
         Ok(json!({
             "recipient_id": who.person,

@@ -72,7 +72,7 @@ impl Setup {
             .is_ok_and(|facts| app.as_ref().is_some_and(|app| app.id == facts.app_id));
         let app_secret = application.app_secret().ok().filter(|_| is_of_app);
         let access = Access { token: &token, app_secret };
-        let answer = self.graph.get(&[account_id], access, &[("fields", FIELDS)]).await;
+        let answer = self.outbox.graph().get(&[account_id], access, &[("fields", FIELDS)]).await;
         let answer = answer.map_err(|error| match error.code {
             Some(200) => SetupError::NoAccessToAccount,
             _ => error.into(),

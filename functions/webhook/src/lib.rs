@@ -10,9 +10,8 @@ mod verification;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
+use backend::runtime::Environment;
 use backend::secrets::{DEFAULT_APPLICATION, Secrets};
-use backend::settings::{SettingError, Variables};
 use backend::telemetry::Telemetry;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
@@ -21,30 +20,8 @@ use messenger::clock::SharedClock;
 
 use enqueue::Queues;
 
-/// What may be set about the webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookSettings {
-    /// The FIFO queue of the events.
-    pub queue_url: String,
-    /// The queue of what is signed but cannot be read.
-    pub unreadable_queue_url: String,
-    /// How long a notification may take; Meta wants its answer within 5 s.
-    pub answer_within: Duration,
-}
-
-impl WebhookSettings {
-    /// Reads `QUEUE_URL` and `UNREADABLE_QUEUE_URL`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        Ok(Self {
-            queue_url: vars.required("QUEUE_URL")?,
-            unreadable_queue_url: vars.required("UNREADABLE_QUEUE_URL")?,
-            answer_within: Duration::from_secs(4),
-        })
-    }
-}
+/// How long a notification may take: Meta wants its answer within 5 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 /// The webhook function.
 #[derive(Debug)]
@@ -57,16 +34,33 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Puts the parts together.
-    pub fn new(
-        sqs: Client,
-        secrets: Arc<Secrets>,
-        clock: SharedClock,
-        telemetry: Telemetry,
-        settings: WebhookSettings,
-    ) -> Self {
-        let queues = Queues::new(sqs, settings.queue_url, settings.unreadable_queue_url);
-        Self { queues, secrets, clock, telemetry, answer_within: settings.answer_within }
+    /// Builds the function; it reads `QUEUE_URL` and `UNREADABLE_QUEUE_URL`.
+    pub fn new(environment: &Environment) -> Self {
+        let variables = &environment.variables;
+        Self {
+            queues: Queues::new(
+                environment.aws.sqs(),
+                variables.required("QUEUE_URL"),
+                variables.required("UNREADABLE_QUEUE_URL"),
+            ),
+            secrets: Arc::clone(&environment.secrets),
+            clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
+            answer_within: ANSWER_WITHIN,
+        }
+    }
+
+    /// The same function with another limit of time for a notification.
+    #[must_use]
+    pub fn answering_within(self, limit: Duration) -> Self {
+        Self { answer_within: limit, ..self }
+    }
+
+    /// Reads the secret while the function is initialised, so that no request waits for it.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.secrets.current().await {
+            tracing::error!(%error, "requests are refused until the secret can be read");
+        }
     }
 
     /// Answers a request to `/webhook`, or to `/{application}/webhook`.

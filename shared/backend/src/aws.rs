@@ -18,7 +18,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use crate::settings::{SettingError, Variables};
+use crate::settings::Variables;
 
 /// Source: <https://www.amazontrust.com/repository/>: Amazon Root CA 1 to 4 and Starfield Services
 /// Root Certificate Authority - G2.
@@ -40,14 +40,11 @@ impl Aws {
     /// Reads the SDK's usual variables: `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     /// `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_MAX_ATTEMPTS`,
     /// `AWS_CA_BUNDLE`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if a mandatory variable is missing, or one cannot be used.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
+    pub fn new(variables: &Variables) -> Self {
         let credentials = Credentials::new(
-            vars.required("AWS_ACCESS_KEY_ID")?,
-            vars.required("AWS_SECRET_ACCESS_KEY")?,
-            vars.optional("AWS_SESSION_TOKEN"),
+            variables.required("AWS_ACCESS_KEY_ID"),
+            variables.required("AWS_SECRET_ACCESS_KEY"),
+            variables.optional("AWS_SESSION_TOKEN"),
             None,
             "environment",
         );
@@ -57,27 +54,27 @@ impl Aws {
             .operation_timeout(CALL_TIMEOUT)
             .build();
         let retries = RetryConfig::standard()
-            .with_max_attempts(vars.parsed_or("AWS_MAX_ATTEMPTS", 3)?)
+            .with_max_attempts(variables.parsed_or("AWS_MAX_ATTEMPTS", 3))
             .with_initial_backoff(Duration::from_millis(50));
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(vars.required("AWS_REGION")?))
+            .region(Region::new(variables.required("AWS_REGION")))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(
                 aws_smithy_http_client::Builder::new()
                     .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                    .tls_context(tls_context(vars)?)
+                    .tls_context(tls_context(variables))
                     .build_https(),
             )
             .sleep_impl(TokioSleep::new())
             .timeout_config(timeouts)
             .retry_config(retries)
             .build();
-        let every = vars.optional("AWS_ENDPOINT_URL");
+        let every = variables.optional("AWS_ENDPOINT_URL");
         let endpoints = ["DYNAMODB", "SQS", "SECRETS_MANAGER"].map(|service| {
-            vars.optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| every.clone())
+            variables.optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| every.clone())
         });
-        Ok(Self { config, endpoints })
+        Self { config, endpoints }
     }
 
     /// The client of the table.
@@ -93,6 +90,13 @@ impl Aws {
     /// The client of the secret.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.with_endpoint(2))
+    }
+
+    /// The same clients without any limit of time.
+    #[must_use]
+    pub fn without_timeouts(self) -> Self {
+        let config = self.config.to_builder().timeout_config(TimeoutConfig::disabled()).build();
+        Self { config, ..self }
     }
 
     fn with_endpoint(&self, service: usize) -> SdkConfig {
@@ -120,15 +124,19 @@ pub fn describe<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
     }
 }
 
-fn tls_context(vars: &Variables) -> Result<TlsContext, SettingError> {
+fn tls_context(variables: &Variables) -> TlsContext {
     const BUNDLE: &str = "AWS_CA_BUNDLE";
-    let invalid = |why: String| SettingError::Invalid { name: BUNDLE, why };
-    let roots = match vars.optional(BUNDLE) {
-        None => AMAZON_ROOTS.to_owned(),
-        Some(path) => std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?,
+    let context = |roots: &str| {
+        let store = TrustStore::empty().with_pem_certificate(roots);
+        TlsContext::builder().with_trust_store(store).build()
     };
-    TlsContext::builder()
-        .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
-        .build()
-        .map_err(|error| invalid(error.to_string()))
+    if let Some(path) = variables.optional(BUNDLE) {
+        let roots = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        match roots.and_then(|roots| context(&roots).map_err(|error| error.to_string())) {
+            Ok(context) => return context,
+            Err(error) => variables.reject(BUNDLE, format!("cannot be used: {error}")),
+        }
+    }
+    #[expect(clippy::expect_used, reason = "these certificates are a part of the program")]
+    context(AMAZON_ROOTS).expect("Amazon's root certificates are valid PEM")
 }

@@ -26,8 +26,8 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::{Aws, CALL_TIMEOUT};
-use crate::settings::{SettingError, Variables};
+use crate::aws::CALL_TIMEOUT;
+use crate::runtime::Environment;
 use crate::store::{Item, StoreError, Who, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
@@ -36,6 +36,9 @@ use messenger::event::{Event, Inbound, WriteError};
 pub const SETTLE_TIME: Duration = Duration::from_secs(15);
 
 const _: () = assert!(SETTLE_TIME.as_secs() >= 2 * CALL_TIMEOUT.as_secs());
+
+/// The switch of the feed: `on` or `off`.
+pub const FEED: &str = "FEED";
 
 /// The most events that one answer holds; it ends earlier at 1 MB.
 pub const MAX_LIMIT: u16 = 100;
@@ -108,45 +111,20 @@ pub struct Feed {
 
 impl Feed {
     /// Reads `TABLE_NAME` and `FEED_RETENTION_DAYS`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is missing or out of its range.
-    pub fn from_variables(
-        vars: &Variables,
-        aws: &Aws,
-        clock: &SharedClock,
-    ) -> Result<Self, SettingError> {
-        Ok(Self {
-            client: aws.dynamodb(),
-            table: vars.required("TABLE_NAME")?,
-            clock: Arc::clone(clock),
-            retention: vars.span_or("FEED_RETENTION_DAYS", 7, 86_400, 2..=365)?,
+    pub fn new(environment: &Environment) -> Self {
+        let variables = &environment.variables;
+        Self {
+            client: environment.aws.dynamodb(),
+            table: variables.required("TABLE_NAME"),
+            clock: Arc::clone(&environment.clock),
+            retention: variables.days("FEED_RETENTION_DAYS", 7, 2..=365),
             latest: AtomicI64::new(0),
-        })
-    }
-
-    /// Whether `FEED` is `on`; it is not if it is `off` or absent.
-    ///
-    /// # Errors
-    /// [`SettingError`] if it is something else.
-    pub fn is_on(vars: &Variables) -> Result<bool, SettingError> {
-        match vars.optional("FEED").as_deref().unwrap_or("off") {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(SettingError::Invalid { name: "FEED", why: "it is on or off".to_owned() }),
         }
     }
 
-    /// The feed if it is on.
-    ///
-    /// # Errors
-    /// [`SettingError`] if a variable is missing or cannot be used.
-    pub fn if_on(
-        vars: &Variables,
-        aws: &Aws,
-        clock: &SharedClock,
-    ) -> Result<Option<Self>, SettingError> {
-        if Self::is_on(vars)? { Self::from_variables(vars, aws, clock).map(Some) } else { Ok(None) }
+    /// The feed if the variable [`FEED`] is on.
+    pub fn if_on(environment: &Environment) -> Option<Self> {
+        environment.variables.is_on(FEED).then(|| Self::new(environment))
     }
 
     /// Adds an event to its Page's feed, unless it is there.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::http;
-use crate::settings::{SettingError, Variables};
+use crate::settings::Variables;
 use crate::signature::appsecret_proof;
 use messenger::clock::Timestamp;
 
@@ -170,28 +170,37 @@ pub struct GraphSettings {
 
 impl GraphSettings {
     /// Reads `GRAPH_BASE_URL`, `GRAPH_VERSION` and `GRAPH_TOKEN_IN_QUERY`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them cannot be used.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        const DEFAULT_BASE_URL: &str = "https://graph.facebook.com";
-        let base_url = vars.parsed_or("GRAPH_BASE_URL", DEFAULT_BASE_URL.to_owned())?;
-        let version = vars.parsed_or("GRAPH_VERSION", "v25.0".to_owned())?;
-        let invalid = |name, why: &str| SettingError::Invalid { name, why: why.to_owned() };
-        let base_url: Url =
-            base_url.parse().map_err(|_| invalid("GRAPH_BASE_URL", "it is no URL"))?;
-        if base_url.scheme() != "https"
-            && !matches!(base_url.host_str(), Some("127.0.0.1" | "localhost"))
-        {
-            return Err(invalid("GRAPH_BASE_URL", "tokens are sent over https only"));
-        }
+    pub fn new(variables: &Variables) -> Self {
+        let base_url = variables.optional("GRAPH_BASE_URL").and_then(|text| {
+            let url = base_url(&text);
+            url.map_err(|problem| variables.reject("GRAPH_BASE_URL", problem)).ok()
+        });
+        let version = variables.parsed_or("GRAPH_VERSION", "v25.0".to_owned());
         let digits = version.strip_prefix('v').unwrap_or_default();
         if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit() || c == '.') {
-            return Err(invalid("GRAPH_VERSION", "it is not of the form v25.0"));
+            variables.reject("GRAPH_VERSION", "must be of the form v25.0");
         }
-        let token_in_query = vars.parsed_or("GRAPH_TOKEN_IN_QUERY", false)?;
-        Ok(Self { base_url, version, token_in_query, timeout: CALL_TIMEOUT })
+        let token_in_query = variables.parsed_or("GRAPH_TOKEN_IN_QUERY", false);
+        Self {
+            base_url: base_url.unwrap_or_else(meta),
+            version,
+            token_in_query,
+            timeout: CALL_TIMEOUT,
+        }
     }
+}
+
+fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url: Url = text.parse().map_err(|_| "is not a valid URL")?;
+    if url.scheme() != "https" && !matches!(url.host_str(), Some("127.0.0.1" | "localhost")) {
+        return Err("must be https: it gets access tokens");
+    }
+    Ok(url)
+}
+
+fn meta() -> Url {
+    #[expect(clippy::expect_used, reason = "the address is a part of the program")]
+    Url::parse("https://graph.facebook.com").expect("it is a valid URL")
 }
 
 /// What a call is made with.
@@ -213,15 +222,8 @@ pub struct Graph {
 
 impl Graph {
     /// Builds the client; no connection is made yet.
-    ///
-    /// # Errors
-    /// [`SettingError`] if TLS cannot be set up.
-    pub fn new(settings: GraphSettings) -> Result<Self, SettingError> {
-        let http = http::client(settings.timeout).map_err(|error| SettingError::Invalid {
-            name: "GRAPH_BASE_URL",
-            why: error.to_string(),
-        })?;
-        Ok(Self { http, settings })
+    pub fn new(settings: GraphSettings) -> Self {
+        Self { http: http::client(settings.timeout), settings }
     }
 
     /// How Graph is spoken to.
@@ -386,10 +388,13 @@ mod tests {
 
     #[test]
     fn tokens_do_not_leave_over_plain_http() {
-        let vars = |url: &'static str| {
-            Variables::from_lookup(move |name| (name == "GRAPH_BASE_URL").then(|| url.to_owned()))
-        };
-        assert!(GraphSettings::from_variables(&vars("http://graph.facebook.com")).is_err());
-        assert!(GraphSettings::from_variables(&vars("http://127.0.0.1:9000")).is_ok());
+        for (url, fits) in [("http://graph.facebook.com", false), ("http://127.0.0.1:9000", true)] {
+            let variables = Variables::from_lookup(move |name| {
+                (name == "GRAPH_BASE_URL").then(|| url.to_owned())
+            });
+            let settings = GraphSettings::new(&variables);
+            assert_eq!(variables.check().is_ok(), fits, "{url}");
+            assert!(fits || settings.base_url.scheme() == "https");
+        }
     }
 }

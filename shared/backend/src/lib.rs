@@ -8,6 +8,7 @@ pub mod graph;
 pub mod http;
 pub mod outbox;
 pub mod request;
+pub mod runtime;
 pub mod secrets;
 pub mod send;
 pub mod settings;

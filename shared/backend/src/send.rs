@@ -60,6 +60,11 @@ impl SendApi {
         Self { graph, secrets }
     }
 
+    /// The Graph client that it sends through.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Posts a message, or a sender action, once.
     ///
     /// A dead token is tried again only if the secret, read anew, holds another one.

@@ -1,30 +1,51 @@
 //! Settings from environment variables.
+//!
+//! A reader never fails: what is missing or unusable is recorded, a default takes its place, and
+//! [`Variables::check`] reports all of it together, so that one failed start shows everything there is to correct.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Why a function cannot start with the environment that it was given.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// What is wrong with a variable.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {
     /// A mandatory variable is absent or empty.
-    #[error("the environment variable {0} is not set: see the settings table in README.md")]
+    #[error("{0} is not set")]
     Missing(&'static str),
-    /// A variable holds something that cannot be used.
-    #[error("the environment variable {name} cannot be used: {why}")]
+    /// A variable holds an unusable value.
+    #[error("{name} {problem}")]
     Invalid {
         /// The variable.
         name: &'static str,
-        /// What is wrong with its value.
-        why: String,
+        /// What is wrong with its value, such as `must be on or off`.
+        problem: String,
     },
 }
 
-type Lookup = Box<dyn Fn(&str) -> Option<String>>;
+/// Why a function cannot start in its environment: every variable that is missing or unusable.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub struct SettingErrors(pub Vec<SettingError>);
 
-/// Reads settings from the environment, or from a stand-in for it.
+impl Display for SettingErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("correct these environment variables (shared/README.md lists them all): ")?;
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Reads settings from the environment, and records what is wrong with them.
 pub struct Variables {
     lookup: Lookup,
+    errors: Mutex<Vec<SettingError>>,
 }
 
 impl Variables {
@@ -34,8 +55,8 @@ impl Variables {
     }
 
     /// An environment given by a function.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self { lookup: Box::new(lookup) }
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { lookup: Box::new(lookup), errors: Mutex::default() }
     }
 
     /// A variable that may be absent; an empty one counts as absent.
@@ -43,50 +64,87 @@ impl Variables {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// A variable that must be there.
-    ///
-    /// # Errors
-    /// [`SettingError::Missing`] if it is absent or empty.
-    pub fn required(&self, name: &'static str) -> Result<String, SettingError> {
-        self.optional(name).ok_or(SettingError::Missing(name))
+    /// A mandatory variable; empty if it is absent, which is recorded.
+    pub fn required(&self, name: &'static str) -> String {
+        self.optional(name).unwrap_or_else(|| {
+            self.record(SettingError::Missing(name));
+            String::new()
+        })
     }
 
-    /// A variable with a default.
-    ///
-    /// # Errors
-    /// [`SettingError::Invalid`] if it is there and cannot be read.
-    pub fn parsed_or<T>(&self, name: &'static str, default: T) -> Result<T, SettingError>
+    /// A variable with a default, which also replaces an unreadable value; that is recorded.
+    pub fn parsed_or<T>(&self, name: &'static str, default: T) -> T
     where
         T: FromStr,
         T::Err: Display,
     {
-        match self.optional(name) {
-            None => Ok(default),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map_err(|why: T::Err| SettingError::Invalid { name, why: why.to_string() }),
+        let Some(text) = self.optional(name) else { return default };
+        text.trim().parse().unwrap_or_else(|error: T::Err| {
+            self.reject(name, format!("is not valid: {error}"));
+            default
+        })
+    }
+
+    /// A switch: `on` or `off`, the latter by default.
+    pub fn is_on(&self, name: &'static str) -> bool {
+        match self.optional(name).as_deref().unwrap_or("off") {
+            "on" => true,
+            "off" => false,
+            _ => {
+                self.reject(name, "must be on or off");
+                false
+            }
         }
     }
 
-    /// A span of time in whole units of `unit` seconds, with a default in the same units.
-    ///
-    /// # Errors
-    /// [`SettingError::Invalid`] if it is no whole number within `range`.
-    pub fn span_or(
+    /// A span in whole seconds.
+    pub fn seconds(
         &self,
         name: &'static str,
         default: u64,
-        unit: u64,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Duration, SettingError> {
-        let count = self.parsed_or(name, default)?;
+        range: RangeInclusive<u64>,
+    ) -> Duration {
+        Duration::from_secs(self.within(name, default, range))
+    }
+
+    /// A span in whole hours.
+    pub fn hours(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_hours(self.within(name, default, range))
+    }
+
+    /// A span in whole days.
+    pub fn days(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_hours(24 * self.within(name, default, range))
+    }
+
+    fn within(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let count = self.parsed_or(name, default);
         if range.contains(&count) {
-            Ok(Duration::from_secs(count * unit))
-        } else {
-            let why = format!("{count} is not between {} and {}", range.start(), range.end());
-            Err(SettingError::Invalid { name, why })
+            return count;
         }
+        self.reject(name, format!("must be between {} and {}", range.start(), range.end()));
+        default
+    }
+
+    /// Records that a variable's value is unusable.
+    pub fn reject(&self, name: &'static str, problem: impl Into<String>) {
+        self.record(SettingError::Invalid { name, problem: problem.into() });
+    }
+
+    fn record(&self, error: SettingError) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+
+    /// Whether everything read so far was usable.
+    ///
+    /// # Errors
+    /// [`SettingErrors`] lists every variable that was missing or unusable, in the order of reading.
+    pub fn check(&self) -> Result<(), SettingErrors> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if errors.is_empty() { Ok(()) } else { Err(SettingErrors(errors)) }
     }
 }
 
@@ -102,15 +160,37 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_a_missing_one() {
-        let vars = variables(&[("TABLE_NAME", " ")]);
-        assert_eq!(vars.required("TABLE_NAME"), Err(SettingError::Missing("TABLE_NAME")));
+        let variables = variables(&[("TABLE_NAME", " ")]);
+        variables.required("TABLE_NAME");
+        assert_eq!(variables.check().unwrap_err().0, [SettingError::Missing("TABLE_NAME")]);
     }
 
     #[test]
-    fn a_span_outside_its_range_names_the_variable() {
-        let vars = variables(&[("RETENTION_DAYS", "14")]);
-        let error = vars.span_or("RETENTION_DAYS", 15, 86_400, 15..=3650).unwrap_err();
-        assert!(error.to_string().contains("RETENTION_DAYS"), "{error}");
-        assert_eq!(vars.span_or("OTHER", 2, 60, 0..=5), Ok(Duration::from_mins(2)));
+    fn usable_values_are_read_and_absent_ones_have_their_defaults() {
+        let variables = variables(&[("A", " 3 "), ("FEED", "on")]);
+        assert_eq!(variables.seconds("A", 1, 1..=9), Duration::from_secs(3));
+        assert_eq!(variables.hours("B", 2, 1..=9), Duration::from_hours(2));
+        assert_eq!(variables.days("C", 4, 1..=9), Duration::from_hours(96));
+        assert!(variables.is_on("FEED") && !variables.is_on("OTHER"));
+        assert_eq!(variables.check(), Ok(()));
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_together_and_once() {
+        let variables = variables(&[("RETENTION_DAYS", "14"), ("RATE", "fast"), ("FEED", "yes")]);
+        for _ in 0..2 {
+            variables.required("TABLE_NAME");
+        }
+        assert_eq!(variables.days("RETENTION_DAYS", 15, 15..=3650), Duration::from_hours(15 * 24));
+        assert_eq!(variables.parsed_or("RATE", 40), 40);
+        assert!(!variables.is_on("FEED"));
+        let text = variables.check().unwrap_err().to_string();
+        assert!(
+            text.ends_with(
+                "TABLE_NAME is not set; RETENTION_DAYS must be between 15 and 3650; \
+                 RATE is not valid: invalid digit found in string; FEED must be on or off"
+            ),
+            "{text}"
+        );
     }
 }

@@ -5,19 +5,20 @@ mod address;
 pub use address::is_public;
 use reqwest::Url;
 
-use crate::settings::{SettingError, Variables};
+use crate::settings::Variables;
 
 /// The message attribute that tells where a message of the forward queue goes.
 pub const URL_ATTRIBUTE: &str = "url";
 
-const URLS: &str = "FORWARD_URLS";
+/// The variable that lists them.
+pub const URLS: &str = "FORWARD_URLS";
 const MAX_URLS: usize = 10;
 
 /// The longest URL in bytes: it travels beside an event of almost the largest size that a queue takes.
 const MAX_URL_BYTES: usize = 2000;
 
 /// Where events are forwarded to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destinations {
     /// The addresses, none twice.
     pub urls: Vec<Url>,
@@ -28,38 +29,34 @@ pub struct Destinations {
 impl Destinations {
     /// Reads `FORWARD_URLS`, separated by commas, and `FORWARD_ALLOW_LOCAL`; none if there is no URL.
     ///
-    /// # Errors
-    /// [`SettingError`] if a URL is not https, carries a user or a password, is too long, or names an
-    /// address that is not public, or if there are more than ten.
-    pub fn from_variables(vars: &Variables) -> Result<Option<Self>, SettingError> {
-        let allow_local = vars.parsed_or("FORWARD_ALLOW_LOCAL", false)?;
-        let Some(list) = vars.optional(URLS) else {
-            return Ok(None);
-        };
-        // A URL may hold a key of the receiver's, so an error tells its place alone.
-        let invalid = |why: String| SettingError::Invalid { name: URLS, why };
+    /// Rejected are URLs that are not https, carry a user or a password, are too long, or name an address that is
+    /// not public, and more than ten of them.
+    pub fn new(variables: &Variables) -> Option<Self> {
+        let allow_local = variables.parsed_or("FORWARD_ALLOW_LOCAL", false);
+        let list = variables.optional(URLS)?;
         let mut urls = Vec::new();
         for (index, text) in list.split(',').map(str::trim).enumerate() {
-            let url = check(text, allow_local)
-                .map_err(|why| invalid(format!("URL {}: {why}", index + 1)))?;
-            if !urls.contains(&url) {
-                urls.push(url);
+            match check(text, allow_local) {
+                Ok(url) if urls.contains(&url) => {}
+                Ok(url) => urls.push(url),
+                // A URL may hold a key of the receiver's, so an error names its place alone.
+                Err(problem) => variables.reject(URLS, format!("URL {} {problem}", index + 1)),
             }
         }
         if urls.len() > MAX_URLS {
-            return Err(invalid(format!("there are more than {MAX_URLS} URLs")));
+            variables.reject(URLS, format!("has more than {MAX_URLS} URLs"));
         }
-        Ok(Some(Self { urls, allow_local }))
+        Some(Self { urls, allow_local })
     }
 }
 
 fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "it is no URL")?;
+    let url = Url::parse(text).map_err(|_| "is not a valid URL")?;
     if url.scheme() != "https" && !(allow_local && url.scheme() == "http") {
-        return Err("it is not https");
+        return Err("must be https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it carries a user or a password");
+        return Err("must not carry a user or a password");
     }
     if url.as_str().len() > MAX_URL_BYTES {
         return Err("it is too long");
@@ -75,12 +72,18 @@ fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::SettingErrors;
 
-    fn read(urls: &'static str, local: &'static str) -> Result<Option<Destinations>, SettingError> {
-        Destinations::from_variables(&Variables::from_lookup(move |name| {
+    fn read(
+        urls: &'static str,
+        local: &'static str,
+    ) -> Result<Option<Destinations>, SettingErrors> {
+        let variables = Variables::from_lookup(move |name| {
             let value = if name == URLS { urls } else { local };
             Some(value.to_owned())
-        }))
+        });
+        let destinations = Destinations::new(&variables);
+        variables.check().map(|()| destinations)
     }
 
     #[test]

@@ -24,11 +24,12 @@ pub use commit::{Heard, entry_id};
 pub use deliver::{Delivered, Outcome};
 pub use schedule::{Outlook, ScheduleError, Scheduled, ToSchedule};
 
-use crate::aws::{self, Aws};
+use crate::aws;
 use crate::graph::{self, Graph, GraphSettings};
+use crate::runtime::Environment;
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
-use crate::settings::{SettingError, Variables};
+use crate::settings::Variables;
 use crate::store::{
     CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Settlement, Status, Store,
     StoreError,
@@ -60,18 +61,14 @@ pub struct OutboxSettings {
 impl OutboxSettings {
     /// Reads `SAFETY_MARGIN_SECONDS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`, `GIVE_UP_DAYS` and
     /// `MAX_STATE_BYTES`.
-    ///
-    /// # Errors
-    /// [`SettingError`] if one of them is out of its range.
-    pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
-        const DAY: u64 = 24 * 60 * 60;
-        Ok(Self {
-            policy: Policy { margin: vars.span_or("SAFETY_MARGIN_SECONDS", 60, 1, 0..=3600)? },
-            echo_grace: vars.span_or("ECHO_GRACE_SECONDS", 60, 1, 1..=3600)?,
-            retention: vars.span_or("RETENTION_DAYS", 15, DAY, 15..=3650)?,
-            give_up_after: vars.span_or("GIVE_UP_DAYS", 7, DAY, 1..=14)?,
-            max_state_bytes: vars.parsed_or("MAX_STATE_BYTES", 512)?,
-        })
+    pub fn new(variables: &Variables) -> Self {
+        Self {
+            policy: Policy { margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600) },
+            echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
+            retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
+            give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
+            max_state_bytes: variables.parsed_or("MAX_STATE_BYTES", 512),
+        }
     }
 }
 
@@ -184,40 +181,20 @@ struct KnownPage {
 }
 
 impl Outbox {
-    /// Puts the parts together.
-    pub fn new(
-        store: Store,
-        send: SendApi,
-        secrets: Arc<Secrets>,
-        clock: SharedClock,
-        telemetry: Telemetry,
-        settings: OutboxSettings,
-    ) -> Self {
-        Self { store, send, secrets, clock, telemetry, settings, pages: Mutex::default() }
-    }
-
-    /// Builds everything from the environment: `TABLE_NAME`, `SECRET_ID`, and the settings of
-    /// sending and of Graph.
-    ///
-    /// # Errors
-    /// [`SettingError`] names the variable that is missing or cannot be used.
-    pub fn from_variables(
-        vars: &Variables,
-        aws: &Aws,
-        clock: &SharedClock,
-        telemetry: Telemetry,
-    ) -> Result<Self, SettingError> {
-        let secret_id = vars.required("SECRET_ID")?;
-        let secrets = Arc::new(Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(clock)));
-        let graph = Graph::new(GraphSettings::from_variables(vars)?)?;
-        Ok(Self::new(
-            Store::new(aws.dynamodb(), vars.required("TABLE_NAME")?),
-            SendApi::new(graph, Arc::clone(&secrets)),
+    /// Builds the outbox; it reads `TABLE_NAME` and the settings of sending and of Graph.
+    pub fn new(environment: &Environment) -> Self {
+        let variables = &environment.variables;
+        let graph = Graph::new(GraphSettings::new(variables));
+        let secrets = Arc::clone(&environment.secrets);
+        Self {
+            store: Store::new(environment.aws.dynamodb(), variables.required("TABLE_NAME")),
+            send: SendApi::new(graph, Arc::clone(&secrets)),
             secrets,
-            Arc::clone(clock),
-            telemetry,
-            OutboxSettings::from_variables(vars)?,
-        ))
+            clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
+            settings: OutboxSettings::new(variables),
+            pages: Mutex::default(),
+        }
     }
 
     /// Opens the connections while the function is being initialised, when time costs nobody.
@@ -289,6 +266,11 @@ impl Outbox {
             self.store.settle(&key.who, &settlement).await?;
         }
         Ok(outcome)
+    }
+
+    /// The Graph client that messages are sent through.
+    pub fn graph(&self) -> &Graph {
+        self.send.graph()
     }
 
     /// The table that the entries are in.

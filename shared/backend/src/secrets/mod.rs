@@ -104,6 +104,11 @@ impl Secrets {
         Ok(secret)
     }
 
+    /// Forgets what was read, so that the next use reads the secret anew.
+    pub async fn forget(&self) {
+        *self.kept.lock().await = None;
+    }
+
     async fn not_older_than(&self, age: Duration) -> Result<Arc<Secret>, SecretError> {
         let now = self.clock.now();
         let mut kept = self.kept.lock().await;

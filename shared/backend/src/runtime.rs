@@ -1,0 +1,144 @@
+//! What a function is built from, and how Lambda's invocations reach it.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_http::{Body, Request, RequestExt, Response};
+pub use lambda_runtime::Error;
+use lambda_runtime::{Context, LambdaEvent, service_fn};
+use messenger::clock::{SharedClock, Timestamp};
+use serde_json::Value;
+
+use crate::aws::Aws;
+use crate::clock::SystemClock;
+use crate::secrets::Secrets;
+use crate::settings::{SettingErrors, Variables};
+use crate::telemetry::{Telemetry, log_panics_by_place};
+
+/// What a function is built from: one for each container.
+pub struct Environment {
+    /// The environment variables.
+    pub variables: Variables,
+    /// The clients of the AWS services.
+    pub aws: Aws,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The metrics.
+    pub telemetry: Telemetry,
+    /// The secret named by `SECRET_ID`.
+    pub secrets: Arc<Secrets>,
+}
+
+impl Environment {
+    /// An environment with these variables, clock and metrics.
+    pub fn new(variables: Variables, clock: SharedClock, telemetry: Telemetry) -> Self {
+        let aws = Aws::new(&variables);
+        let secret_id = variables.required("SECRET_ID");
+        let secrets = Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(&clock));
+        Self { variables, aws, clock, telemetry, secrets: Arc::new(secrets) }
+    }
+
+    /// Builds a function.
+    ///
+    /// # Errors
+    /// [`SettingErrors`] lists every variable that is missing or unusable.
+    pub fn build<F>(&self, new: impl FnOnce(&Self) -> F) -> Result<F, SettingErrors> {
+        let function = new(self);
+        self.variables.check()?;
+        Ok(function)
+    }
+}
+
+/// An invocation, as Lambda describes it.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The request id, unique to the invocation.
+    pub id: String,
+    /// When Lambda ends the invocation.
+    pub deadline: Timestamp,
+}
+
+impl From<Context> for Invocation {
+    fn from(context: Context) -> Self {
+        let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+        Self { id: context.request_id, deadline: Timestamp::from_millis(deadline) }
+    }
+}
+
+/// Builds this process's function from its environment.
+///
+/// # Errors
+/// [`SettingErrors`], which is logged as well: Lambda shows only the log of a failed start.
+pub fn start<F>(new: impl FnOnce(&Environment) -> F) -> Result<F, Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    log_panics_by_place();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let telemetry = Telemetry::to_stdout(Arc::clone(&clock));
+    let environment = Environment::new(Variables::of_process(), clock, telemetry);
+    environment.build(new).map_err(|error| {
+        tracing::error!(%error, "the function cannot start");
+        error.into()
+    })
+}
+
+/// Hands batches of a queue to a function, until Lambda ends the process.
+///
+/// # Errors
+/// If Lambda's runtime API fails.
+pub async fn run_sqs(
+    handle: impl AsyncFn(SqsEvent, Invocation) -> SqsBatchResponse,
+) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        Ok::<_, Error>(handle(event.payload, event.context.into()).await)
+    }))
+    .await
+}
+
+/// Hands JSON payloads to a function, until Lambda ends the process.
+///
+/// # Errors
+/// If Lambda's runtime API fails.
+pub async fn run_json<E: Into<Error>>(
+    handle: impl AsyncFn(Value, Invocation) -> Result<Value, E>,
+) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        handle(event.payload, event.context.into()).await.map_err(Into::<Error>::into)
+    }))
+    .await
+}
+
+/// Hands HTTP requests to a function, until Lambda ends the process.
+///
+/// # Errors
+/// If Lambda's runtime API fails.
+pub async fn run_http<F>(
+    handle: impl Fn(Request, Invocation) -> F + Send + Sync,
+) -> Result<(), Error>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
+    let handle = &handle;
+    lambda_http::run(service_fn(move |request: Request| async move {
+        let invocation = request.lambda_context().into();
+        Ok::<_, Error>(handle(request, invocation).await)
+    }))
+    .await
+}
+
+/// The answer to a batch: the ids of the messages that are to be delivered again.
+pub fn redeliver(ids: impl IntoIterator<Item = String>) -> SqsBatchResponse {
+    let failures = ids.into_iter().map(|id| {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = id;
+        failure
+    });
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures.collect();
+    response
+}
+
+/// How often a message was received, this time included.
+pub fn receive_count(message: &SqsMessage) -> u32 {
+    let count = message.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}
