@@ -219,8 +219,8 @@ fn a_fresh_sample_is_signed_and_of_this_moment() {
         let header = request.headers()["x-hub-signature-256"].to_str().unwrap().to_owned();
         let secret = secrecy::SecretString::from("another secret");
         backend::signature::verify(Some(&header), request.body(), [&secret]).unwrap();
-        let records = messenger::event::split(request.body(), now).unwrap();
-        let latest = records.iter().filter_map(|r| messenger::event::Event::from(r).at).max();
+        let events = messenger::event::split(request.body(), now).unwrap();
+        let latest = events.iter().filter_map(|event| event.at).max();
         assert_eq!(latest, Some(now), "{name}");
     }
 }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::Request;
 use lambda_http::http::header::CONTENT_TYPE;
-use messenger::event::{Event, Kind, MAX_RECORD_BYTES, Record};
+use messenger::event::{Event, Kind, MAX_RECORD_BYTES};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{EVENTS, Options, Platform, UNREADABLE, page_token};
@@ -1269,7 +1269,7 @@ fn notification(items: &[impl Display]) -> Vec<u8> {
 }
 
 fn event(queue_text: &str) -> Event {
-    Event::from(&Record::from_queue_text(queue_text).unwrap())
+    Event::from_queue_text(queue_text).unwrap()
 }
 
 /// The events in the queue, in its order.

@@ -25,7 +25,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::Replies;
-use messenger::event::{Event, Record};
+use messenger::event::Event;
 
 use pass_on::{PassOn, PassOnError};
 
@@ -136,10 +136,9 @@ impl Processor {
         if self.clock.now() + RECORD_BUDGET + pass_on_budget > turn.deadline {
             return Err(RecordError::NoTimeLeft);
         }
-        let record = Record::from_queue_text(message.body.as_deref().unwrap_or_default())
+        let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
         let receives = receive_count(message);
-        let event = Event::from(&record);
         let work = AssertUnwindSafe(self.process(&event, receives > 1, turn));
         let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.

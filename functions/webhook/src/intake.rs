@@ -7,7 +7,7 @@ use backend::secrets::{Secret, SecretError};
 use backend::signature::{SIGNATURE_HEADER, SignatureError, verify};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use messenger::event::{Event, Kind, Record, split};
+use messenger::event::{Event, Kind, split};
 
 use crate::enqueue::{QueueError, Queued};
 use crate::{Webhook, answer, not_found};
@@ -64,14 +64,14 @@ impl Webhook {
         body: &[u8],
     ) -> Result<(), IntakeError> {
         let secret = self.signing_secret(application, header, body).await?;
-        let records = match split(body, self.clock.now()) {
-            Ok(records) => records,
+        let events = match split(body, self.clock.now()) {
+            Ok(events) => events,
             Err(reason) => {
                 tracing::warn!(%reason, bytes = body.len(), "a signed body cannot be read");
                 return Ok(self.queues.keep_unreadable(body, &reason.to_string()).await?);
             }
         };
-        let sorted = self.sort_by_page(application, secret, records).await?;
+        let sorted = self.sort_by_page(application, secret, events).await?;
         self.queues.keep_foreign(sorted.foreign).await?;
         self.queues.send(sorted.ours).await?;
         Ok(())
@@ -108,22 +108,20 @@ impl Webhook {
         &self,
         application: &str,
         mut secret: Arc<Secret>,
-        records: Vec<Record>,
+        events: Vec<Event>,
     ) -> Result<Sorted, IntakeError> {
         let belongs = |secret: &Secret, page_id: &str| {
             secret.application(application).is_some_and(|signing| signing.has_page(page_id))
         };
-        if records.iter().any(|record| !belongs(&secret, &record.page_id)) {
+        if events.iter().any(|event| !belongs(&secret, &event.page_id)) {
             secret = self.secrets.reread().await?;
         }
         let mut counts = BTreeMap::<String, [u64; 3]>::new();
         let mut sorted = Sorted::default();
-        for record in records {
-            let page_id = record.page_id.clone();
-            let event = Event::from(&record);
-            let (id, group) = (event.id.clone(), event.group());
-            let (text, truncated) = record.into_queue_text().map_err(QueueError::from)?;
-            let queued = Queued { id, group, text };
+        for event in events {
+            let (text, truncated) = event.to_queue_text().map_err(QueueError::from)?;
+            let queued = Queued { group: event.group(), id: event.id, text };
+            let page_id = event.page_id;
             if !belongs(&secret, &page_id) {
                 let is_known = secret.has_page(&page_id);
                 let reason = if is_known { ANOTHER_APPLICATION } else { UNKNOWN_PAGE };

@@ -554,9 +554,9 @@ fn item(sample: &Sample, time: &str) -> String {
 /// The event that arrives at `received` as the only one of its notification.
 fn event(object: &str, container: &str, item: &str, received: i64) -> Event {
     let body = format!(r#"{{"object":"{object}","entry":[{{"id":"10","{container}":[{item}]}}]}}"#);
-    let records = split(body.as_bytes(), ms(received)).unwrap();
-    assert_eq!(records.len(), 1, "{body}");
-    Event::from(&records[0])
+    let mut events = split(body.as_bytes(), ms(received)).unwrap();
+    assert_eq!(events.len(), 1, "{body}");
+    events.remove(0)
 }
 
 /// What the windows of a conversation depend on after these events, in the order of their arrival:
@@ -965,9 +965,9 @@ proptest! {
         let body = format!(
             r#"{{"object":"page","entry":[{{"id":"10","time":{entry_time},"messaging":[{item}]}}]}}"#
         );
-        let records = split(body.as_bytes(), ms(received)).unwrap();
-        prop_assert_eq!(records.len(), 1);
-        let event = Event::from(&records[0]);
+        let events = split(body.as_bytes(), ms(received)).unwrap();
+        prop_assert_eq!(events.len(), 1);
+        let event = &events[0];
         prop_assert_eq!(event.kind_name(), "message");
         prop_assert!(event.at <= Some(ms(received)), "{:?}", event.at);
         let standing = Standing {
@@ -990,7 +990,7 @@ proptest! {
             let entry = format!(
                 r#"{{"object":"page","entry":[{{"id":"10","time":{time},"messaging":[{{"message":{{"mid":"m"}}}}]}}]}}"#
             );
-            let of_the_entry = Event::from(&split(entry.as_bytes(), ms(received)).unwrap()[0]).at;
+            let of_the_entry = split(entry.as_bytes(), ms(received)).unwrap()[0].at;
             assert_eq!(own, of_the_entry, "{time}");
             own.map(Timestamp::millis)
         };

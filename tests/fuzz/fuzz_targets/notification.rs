@@ -3,37 +3,33 @@
 
 use libfuzzer_sys::fuzz_target;
 use messenger::clock::Timestamp;
-use messenger::event::{Event, MAX_RECORD_BYTES, Record, split};
+use messenger::event::{Event, MAX_RECORD_BYTES, Unreadable, split};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
-/// What a record adds to the bytes of its event: the id, the names of its fields, and the lengths
+/// What the queue's form adds to the bytes of an event: the id, the names of its fields, and the lengths
 /// that the Page's id, the object and the container may have, each byte of them escaped.
 const ENVELOPE_BYTES: usize = 5000;
 
 fuzz_target!(|body: &[u8]| {
-    let records = match split(body, NOW) {
-        Ok(records) => records,
-        Err(reason) => {
-            assert!(matches!(reason.to_string().as_str(), "not_json" | "no_notification"));
-            return;
-        }
+    let events = match split(body, NOW) {
+        Ok(events) => events,
+        Err(Unreadable::NotJson | Unreadable::NoNotification | Unreadable::TooManyEvents) => return,
     };
     let mut raw_bytes = 0;
-    for record in records {
-        let event = Event::from(&record);
+    for event in events {
         raw_bytes += event.raw.len();
         assert_eq!(event.id.len(), 64);
-        assert!(event.at.is_none_or(|at| at.millis() <= NOW.millis() + 60_000));
+        assert!(event.at.is_none_or(|at| at.millis() <= NOW.millis()));
         assert!(!event.opens_window() || event.at.is_some());
         let _ = (event.is_standby(), event.is_receipt(), event.kind_name());
 
-        let (text, truncated) = record.into_queue_text().expect("a record can be written");
+        let (text, truncated) = event.to_queue_text().expect("an event can be written");
         assert!(text.len() <= MAX_RECORD_BYTES.min(event.raw.len() * 2 + ENVELOPE_BYTES));
         assert!(!text.contains(['\u{FFFE}', '\u{FFFF}']));
         assert!(!truncated, "an input of the fuzzer is never too large");
 
-        let again = Event::from(&Record::from_queue_text(&text).expect("and read again"));
+        let again = Event::from_queue_text(&text).expect("and read again");
         let escaped = event.raw.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff");
         assert_eq!(again.raw, escaped);
         assert_eq!(again.group(), event.group());

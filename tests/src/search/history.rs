@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use backend::store::StepKey;
 use messenger::clock::Timestamp;
-use messenger::event::{Event, Kind, Record, split};
+use messenger::event::{Event, Kind, split};
 
 use super::script::Script;
 use crate::meta::{GraphRequest, Outcome};
@@ -74,8 +74,7 @@ pub(super) struct History {
 impl History {
     /// The webhook has answered 200.
     pub(super) fn accepted(&mut self, body: &[u8], point: Point) {
-        for record in split(body, point.at).unwrap_or_default() {
-            let event = Event::from(&record);
+        for event in split(body, point.at).unwrap_or_default() {
             if let Some(said) = self.said.get_mut(&event.id) {
                 said.accepted.get_or_insert(point);
             }
@@ -145,7 +144,7 @@ impl History {
 }
 
 fn event_of(text: &str) -> Option<Event> {
-    Record::from_queue_text(text).ok().map(|record| Event::from(&record))
+    Event::from_queue_text(text).ok()
 }
 
 fn own_echo(event: &Event) -> Option<String> {

@@ -293,7 +293,7 @@ impl World {
                     "timestamp": (at + ahead).millis(),
                 });
                 let body = self.platform.meta.person_does(&page_id, &psid, item);
-                for record in split(&body, at).unwrap_or_default() {
+                for event in split(&body, at).unwrap_or_default() {
                     let said = Said {
                         page_id: page_id.clone(),
                         psid: psid.clone(),
@@ -303,7 +303,7 @@ impl World {
                         received: None,
                         processed: None,
                     };
-                    self.history.said.insert(record.id, said);
+                    self.history.said.insert(event.id, said);
                 }
                 for delay in posted {
                     self.plan_at(at + delay, Plan::Post { body: body.clone(), tries: 0 });

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::json::tolerant;
-use super::notification::{WriteError, cut_to_envelope, escape_for_sqs};
+use super::record::{WriteError, cut_to_envelope, escape_for_sqs};
 use super::{Event, Platform};
 use crate::clock::Timestamp;
 
@@ -81,11 +81,11 @@ mod tests {
         let body = format!(
             r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{"sender":{{"id":"1"}},"recipient":{{"id":"10"}},"message":{{"mid":"m","text":"{text}"}}}}]}}]}}"#
         );
-        let record = split(body.as_bytes(), Timestamp::from_millis(0)).unwrap().remove(0);
-        let inbound = Inbound::from_event(&Event::from(&record)).unwrap();
+        let event = split(body.as_bytes(), Timestamp::from_millis(0)).unwrap().remove(0);
+        let inbound = Inbound::from_event(&event).unwrap();
         let whole: Inbound =
             serde_json::from_str(&inbound.clone().into_text(10_000).unwrap()).unwrap();
-        assert_eq!((whole.truncated, whole.event.get()), (false, record.event.get()));
+        assert_eq!((whole.truncated, whole.event.get()), (false, event.raw.as_str()));
         let cut = inbound.into_text(1000).unwrap();
         assert!(cut.len() <= 1000);
         let cut: Inbound = serde_json::from_str(&cut).unwrap();

@@ -8,13 +8,15 @@ mod inbound;
 mod json;
 mod notification;
 mod parse;
+mod record;
 
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 
 pub use inbound::Inbound;
-pub use notification::{MAX_EVENTS, MAX_RECORD_BYTES, Record, Unreadable, WriteError, split};
+pub use notification::{MAX_EVENTS, Unreadable, split};
+pub use record::{MAX_RECORD_BYTES, WriteError};
 
 /// The beginning of every `metadata` that the outbox writes, by which its echoes are known.
 pub const METADATA_MARK: &str = "mb1.";
@@ -47,6 +49,8 @@ pub struct Event {
     pub id: String,
     /// The Page (or Instagram account) that it happened to.
     pub page_id: String,
+    /// The notification's `object`: `page` or `instagram`.
+    pub object: String,
     /// The platform.
     pub platform: Platform,
     /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
@@ -58,6 +62,8 @@ pub struct Event {
     pub at: Option<Timestamp>,
     /// When the webhook received it.
     pub received_at: Timestamp,
+    /// The time of the entry that it came in, as Meta gave it.
+    pub entry_time: Option<i64>,
     /// Whether it was too large for the queue and only its envelope is left.
     pub truncated: bool,
     /// What happened.
@@ -311,20 +317,27 @@ impl Event {
     }
 
     /// The kind's name, for counting and for the log.
-    pub fn kind_name(&self) -> &str {
-        match &self.kind {
-            Kind::Message(_) => "message",
-            Kind::Echo(_) => "echo",
-            Kind::Edit(_) => "edit",
-            Kind::Reaction(_) => "reaction",
-            Kind::Postback(_) => "postback",
-            Kind::Referral(_) => "referral",
-            Kind::OptIn(_) => "optin",
-            Kind::Delivery(_) => "delivery",
-            Kind::Read(_) => "read",
-            Kind::Handover(_) => "handover",
-            Kind::Feedback => "feedback",
-            Kind::Unknown { .. } => "unknown",
+    pub fn kind_name(&self) -> &'static str {
+        self.kind.name()
+    }
+}
+
+impl Kind {
+    /// The kind's name, for counting and for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Echo(_) => "echo",
+            Self::Edit(_) => "edit",
+            Self::Reaction(_) => "reaction",
+            Self::Postback(_) => "postback",
+            Self::Referral(_) => "referral",
+            Self::OptIn(_) => "optin",
+            Self::Delivery(_) => "delivery",
+            Self::Read(_) => "read",
+            Self::Handover(_) => "handover",
+            Self::Feedback => "feedback",
+            Self::Unknown { .. } => "unknown",
         }
     }
 
@@ -333,18 +346,11 @@ impl Event {
     /// Edits, reactions and feedback carry the mid of the message that they are about, so it does
     /// not name them.
     fn own_mid(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Message(message) if !message.is_deleted => message.mid.as_deref(),
-            Kind::Echo(echo) => echo.mid.as_deref(),
-            Kind::Postback(postback) => postback.mid.as_deref(),
+        match self {
+            Self::Message(message) if !message.is_deleted => message.mid.as_deref(),
+            Self::Echo(echo) => echo.mid.as_deref(),
+            Self::Postback(postback) => postback.mid.as_deref(),
             _ => None,
-        }
-    }
-
-    fn derive_id(&self) -> String {
-        match self.own_mid() {
-            Some(mid) => digest(&[&self.page_id, &self.container, self.kind_name(), mid]),
-            None => digest(&[&self.page_id, &self.container, "", &self.raw]),
         }
     }
 }

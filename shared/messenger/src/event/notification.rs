@@ -1,52 +1,21 @@
-//! From a notification's bytes to the records that go through the queue.
+//! From a notification's bytes to its events.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Event;
 use super::json::{mend_surrogates, number, text, tolerant};
+use super::parse::Place;
 use crate::clock::Timestamp;
-
-/// The largest record in bytes that a queue takes.
-///
-/// Source: the SQS quota for a message's size, 1 MiB. What the queue adds of its own is little; the
-/// margin is for that.
-pub const MAX_RECORD_BYTES: usize = 1024 * 1024 - 8 * 1024;
 
 /// The longest name in bytes of an object, a Page or a container; what is longer is cut.
 ///
 /// Each event carries them, so without a limit a body would multiply by the number of its events.
 /// Meta's are much shorter.
 const LONGEST_NAME: usize = 200;
-
-/// One event on its way through the queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    /// The event's id.
-    pub id: String,
-    /// The notification's `object`: `page` or `instagram`.
-    pub object: String,
-    /// The Page's id; empty where Meta names none.
-    pub page_id: String,
-    /// The array that the event came in.
-    pub container: String,
-    /// When the webhook received it.
-    pub received_at: Timestamp,
-    /// The entry's own time, as Meta gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry_time: Option<i64>,
-    /// Whether the event was too large and only its envelope is left.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-    /// The event as Meta sent it.
-    pub event: Box<RawValue>,
-}
-
-/// Why a record cannot be written or read as JSON.
-pub type WriteError = serde_json::Error;
 
 /// Why a correctly signed body is no notification.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -73,17 +42,17 @@ struct Notification<'a> {
 /// The most events that a notification is split into; a larger one is kept whole.
 ///
 /// Meta sends at most 1,000. Without a bound, a body of six megabytes could become three million
-/// records of some hundred bytes each.
+/// events of some hundred bytes each.
 pub const MAX_EVENTS: usize = 10_000;
 
-/// Splits a notification into one record per event, in the order in which they stand in it.
+/// Splits a notification into its events, in the order in which they stand in it.
 ///
-/// Every item of every array in every entry becomes a record, whatever the array is called. An
-/// entry without an array is a record as a whole, in the container `entry`.
+/// Every item of every array in every entry is an event, whatever the array is called. An entry without an array is
+/// an event as a whole, in the container `entry`.
 ///
 /// # Errors
-/// [`Unreadable`] if the bytes are not JSON, no notification, or too large a one.
-pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreadable> {
+/// [`Unreadable`] if the bytes are not JSON, not a notification, or hold too many events.
+pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Event>, Unreadable> {
     let body = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
     let body = mend_surrogates(body);
     let notification: Notification<'_> = serde_json::from_str(&body).map_err(|error| {
@@ -91,46 +60,36 @@ pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Record>, Unreada
     })?;
     let object = notification.object.and_then(|raw| text(&tolerant(raw.get()))).unwrap_or_default();
     let object = cut(object);
-    let mut records = Vec::new();
+    let mut events = Vec::new();
     for entry in notification.entry {
-        split_entry(&object, entry, received_at, &mut records)?;
+        split_entry(&object, entry, received_at, &mut events)?;
     }
-    Ok(records)
+    Ok(events)
 }
 
 fn split_entry(
     object: &str,
     entry: &RawValue,
     received_at: Timestamp,
-    records: &mut Vec<Record>,
+    events: &mut Vec<Event>,
 ) -> Result<(), Unreadable> {
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(entry.get()).unwrap_or_default();
     let field = |name: &str| fields.get(name).map_or(Value::Null, |raw| tolerant(raw.get()));
     let page_id = cut(text(&field("id")).unwrap_or_default());
     let entry_time = number(&field("time"));
     let mut push = |container: &str, item: &RawValue| {
-        if records.len() == MAX_EVENTS {
+        if events.len() == MAX_EVENTS {
             return Err(Unreadable::TooManyEvents);
         }
-        let mut record = Record {
-            id: String::new(),
-            object: object.to_owned(),
-            page_id: page_id.clone(),
-            container: container.to_owned(),
-            received_at,
-            entry_time,
-            truncated: false,
-            event: item.to_owned(),
-        };
-        record.id = Event::from(&record).id;
-        records.push(record);
+        let place = Place { object, page_id: &page_id, container, received_at, entry_time };
+        events.push(Event::read(&place, item.get(), None));
         Ok(())
     };
     let mut found = false;
-    for (container, items) in fields {
+    for (container, items) in &fields {
         if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(items.get()) {
             found = true;
-            let container = cut(container);
+            let container = cut(container.clone());
             for item in items {
                 push(&container, item)?;
             }
@@ -147,66 +106,6 @@ fn cut(mut name: String) -> String {
     name
 }
 
-impl Record {
-    /// The text that goes into the queue, at most [`MAX_RECORD_BYTES`] long, and whether the event
-    /// was cut for that.
-    ///
-    /// An event that is too large is cut down to its envelope: ids, kind and time. Two characters
-    /// that JSON may hold and SQS refuses are escaped.
-    ///
-    /// # Errors
-    /// [`WriteError`] if a field cannot be written as JSON.
-    pub fn into_queue_text(mut self) -> Result<(String, bool), WriteError> {
-        let mut text = escape_for_sqs(serde_json::to_string(&self)?);
-        let mut depths = (0..=3).rev();
-        while text.len() > MAX_RECORD_BYTES
-            && let Some(depth) = depths.next()
-        {
-            self.truncated = true;
-            let envelope = cut_to_envelope(&tolerant(self.event.get()), depth);
-            self.event = serde_json::value::to_raw_value(&envelope)?;
-            text = escape_for_sqs(serde_json::to_string(&self)?);
-        }
-        Ok((text, self.truncated))
-    }
-
-    /// Reads what [`Self::into_queue_text`] wrote.
-    ///
-    /// # Errors
-    /// If the text is no record.
-    pub fn from_queue_text(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-}
-
-pub(super) fn escape_for_sqs(text: String) -> String {
-    if text.contains(['\u{FFFE}', '\u{FFFF}']) {
-        text.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
-    } else {
-        text
-    }
-}
-
-/// The small values of an event, down to a depth.
-pub(super) fn cut_to_envelope(value: &Value, depth: usize) -> Value {
-    const LONGEST: usize = 1000;
-    const WIDEST: usize = 30;
-    match value {
-        Value::Object(fields) if depth > 0 => Value::Object(
-            fields
-                .iter()
-                .filter(|(key, _)| key.len() <= LONGEST)
-                .take(WIDEST)
-                .map(|(key, value)| (key.clone(), cut_to_envelope(value, depth - 1)))
-                .filter(|(_, value)| !value.is_null())
-                .collect(),
-        ),
-        Value::Object(_) | Value::Array(_) => Value::Null,
-        Value::String(text) if text.len() > LONGEST => Value::Null,
-        small => small.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Kind, Platform};
@@ -215,7 +114,7 @@ mod tests {
     const RECEIVED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
     fn events(body: &str) -> Vec<Event> {
-        split(body.as_bytes(), RECEIVED).unwrap().iter().map(Event::from).collect()
+        split(body.as_bytes(), RECEIVED).unwrap()
     }
 
     fn one(item: &str) -> Event {
@@ -293,7 +192,7 @@ mod tests {
         };
         let split = |count| {
             super::split(body(count).as_bytes(), Timestamp::from_millis(0))
-                .map(|records| records.len())
+                .map(|events| events.len())
         };
         assert_eq!(split(MAX_EVENTS), Ok(MAX_EVENTS));
         assert_eq!(split(MAX_EVENTS + 1), Err(Unreadable::TooManyEvents));
@@ -326,60 +225,6 @@ mod tests {
         assert_eq!(own.group(), format!("{}.receipts.{}", message.group(), &own.id[..16]));
         assert_eq!(foreign.group(), message.group());
         assert!(!own.opens_window());
-    }
-
-    #[test]
-    fn an_event_too_large_keeps_its_envelope() {
-        let text = "x".repeat(2 * MAX_RECORD_BYTES);
-        let body = format!(
-            r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{"sender":{{"id":"1"}},"timestamp":1794999999000,"message":{{"mid":"m","text":"{text}"}}}}]}}]}}"#
-        );
-        let record = split(body.as_bytes(), RECEIVED).unwrap().remove(0);
-        let whole = Event::from(&record);
-        let (text, truncated) = record.into_queue_text().unwrap();
-        let cut = Event::from(&Record::from_queue_text(&text).unwrap());
-        assert!(truncated && cut.truncated && text.len() < 2000);
-        assert_eq!((cut.id, cut.person, cut.at), (whole.id, whole.person, whole.at));
-        assert!(matches!(cut.kind, Kind::Message(message) if message.mid.as_deref() == Some("m")));
-    }
-
-    #[test]
-    fn whatever_is_too_large_fits_into_the_queue_when_it_is_cut() {
-        let fields = |count: usize, value: &str| {
-            let fields: Vec<_> = (0..count).map(|n| format!(r#""{n}":{value}"#)).collect();
-            format!("{{{}}}", fields.join(","))
-        };
-        let text = format!("\"{}\"", "x".repeat(1000));
-        let control = format!("\"{}\"", "\\u0001".repeat(1000));
-        for large in [
-            fields(30, &fields(30, &text)),
-            fields(100, &control),
-            fields(1500, &text),
-            format!("[{}]", vec![text; 1500].join(",")),
-            format!("\"{}\"", "\u{FFFF}".repeat(MAX_RECORD_BYTES / 8)),
-        ] {
-            let ends = r#""sender":{"id":"1"},"recipient":{"id":"10"}"#;
-            let body = format!(
-                r#"{{"object":"page","entry":[{{"id":"10","messaging":[{{{ends},"a":{large},"message":{{"mid":"m","b":{large}}}}}]}}]}}"#
-            );
-            let record = split(body.as_bytes(), RECEIVED).unwrap().remove(0);
-            let whole = Event::from(&record);
-            let (text, truncated) = record.into_queue_text().unwrap();
-            let cut = Event::from(&Record::from_queue_text(&text).unwrap());
-            assert!(truncated && cut.truncated && text.len() <= MAX_RECORD_BYTES);
-            assert_eq!((&cut.id, cut.person.as_deref()), (&whole.id, Some("1")));
-        }
-    }
-
-    #[test]
-    fn names_of_any_length_do_not_multiply_with_the_events() {
-        let long = "x".repeat(100_000);
-        let items = vec!["1"; 1000].join(",");
-        let body =
-            format!(r#"{{"object":"{long}","entry":[{{"id":"{long}","{long}":[{items}]}}]}}"#);
-        let records = split(body.as_bytes(), RECEIVED).unwrap();
-        let bytes = records.into_iter().map(|record| record.into_queue_text().unwrap().0.len());
-        assert!(bytes.sum::<usize>() < 1_000_000);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::json::{flag, number, text, tolerant};
 use super::{
     Attachment, Delivery, Echo, Edit, Event, Handover, Kind, Message, OptIn, Platform, Postback,
-    Reaction, Read, Record, Referral,
+    Reaction, Read, Referral, digest,
 };
 use crate::clock::Timestamp;
 
@@ -13,39 +13,54 @@ use crate::clock::Timestamp;
 const COMMON_FIELDS: [&str; 6] =
     ["sender", "recipient", "timestamp", "prior_message", "hop_context", "is_instagram"];
 
-impl From<&Record> for Event {
-    fn from(record: &Record) -> Self {
-        let raw = record.event.get();
+/// Where an event was found: what surrounds its JSON.
+pub(super) struct Place<'a> {
+    pub(super) object: &'a str,
+    pub(super) page_id: &'a str,
+    pub(super) container: &'a str,
+    pub(super) received_at: Timestamp,
+    pub(super) entry_time: Option<i64>,
+}
+
+impl Event {
+    /// Reads an event from its JSON; its id is derived from that unless it is known.
+    pub(super) fn read(place: &Place<'_>, raw: &str, id: Option<String>) -> Self {
         let item = tolerant(raw);
-        let mut event = Self {
-            id: record.id.clone(),
-            page_id: record.page_id.clone(),
-            platform: match record.object.as_str() {
+        let kind = kind(&item, place.container);
+        Self {
+            id: id.unwrap_or_else(|| derive_id(place, &kind, raw)),
+            object: place.object.to_owned(),
+            page_id: place.page_id.to_owned(),
+            platform: match place.object {
                 "instagram" => Platform::Instagram,
                 _ => Platform::Messenger,
             },
-            container: record.container.clone(),
-            person: person(&item, &record.page_id),
-            at: time(&item, record),
-            received_at: record.received_at,
-            truncated: record.truncated,
-            kind: kind(&item, &record.container),
+            container: place.container.to_owned(),
+            person: person(&item, place.page_id),
+            at: time(&item, place),
+            received_at: place.received_at,
+            entry_time: place.entry_time,
+            truncated: false,
+            kind,
             raw: raw.to_owned(),
-        };
-        if event.id.is_empty() {
-            event.id = event.derive_id();
         }
-        event
+    }
+}
+
+fn derive_id(place: &Place<'_>, kind: &Kind, raw: &str) -> String {
+    match kind.own_mid() {
+        Some(mid) => digest(&[place.page_id, place.container, kind.name(), mid]),
+        None => digest(&[place.page_id, place.container, "", raw]),
     }
 }
 
 /// When it happened, but never later than its receipt: a time from the future would keep a window
 /// open for too long, and the margin at a window's edge is for clocks alone.
-fn time(item: &Value, record: &Record) -> Option<Timestamp> {
+fn time(item: &Value, place: &Place<'_>) -> Option<Timestamp> {
     let stated = number(&item["timestamp"])
         .or_else(|| number(&item["value"]["created_time"]))
-        .or(record.entry_time)?;
-    Some(Timestamp::from_seconds_or_millis(stated).min(record.received_at))
+        .or(place.entry_time)?;
+    Some(Timestamp::from_seconds_or_millis(stated).min(place.received_at))
 }
 
 fn person(item: &Value, page_id: &str) -> Option<String> {

@@ -134,7 +134,7 @@ mod tests {
         let body = format!(
             r#"{{"object":"page","entry":[{{"id":"1","time":1795000000000,"messaging":[{{"sender":{{"id":"2"}},{item}}}]}}]}}"#
         );
-        let event = Event::from(&split(body.as_bytes(), NOW).unwrap()[0]);
+        let event = split(body.as_bytes(), NOW).unwrap().remove(0);
         let state = serde_json::to_value(state).unwrap();
         let conversation = Conversation { state, ..Conversation::default() };
         reply(&event, &conversation, NOW).unwrap()
