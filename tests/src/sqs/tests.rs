@@ -148,7 +148,7 @@ async fn served() -> (Service, aws_sdk_sqs::Client) {
         "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("any".to_owned()),
         _ => None,
     });
-    (service, Aws::from_variables(&variables).unwrap().sqs())
+    (service, Aws::new(&variables).sqs())
 }
 
 #[tokio::test]
