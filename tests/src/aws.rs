@@ -1,4 +1,4 @@
-//! The one door to the local AWS: every call of every service comes through here and is counted.
+//! The single entry point of the local AWS: every call of every service passes here and is counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,12 +16,12 @@ use crate::guard::Guard;
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::Sqs;
 
-/// A call that a function made to AWS.
+/// A call of a function to AWS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The operation, such as `DynamoDB_20120810.UpdateItem`.
     pub target: String,
-    /// The write capacity units that it used, in table and indexes.
+    /// The write capacity units that it used, in the table and its indexes.
     pub writes: f64,
     /// The read capacity units that it used.
     pub reads: f64,
@@ -40,7 +40,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Puts the services together; the `DynamoDB` is reached at its URL.
+    /// Combines the services; `DynamoDB` is reached at its URL.
     pub fn new(
         sqs: Sqs,
         secrets_manager: SecretsManager,
@@ -59,17 +59,17 @@ impl Aws {
         }
     }
 
-    /// Takes the calls since the last time.
+    /// Takes the calls made since the last time.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes a guard away from the functions, to see what happens without it.
+    /// Disables a guard of the functions.
     pub fn without(&self, guard: Guard) {
         *self.without.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     }
 
-    /// Answers one call of a function instance, unless the function dies of it.
+    /// Answers one call of a function instance, unless the instance crashes at it.
     pub async fn handle(&self, instance: u64, headers: HeaderMap, body: Bytes) -> Response {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let Some(target) = target.map(str::to_owned) else {
@@ -120,7 +120,7 @@ impl Aws {
         response
     }
 
-    /// Hands a call on, and asks what capacity it uses.
+    /// Forwards a call to `DynamoDB`, and returns its answer and the capacity that it used.
     async fn dynamodb(&self, target: &str, headers: &HeaderMap, body: &[u8]) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
         let counted = [
@@ -156,7 +156,7 @@ impl Aws {
         let parsed: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let failed_condition =
             parsed["__type"].as_str().is_some_and(|kind| kind.contains("ConditionalCheck"));
-        // A transaction tells its units by table.
+        // A transaction reports its units by table.
         let capacity = match &parsed["ConsumedCapacity"] {
             Value::Array(tables) => tables.first().unwrap_or(&Value::Null),
             one => one,
@@ -177,7 +177,7 @@ impl Aws {
     }
 }
 
-/// What an AWS service answers when it fails by itself.
+/// The answer of an AWS service that fails.
 fn failed() -> Response {
     let body = r#"{"__type":"InternalServerError","message":"the service failed"}"#;
     let json = [("content-type", "application/x-amz-json-1.0")];

@@ -1,4 +1,4 @@
-//! The table, in an embedded `DynamoDB` that the functions reach over HTTP with the real SDK.
+//! The table, in an embedded `DynamoDB` that the functions call over HTTP with the real SDK.
 
 use std::error::Error;
 use std::path::Path;
@@ -30,7 +30,7 @@ impl dynoxide::storage_backend::Clock for TtlClock {
     }
 }
 
-/// Opens the database: in memory, or in a file that stays.
+/// Opens the database: in memory, or in a file.
 ///
 /// # Errors
 /// If the file cannot be used.
@@ -41,13 +41,13 @@ pub fn open(data: Option<&Path>, clock: &Arc<VirtualClock>) -> Result<Database, 
     })
 }
 
-/// Serves the database on a port of its own until the task is ended.
+/// Serves the database until the task is aborted.
 pub async fn serve(listener: TcpListener, database: Database) {
     let never = std::future::pending();
     let _ = dynoxide::server::serve_with_shutdown(listener, database, never).await;
 }
 
-/// Creates the table as `template.yaml` describes it, unless it is there.
+/// Creates the table as in `template.yaml`, unless it exists.
 ///
 /// # Errors
 /// If the database refuses.

@@ -1,5 +1,5 @@
-//! A stand-in for Meta: the Send API, the webhooks that Meta would send, and what else of Graph the
-//! project calls.
+//! A stand-in for Meta: the Send API, its webhooks, and the other calls of the Graph API that the
+//! project makes.
 //!
 //! It exists to check the project, so it shares no code with it: the windows, the limits, the
 //! signature and the error answers are written a second time here, from Meta's Messenger Platform
@@ -28,7 +28,6 @@ mod whatsapp;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -63,14 +62,14 @@ pub enum Platform {
     Instagram,
 }
 
-/// One request that reached the Graph API, and what became of it.
+/// One request that reached the Graph API, and its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GraphRequest {
     /// When it arrived, in ms since the epoch.
     pub at: i64,
     /// The Page in the path, or the token's Page for `me`; empty for a path that is not the Send API's.
     pub page_id: String,
-    /// Whom it is for: `recipient.id`, or the author of the comment or post that it answers.
+    /// Its addressee: `recipient.id`, or the author of the comment or post that it answers.
     pub psid: Option<String>,
     /// The recipient as sent.
     pub recipient: Value,
@@ -80,7 +79,7 @@ pub struct GraphRequest {
     pub tag: Option<String>,
     /// The sender action as sent (typing, seen, reaction).
     pub sender_action: Option<String>,
-    /// What the sender action is about, as sent; null when there is nothing.
+    /// The sender action's payload as sent; null when there is none.
     pub payload: Value,
     /// The persona as sent.
     pub persona_id: Option<String>,
@@ -92,11 +91,11 @@ pub struct GraphRequest {
     pub message: Value,
     /// The message's metadata as sent.
     pub metadata: Option<String>,
-    /// What became of it, whatever the client was told.
+    /// The outcome on Meta's side, which can differ from the answer.
     pub outcome: Outcome,
 }
 
-/// What became of a request, on Meta's side.
+/// The outcome of a request, on Meta's side.
 ///
 /// A delivery whose answer was lost or replaced by an error is still [`Outcome::Delivered`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -118,17 +117,17 @@ pub enum Outcome {
         /// The Graph error's text.
         message: String,
     },
-    /// The request came to nothing without an error of the Graph API.
+    /// The request had no effect, without an error of the Graph API.
     Failed {
         /// What happened instead of an answer.
         how: String,
     },
 }
 
-/// A fault on Meta's side, to be shown on demand.
+/// A fault on Meta's side, injected on demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// This error is answered and nothing is delivered.
+    /// The answer is this error and nothing is delivered.
     Error {
         /// The answer's HTTP status.
         http: u16,
@@ -255,7 +254,7 @@ impl Meta {
         Self { now, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Adds another app, which is nothing to the Pages that are connected already.
+    /// Adds another app, without effect on the Pages that are already connected.
     pub fn add_app(&self, app: App) {
         self.state().apps.push(app);
     }
@@ -283,12 +282,12 @@ impl Meta {
         state.pages.insert(page_id.to_owned(), page);
     }
 
-    /// Replaces the app secret: signatures and proofs made with the former one are wrong from now on.
+    /// Replaces the app secret: signatures and proofs made with the previous one are now invalid.
     pub fn set_app_secret(&self, app_secret: &str) {
         app_secret.clone_into(&mut self.state().apps[0].app_secret);
     }
 
-    /// Replaces a connected Page's token; the former one is answered with 190 / 460 from now on.
+    /// Replaces a connected Page's token; the previous one is now answered with 190 / 460.
     pub fn set_token(&self, page_id: &str, token: &str) {
         self.state().end_token(page_id, TokenEnd::Replaced, Some(token));
     }
@@ -303,17 +302,17 @@ impl Meta {
         self.state().urls.clone()
     }
 
-    /// Lets the clock that Meta's answers tell differ from ours, by so many ms.
+    /// Sets the difference of the clock in Meta's answers from ours, in ms.
     pub fn set_skew(&self, millis: i64) {
         self.state().skew = millis;
     }
 
-    /// Switches the echoes of messages that are delivered from now on.
+    /// Whether messages that are delivered from now on have echoes.
     pub fn set_echoes(&self, on: bool) {
         self.state().echoes = on;
     }
 
-    /// Switches the delivery and read notifications of messages that are delivered from now on.
+    /// Whether messages that are delivered from now on have delivery and read notifications.
     pub fn set_receipts(&self, on: bool) {
         self.state().receipts = on;
     }
@@ -354,22 +353,22 @@ impl Meta {
             .collect()
     }
 
-    /// Forgets the requests so far; what people did and got stays in Meta's record.
+    /// Forgets the requests so far; Meta's record of conversations stays.
     pub fn clear_requests(&self) {
         self.state().requests.clear();
     }
 
-    /// Shows a fault to the next request, behind those that already wait.
+    /// Queues a fault for the next request.
     pub fn fail_next(&self, fault: Fault) {
         self.state().faults.push_back((None, fault));
     }
 
-    /// Shows a fault to the next request for this person, behind those that already wait.
+    /// Queues a fault for the next request to this person.
     pub fn fail_next_for(&self, psid: &str, fault: Fault) {
         self.state().faults.push_back((Some(psid.to_owned()), fault));
     }
 
-    /// Shows a fault to every request that no waiting fault is for, until set to `None`.
+    /// Sets a fault for every request that no queued fault applies to, until set to `None`.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.state().lasting_fault = fault;
     }
@@ -378,7 +377,7 @@ impl Meta {
         (self.now)()
     }
 
-    /// What Meta's clock tells, as HTTP writes it.
+    /// The time of Meta's clock, in HTTP's format.
     fn date(&self) -> String {
         let millis = u64::try_from(self.now() + self.state().skew).unwrap_or_default();
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(millis))
@@ -437,10 +436,5 @@ fn hmac_hex(key: &str, message: &[u8]) -> String {
         unreachable!("HMAC takes a key of any length")
     };
     mac.update(message);
-    let mut hex = String::with_capacity(64);
-    for byte in mac.finalize().into_bytes() {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex::encode(mac.finalize().into_bytes())
 }

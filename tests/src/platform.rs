@@ -583,7 +583,6 @@ fn create_queues(sqs: &Sqs) -> [String; 4] {
         visibility: PROCESSOR_TIMEOUT * 6,
         retention: FOURTEEN_DAYS,
         dead_letter,
-        ..QueueSettings::default()
     };
     let standard = |name: &str| QueueSettings {
         name: name.to_owned(),

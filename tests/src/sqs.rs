@@ -1,49 +1,40 @@
-//! Amazon SQS on a virtual clock.
+//! Amazon SQS on a virtual clock, reduced to what the functions, the tests and an operator call.
 //!
-//! One side speaks HTTP to the unchanged AWS SDK ([`Sqs::handle`]), the other is driven in
-//! process by a poller that stands in for Lambda's event source mapping ([`Sqs::receive`]).
-//! FIFO queues behave as in high-throughput mode: deduplication scope and throughput limit are
-//! the message group. The wording and codes of the refusals are those of the real service, so
-//! that what a function logs here is what it logs there.
+//! One side answers the JSON protocol of the unchanged AWS SDK ([`Sqs::handle`]); the other is
+//! driven in process by the poller that plays Lambda's event source mapping ([`Sqs::receive`]).
+//! FIFO queues behave as in high-throughput mode: deduplication scope and throughput limit are the
+//! message group. Error codes are those of the real service. An operation or parameter that is not
+//! simulated is refused, not ignored.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::response::Response;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::protocol::{
-    AttributeNames, Batch, ChangeVisibility, Outgoing, QueueName, Receipt, Receive, Refusal,
-    Single, answer, check_entries, checked_visibility_ms, chosen, each, parse,
-};
+use self::protocol::{Outgoing, Refusal, Request, answer, check_batch, each, parse};
 use self::queue::{Queue, State};
 
-pub use self::attributes::MessageAttribute;
-
-mod attributes;
 mod protocol;
 mod queue;
 #[cfg(test)]
 mod tests;
 
-/// A virtual clock: milliseconds since the epoch.
+/// A virtual clock, in ms since the epoch.
 pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 const ACCOUNT: &str = "000000000000";
-const REGION: &str = "us-east-1";
-const TARGET_PREFIX: &str = "AmazonSQS.";
-const MAX_VISIBILITY_S: i64 = 12 * 60 * 60;
 
-/// What a queue is created with.
+/// The settings of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The queue's name; that of a FIFO queue ends in `.fifo`.
     pub name: String,
     /// Whether order and deduplication are kept per message group.
     pub fifo: bool,
-    /// How long a received message stays in flight unless its receiver says otherwise.
+    /// How long a received message stays in flight unless its receiver changes that.
     pub visibility: Duration,
     /// How long a message is kept after it was sent.
     pub retention: Duration,
@@ -51,13 +42,10 @@ pub struct QueueSettings {
     ///
     /// As long as no queue of that name exists, messages stay where they are.
     pub dead_letter: Option<(String, u32)>,
-    /// The longest message, in bytes: its body in UTF-8 and the names, types and values of its
-    /// attributes.
-    pub max_message_bytes: usize,
 }
 
 impl Default for QueueSettings {
-    /// The defaults of the real service: a standard queue, 30 s in flight, kept for 4 days, 1 MiB.
+    /// The defaults of the real service: a standard queue, 30 s in flight, kept for 4 days.
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -65,65 +53,55 @@ impl Default for QueueSettings {
             visibility: Duration::from_secs(30),
             retention: Duration::from_hours(4 * 24),
             dead_letter: None,
-            max_message_bytes: 1_048_576,
         }
     }
 }
 
-/// A message as one receive call hands it out.
+/// A message attribute; only the type `String` is simulated.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct MessageAttribute {
+    /// Always `String`.
+    pub data_type: String,
+    /// The value as it was sent.
+    #[serde(rename = "StringValue")]
+    pub value: String,
+}
+
+/// A message as a receive call returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The message's id, the same at every receive and in the dead-letter queue.
+    /// The message's id, kept over every receive and in the dead-letter queue.
     pub message_id: String,
-    /// What [`Sqs::delete`] and [`Sqs::make_visible`] need, new at every receive.
+    /// The argument of [`Sqs::delete`], new at every receive; empty before the first one.
     pub receipt_handle: String,
     /// The body as it was sent.
     pub body: String,
     /// All message attributes, by name.
     pub attributes: BTreeMap<String, MessageAttribute>,
-    /// The message group, always there on a FIFO queue.
+    /// The message group; always present on a FIFO queue.
     pub group_id: Option<String>,
-    /// The deduplication id, always there on a FIFO queue.
+    /// The deduplication id; always present on a FIFO queue.
     pub deduplication_id: Option<String>,
-    /// The position in the queue, growing in sending order; only on a FIFO queue.
+    /// The position in the queue, increasing in sending order; only on a FIFO queue.
     pub sequence_number: Option<String>,
     /// When it was sent, in ms since the epoch.
     pub sent_at_ms: i64,
-    /// When it was received for the first time, in ms since the epoch.
-    pub first_received_at_ms: i64,
-    /// How often it has been received, this time included.
+    /// How often it has been received so far.
     pub receive_count: u32,
-    /// The ARN of the queue that this message was moved here from after too many receives.
-    pub dead_letter_source: Option<String>,
 }
 
-/// A message as it lies in its queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredView {
-    /// The body as it was sent.
-    pub body: String,
-    /// All message attributes, by name.
-    pub attributes: BTreeMap<String, MessageAttribute>,
-    /// The message group.
-    pub group_id: Option<String>,
-    /// How often it has been received.
-    pub receive_count: u32,
-    /// Whether it is neither in flight nor delayed; on a FIFO queue it can be visible and still
-    /// have to wait for another message of its group.
-    pub visible: bool,
-}
-
-/// What goes wrong with one call over HTTP.
+/// A fault of one call over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The call is answered with 503 and does nothing.
+    /// The call is answered with 503 and has no effect.
     Unavailable,
     /// The call is carried out, but answered with 503.
     AnswerLost,
-    /// The call does nothing and is never answered.
+    /// The call has no effect and is never answered.
     Silence,
     /// The entries at these positions (from 0) of a batch fail with `InternalError`, which is not
-    /// the sender's fault; calls that are not a batch leave this fault for the next one.
+    /// the sender's fault; a call that is not a batch leaves this fault for the next one.
     Entries(Vec<usize>),
 }
 
@@ -143,64 +121,45 @@ impl Sqs {
         Self { now, base_url: base_url.into(), state: Arc::default() }
     }
 
-    /// Creates a queue, or changes the settings of the one of that name, and returns its URL.
+    /// Creates a queue and returns its URL.
     pub fn create_queue(&self, settings: QueueSettings) -> String {
-        let now = (self.now)();
         let url = self.url(&settings.name);
-        let mut state = self.state();
-        if let Some(queue) = state.queues.get_mut(&settings.name) {
-            queue.settings = settings;
-        } else {
-            let name = settings.name.clone();
-            state.queues.insert(name, Queue::new(settings, now));
-        }
+        self.state().queues.insert(settings.name.clone(), Queue::new(settings));
         url
-    }
-
-    /// The ARN that a queue of this name has.
-    pub fn arn(&self, name: &str) -> String {
-        arn(name)
     }
 
     /// Receives up to `max` messages for the queue's visibility timeout.
     ///
     /// A message that has been received too often moves to the dead-letter queue instead. Empty
-    /// when the queue does not exist. Faults concern HTTP only, never this side.
+    /// when the queue does not exist. Faults affect calls over HTTP only.
     pub fn receive(&self, name: &str, max: usize) -> Vec<Received> {
         let now = (self.now)();
         self.state().receive(name, max, None, now)
     }
 
-    /// Deletes a received message; false when nothing was deleted.
+    /// Deletes a received message and returns whether anything was deleted.
     ///
-    /// That is so when it is already gone, when it has been received again since, and on a FIFO
+    /// Nothing is when it is already gone, when it has been received again since, and on a FIFO
     /// queue also when its visibility timeout has ended.
     pub fn delete(&self, name: &str, receipt_handle: &str) -> bool {
         let now = (self.now)();
         self.queue(name, now, |queue| queue.delete(receipt_handle, now) == Ok(true))
     }
 
-    /// Ends a received message's visibility timeout now; false under the conditions of
-    /// [`Sqs::delete`].
-    pub fn make_visible(&self, name: &str, receipt_handle: &str) -> bool {
-        let now = (self.now)();
-        self.queue(name, now, |queue| queue.change_visibility(receipt_handle, 0, now).is_ok())
-    }
-
     /// The earliest instant, in ms since the epoch, at which a receive call finds a message.
     ///
-    /// It is not after the present when there is one right now, and `None` when no message that
-    /// is there now will ever be receivable. A message whose next receive takes it to the
-    /// dead-letter queue counts, because only that receive moves it.
+    /// It is not after the present if there is one right now, and `None` if no message that is in
+    /// the queue now will ever be receivable. A message whose next receive moves it to the
+    /// dead-letter queue counts.
     pub fn next_visible_at(&self, name: &str) -> Option<i64> {
         let now = (self.now)();
         self.queue(name, now, |queue| queue.next_receivable_at())
     }
 
-    /// All messages of a queue in their order, whether visible or not.
-    pub fn messages(&self, name: &str) -> Vec<StoredView> {
+    /// All messages of a queue in their order, visible or not.
+    pub fn messages(&self, name: &str) -> Vec<Received> {
         let now = (self.now)();
-        self.queue(name, now, |queue| queue.messages.iter().map(|m| m.view(now)).collect())
+        self.queue(name, now, |queue| queue.messages.iter().map(|m| m.message.clone()).collect())
     }
 
     /// Whether a queue holds no message at all, neither visible nor in flight.
@@ -210,14 +169,12 @@ impl Sqs {
         self.messages(name).is_empty()
     }
 
-    /// Lets something go wrong with the next call over HTTP that the fault fits.
-    ///
-    /// Each fault concerns one call; several are used up in their order.
+    /// Adds a fault for the next call over HTTP that it fits; each fault affects one call.
     pub fn fail_next(&self, fault: Fault) {
         self.state().faults.push_back(fault);
     }
 
-    /// Answers every call over HTTP with 503, until switched back.
+    /// Whether every call over HTTP is answered with 503.
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
     }
@@ -227,12 +184,11 @@ impl Sqs {
         self.state().calls.clone()
     }
 
-    /// Answers one HTTP request: the value of its `X-Amz-Target` header and its body.
+    /// Answers one HTTP request, given its `X-Amz-Target` header and its body.
     ///
-    /// `ReceiveMessage` never waits for messages, whatever its `WaitTimeSeconds`: the clock is
-    /// virtual, and whoever moves it on can ask again.
+    /// `ReceiveMessage` ignores `WaitTimeSeconds`: the clock is virtual.
     pub async fn handle(&self, target: &str, body: &[u8]) -> Response {
-        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target);
+        let operation = target.strip_prefix("AmazonSQS.").unwrap_or(target);
         let result = match self.begin_call(operation) {
             None => self.perform(operation, body, &[]),
             Some(Fault::Entries(failing)) => self.perform(operation, body, &failing),
@@ -260,62 +216,37 @@ impl Sqs {
     fn perform(&self, operation: &str, body: &[u8], failing: &[usize]) -> Result<Value, Refusal> {
         let now = (self.now)();
         let mut state = self.state();
+        if operation == "SendMessage" {
+            let message: Outgoing = parse(body)?;
+            let (queue, serial) = state.queue_at(&message.queue_url, now)?;
+            return queue.send(&message, serial, now);
+        }
+        let request: Request = parse(body)?;
         match operation {
-            "SendMessage" => {
-                let request: Single<Outgoing> = parse(body)?;
-                let (queue, serial) = state.queue_at(&request.queue_url, now)?;
-                queue.send(&request.content, serial, now)
-            }
+            "StartMessageMoveTask" => return state.start_move_task(&request, now),
+            "ListMessageMoveTasks" => return Ok(state.move_tasks(&request.source_arn)),
+            _ => {}
+        }
+        let (queue, serial) = state.queue_at(&request.queue_url, now)?;
+        let handle = &request.receipt_handle;
+        match operation {
             "SendMessageBatch" => {
-                let request: Batch<Outgoing> = parse(body)?;
-                let (queue, serial) = state.queue_at(&request.queue_url, now)?;
-                check_entries("Send", &request.entries)?;
-                queue.check_outgoing(&request.entries)?;
+                check_batch(&request.entries)?;
                 Ok(each(&request.entries, failing, |message| queue.send(message, serial, now)))
             }
             "ReceiveMessage" => {
-                let request: Single<Receive> = parse(body)?;
-                let (queue, _) = state.queue_at(&request.queue_url, now)?;
                 let name = queue.settings.name.clone();
-                let (max, visibility_ms) = request.content.checked()?;
-                let received = state.receive(&name, max, visibility_ms, now);
-                Ok(request.content.answer(&received))
+                let max = request.max_number_of_messages.unwrap_or(1).min(10);
+                Ok(request.received(&state.receive(&name, max, request.visibility_timeout, now)))
             }
-            "DeleteMessage" => {
-                let request: Single<Receipt> = parse(body)?;
-                let (queue, _) = state.queue_at(&request.queue_url, now)?;
-                queue.delete(&request.content.receipt_handle, now)?;
-                Ok(json!({}))
-            }
-            "DeleteMessageBatch" => {
-                let request: Batch<Receipt> = parse(body)?;
-                let (queue, _) = state.queue_at(&request.queue_url, now)?;
-                check_entries("Delete", &request.entries)?;
-                Ok(each(&request.entries, failing, |receipt| {
-                    queue.delete(&receipt.receipt_handle, now).map(|_| json!({}))
-                }))
-            }
+            "DeleteMessage" => queue.delete(handle, now).map(|_| json!({})),
             "ChangeMessageVisibility" => {
-                let request: Single<ChangeVisibility> = parse(body)?;
-                let (queue, _) = state.queue_at(&request.queue_url, now)?;
-                let visibility_ms = checked_visibility_ms(request.content.visibility_timeout)?;
-                queue.change_visibility(&request.content.receipt_handle, visibility_ms, now)?;
-                Ok(json!({}))
-            }
-            "GetQueueUrl" => {
-                let request: QueueName = parse(body)?;
-                if !state.queues.contains_key(&request.queue_name) {
-                    return Err(Refusal::no_such_queue());
-                }
-                Ok(json!({ "QueueUrl": self.url(&request.queue_name) }))
+                queue.change_visibility(handle, request.visibility_timeout.unwrap_or(-1), now)
             }
             "GetQueueAttributes" => {
-                let request: Single<AttributeNames> = parse(body)?;
-                let (queue, _) = state.queue_at(&request.queue_url, now)?;
-                let wanted = request.content.attribute_names;
-                Ok(json!({ "Attributes": chosen(queue.attributes(now), &wanted) }))
+                Ok(json!({ "Attributes": request.chosen(queue.attributes(now)) }))
             }
-            _ => Err(Refusal::unknown_operation()),
+            _ => Err(Refusal::new("UnknownOperationException", "Unknown or not simulated.")),
         }
     }
 
@@ -338,13 +269,5 @@ impl Sqs {
 }
 
 fn arn(name: &str) -> String {
-    format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}")
 }

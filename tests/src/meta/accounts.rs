@@ -1,4 +1,4 @@
-//! The Pages of a user, and the ids of a person at each Page.
+//! The Pages of a user, and the page-scoped ids of a person.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use super::node::{Answered, NodeCall};
 use super::tokens::Holder;
 use super::{Meta, State};
 
-/// How many Pages come in one answer if the call does not say.
+/// The default number of Pages in one answer.
 const AT_ONCE: usize = 25;
 
 impl Meta {
-    /// Makes known that a person of an app is this person at a Page.
+    /// Links an app-scoped id to a PSID of a Page.
     pub fn add_app_scoped_id(&self, app_scoped_id: &str, page_id: &str, psid: &str) {
         let ids = (page_id.to_owned(), psid.to_owned());
         self.state().app_scoped_ids.entry(app_scoped_id.to_owned()).or_default().push(ids);

@@ -1,10 +1,10 @@
-//! What the Graph API answers.
+//! The answers of the Graph API.
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Platform, State};
+use super::{Outcome, State};
 
-/// What the client gets.
+/// An answer as the client sees it.
 pub(super) enum Answer {
     Json { http: u16, usage: Option<String>, body: Value },
     Html,
@@ -49,7 +49,7 @@ impl Refusal {
 }
 
 impl State {
-    /// The answer to a request that did something.
+    /// The answer to a successful request.
     pub(super) fn success(
         &self,
         page_id: &str,
@@ -93,13 +93,9 @@ impl State {
     /// The header `X-Business-Use-Case-Usage`, which only a known Page has.
     fn usage(&self, page_id: &str, regain_minutes: u32) -> Option<String> {
         let page = self.pages.get(page_id)?;
-        let kind = match page.platform {
-            Platform::Messenger => "messenger",
-            Platform::Instagram => "instagram",
-        };
         let percent = if regain_minutes == 0 { 1 } else { 100 };
         let usage = json!({page_id: [{
-            "type": kind,
+            "type": page.platform,
             "call_count": percent,
             "total_cputime": 1,
             "total_time": 1,

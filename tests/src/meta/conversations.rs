@@ -1,10 +1,10 @@
-//! The conversations of a Page, as its inbox shows them.
+//! The conversations of a Page's inbox.
 
 use serde_json::{Value, json};
 
+use super::State;
 use super::node::{Answered, NodeCall};
 use super::people::Person;
-use super::{Platform, State};
 
 /// One message of a conversation.
 pub(super) struct Line {
@@ -18,7 +18,7 @@ pub(super) struct Line {
 const NEWEST: usize = 20;
 
 impl State {
-    /// Keeps a message of either side that has a text.
+    /// Records the text of a message of either side.
     pub(super) fn write_line(
         &mut self,
         page_id: &str,
@@ -39,11 +39,8 @@ impl State {
     pub(super) fn conversations(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
-        let platform = match self.platform(&page_id) {
-            Platform::Messenger => "messenger",
-            Platform::Instagram => "instagram",
-        };
-        let is_asked = call.text("platform").is_none_or(|asked| asked == platform);
+        let platform = json!(self.platform(&page_id));
+        let is_asked = call.text("platform").is_none_or(|asked| platform == asked);
         let mut people: Vec<&str> = Vec::new();
         for line in self.lines.iter().rev().filter(|line| line.page_id == page_id && is_asked) {
             if let Person::Psid(psid) = &line.person

@@ -1,4 +1,4 @@
-//! The Send API: who may send what to whom, and what is answered.
+//! The Send API: checks and answers of a send request.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{
     notification, window,
 };
 
-/// A request as it came in.
+/// A request as received.
 pub(super) struct Arrival {
     /// The Page or `me`; absent when the path is not the Send API's.
     pub(super) node: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct Arrival {
     pub(super) body: Value,
 }
 
-/// What a request has done.
+/// The result of a successful request.
 struct Done {
     recipient_id: Option<String>,
     mid: Option<String>,
@@ -31,7 +31,7 @@ enum Recipient {
 }
 
 impl Meta {
-    /// Processes one request for the Send API and keeps it.
+    /// Processes and records one request for the Send API.
     pub(super) fn receive(&self, arrival: &Arrival) -> Answer {
         let now = self.now();
         let mut state = self.state();
@@ -240,7 +240,7 @@ impl State {
         Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
     }
 
-    /// Uses up the one private reply that a comment or post allows, and tells its author.
+    /// Uses up the one private reply that a comment or post allows, and returns its author.
     fn reply_in_private(
         &mut self,
         page_id: &str,

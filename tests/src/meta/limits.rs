@@ -1,4 +1,4 @@
-//! What a message may consist of, and how long its parts may be.
+//! The allowed contents of a message and their lengths.
 
 use std::ops::RangeInclusive;
 
@@ -227,7 +227,7 @@ fn buttons(platform: Platform, buttons: &[Value]) -> Verdict {
             Some("game_play" | "account_unlink") => {}
             _ => return refuse("Param buttons[type] is not a button type"),
         }
-        // Meta itself writes what the login buttons say.
+        // Meta itself labels the login buttons.
         if !matches!(kind, Some("account_link" | "account_unlink")) {
             length(&button["title"], "buttons[title]", 1..=20)?;
         }

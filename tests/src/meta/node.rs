@@ -1,4 +1,4 @@
-//! Everything of Graph beside the Send API: which call it is, and who makes it.
+//! The Graph API apart from the Send API: routing and authentication of its calls.
 
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -46,7 +46,7 @@ impl NodeCall {
     }
 }
 
-/// What a call is answered with.
+/// The body of an answer, or an error.
 pub(super) type Answered = Result<Value, Refusal>;
 
 impl Meta {
@@ -72,18 +72,18 @@ impl Meta {
         })
     }
 
-    /// The calls that reached Graph so far beside those of the Send API, such as
-    /// `POST /100000000000001/subscribed_apps`, in order. A batch's parts count, itself does not.
+    /// The calls that reached Graph so far, except those of the Send API, such as
+    /// `POST /100000000000001/subscribed_apps`, in order. A batch counts as its parts.
     pub fn calls(&self) -> Vec<String> {
         self.state().calls.clone()
     }
 
-    /// Takes the calls since the last time.
+    /// Takes the calls made since the last time.
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// Calls in one request, whose parameters stand in its body.
+    /// A batch request, with its parameters in the body.
     async fn batch(&self, call: &NodeCall) -> Answered {
         let parts = match call.value("batch") {
             Value::Array(parts) => parts.clone(),
@@ -150,7 +150,7 @@ impl State {
         })
     }
 
-    /// Demands that a call is made as a Page, and as this one; `me` is the token's.
+    /// Requires that a call is made as this Page; `me` is the token's.
     pub(super) fn as_page(&self, node: &str, call: &NodeCall, now: i64) -> Result<String, Refusal> {
         match self.holder(call, now)? {
             Holder::Page(page_id) if node == "me" || node == page_id => Ok(page_id),
@@ -168,7 +168,7 @@ impl State {
         }
     }
 
-    /// Demands a permission of a Page's token.
+    /// Requires a permission of a Page's token.
     pub(super) fn demand(&self, page_id: &str, scope: &str) -> Result<(), Refusal> {
         if self.pages[page_id].scopes.iter().any(|granted| granted == scope) {
             return Ok(());
@@ -178,7 +178,7 @@ impl State {
     }
 }
 
-/// Gets a URL: status and body, nothing if there is no answer.
+/// Gets a URL and returns status and body; `None` if there is no answer.
 pub(super) async fn get(url: &str) -> Option<(u16, String)> {
     use http_body_util::{BodyExt, Empty};
     let http = Client::builder(TokioExecutor::new()).build_http::<Empty<axum::body::Bytes>>();

@@ -19,7 +19,7 @@ pub(super) fn of(platform: Platform, page_id: &str, at: i64, item: &Value) -> Va
     })
 }
 
-/// The bytes that Meta sends and signs: slashes and all that is not ASCII are escaped.
+/// The bytes that Meta sends and signs: slashes and non-ASCII characters are escaped.
 pub(super) fn bytes(notification: &Value) -> Vec<u8> {
     let plain = notification.to_string();
     let mut escaped = String::with_capacity(plain.len());

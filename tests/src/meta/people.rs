@@ -1,4 +1,4 @@
-//! What people do, and Meta's own record of it.
+//! People's actions, and Meta's own record of them.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl Person {
     }
 }
 
-/// Whom each Page has met, and when each of them last opened the window.
+/// The people that each Page has met, and when each of them last opened the window.
 #[derive(Default)]
 pub(super) struct Record {
     people: BTreeMap<(String, Person), Acquaintance>,
@@ -80,10 +80,10 @@ impl Record {
         let at = milliseconds(&item["timestamp"])
             .or_else(|| milliseconds(entry_time))
             .unwrap_or(now)
-            // Nobody acts in the future, whatever a clock that runs ahead has written.
+            // A clock that runs ahead can write a future time, but nobody acts in the future.
             .min(now);
         if let Some(user_ref) = id(&item["optin"]["user_ref"]) {
-            // The tick in the checkbox is all that such a person ever does.
+            // Ticking the checkbox is the only action of such a person.
             self.open(page_id, Person::UserRef(user_ref), at);
             return;
         }
@@ -141,12 +141,12 @@ fn list(value: &Value) -> &[Value] {
 }
 
 impl Meta {
-    /// Lets a person write a text; returns the notification.
+    /// A person writes a text; returns the notification.
     pub fn person_says(&self, page_id: &str, psid: &str, text: &str) -> Vec<u8> {
         self.person_sends(page_id, psid, json!({"text": text}))
     }
 
-    /// Lets a person send a message of any form; returns the notification.
+    /// A person sends a message of any form; returns the notification.
     ///
     /// The message gets a mid unless it has one.
     pub fn person_sends(&self, page_id: &str, psid: &str, message: Value) -> Vec<u8> {
@@ -154,17 +154,17 @@ impl Meta {
         self.person_does(page_id, psid, item)
     }
 
-    /// Lets a person tap a button with a postback; returns the notification.
+    /// A person taps a button with a postback; returns the notification.
     pub fn person_taps(&self, page_id: &str, psid: &str, payload: &str, title: &str) -> Vec<u8> {
         let postback = json!({"title": title, "payload": payload});
         let item = json!({"postback": self.with_mid(page_id, postback)});
         self.person_does(page_id, psid, item)
     }
 
-    /// Lets a person cause any messaging item; returns the notification.
+    /// A person causes any messaging item; returns the notification.
     ///
-    /// `sender`, `recipient` and `timestamp` (now) are filled in where the item lacks them; one that
-    /// the item gives as null is left out, as Meta does in some events.
+    /// `sender`, `recipient` and `timestamp` (now) are added where the item lacks them; one that is
+    /// null in the item is left out, as Meta does in some events.
     pub fn person_does(&self, page_id: &str, psid: &str, item: Value) -> Vec<u8> {
         let now = self.now();
         let mut fields = Map::new();
@@ -188,10 +188,10 @@ impl Meta {
         notification::bytes(&notification)
     }
 
-    /// Takes a notification that was made elsewhere into Meta's record, as if it had really happened.
+    /// Adds a notification that was made elsewhere to Meta's record.
     ///
-    /// Times count as the events give them, but never later than now. What is not readable as a
-    /// notification, or an entry of unknown form, changes nothing.
+    /// Times are those of the events, but never later than now. An unreadable notification and an
+    /// entry of unknown form change nothing.
     pub fn observe(&self, body: &[u8]) {
         let now = self.now();
         if let Ok(notification) = serde_json::from_slice(body) {
@@ -199,7 +199,7 @@ impl Meta {
         }
     }
 
-    /// Makes a person known to a Page without an action that opens the window.
+    /// Adds a person to those a Page has met, without opening the window.
     pub fn add_person(&self, page_id: &str, psid: &str) {
         self.state().record.meet(page_id, Person::Psid(psid.to_owned()));
     }

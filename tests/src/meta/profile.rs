@@ -6,7 +6,7 @@ use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
 use super::{Page, State};
 
-/// How many calls Meta takes for a Page within this time.
+/// The rate limit: calls for a Page within a time.
 const CALLS: usize = 10;
 const WITHIN_MS: i64 = 600_000;
 

@@ -32,7 +32,7 @@ use crate::gate::{Call, GRAPH, Gate};
 #[derive(Clone)]
 struct Instance(u64);
 
-/// Marks a response that is not to be sent: the connection is closed instead.
+/// Marks a response that is not sent: the connection is closed instead.
 #[derive(Clone)]
 struct CloseInstead;
 
@@ -40,11 +40,11 @@ impl Meta {
     /// Serves the Graph API until `shutdown` is done, then drops every connection.
     ///
     /// `POST /{version}/{page id or "me"}/messages` is the Send API; the other calls that the project
-    /// makes are answered as well, and all else is an unknown path.
-    /// A server of its own is needed because a lost answer closes the connection with no response.
+    /// makes are answered as well, and everything else is an unknown path. The server is hand-written
+    /// because a lost answer closes the connection with no response.
     ///
-    /// Below `/instances/{number}` the same is served to one of several function instances, so that
-    /// `gate` can tell their calls apart.
+    /// The same is served under `/instances/{number}`, so that `gate` can distinguish the calls of
+    /// several function instances.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -62,7 +62,7 @@ impl Meta {
                     Ok((stream, _)) => {
                         connections.spawn(serve_connection(stream, router.clone()));
                     }
-                    // A connection that ended before it was accepted harms no other.
+                    // A connection that ended before it was accepted.
                     Err(_) => tokio::task::yield_now().await,
                 },
             }
@@ -75,7 +75,7 @@ impl Meta {
             .route("/{version}/{node}/messages", messages)
             .fallback(other_path)
             .layer(middleware::from_fn(move |request, next| pass(Arc::clone(&gate), request, next)))
-            // A body that is refused for its size would be missing in the record of requests.
+            // A body that is refused for its size would be missing from the recorded requests.
             .layer(DefaultBodyLimit::disable())
             .with_state(self)
     }
@@ -95,10 +95,10 @@ async fn pass(gate: Arc<Gate>, request: Request<Body>, next: Next) -> Response<B
 }
 
 async fn serve_connection(stream: TcpStream, router: TowerToHyperService<Router>) {
-    // Without it small answers may wait for an acknowledgement; slower, but not wrong.
+    // Without it small answers may wait for an acknowledgement, which is only slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &router));
-    // An error here is a client that left, or an answer that was to be lost.
+    // An error here is a client that disconnected, or an answer that is lost on purpose.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -117,7 +117,7 @@ async fn respond(
     }
 }
 
-/// Parts `/instances/{number}` from what is asked of Graph.
+/// Separates `/instances/{number}` from the rest of the path.
 fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
     let rest = uri.path_and_query()?.as_str().strip_prefix("/instances/")?;
     let (number, rest) = rest.split_once('/')?;

@@ -10,7 +10,7 @@ use super::node::{Answered, NodeCall, get};
 use super::tokens::Holder;
 use super::{Meta, State};
 
-/// The fields of a Page's conversations that can be subscribed to.
+/// The webhook fields of a Page.
 const PAGE_FIELDS: [&str; 22] = [
     "messages",
     "message_deliveries",
@@ -44,9 +44,10 @@ pub(super) struct Subscription {
 }
 
 impl Meta {
-    /// Sends notifications of its own only for what is subscribed to at both levels, as Meta does.
+    /// From now on sends its own notifications only for fields subscribed to at both levels, as Meta
+    /// does.
     ///
-    /// Until then every event comes, as after an installation by hand.
+    /// Before that, every event is sent, as if all fields were subscribed to by hand.
     pub fn heed_subscriptions(&self) {
         self.state().heeds_subscriptions = true;
     }
@@ -56,7 +57,7 @@ impl Meta {
         self.state().fires(page_id, field)
     }
 
-    /// Takes a field away at the app's level.
+    /// Removes a field at the app's level.
     pub fn drop_app_field(&self, app_id: &str, field: &str) {
         let mut state = self.state();
         let key = (app_id.to_owned(), "page".to_owned());
@@ -65,7 +66,7 @@ impl Meta {
         }
     }
 
-    /// Subscribes an app once its callback has given the challenge back.
+    /// Subscribes an app once its callback has returned the challenge.
     pub(super) async fn subscribe_app(&self, app_id: &str, call: &NodeCall) -> Answered {
         let now = self.now();
         {
@@ -92,12 +93,12 @@ impl Meta {
             ("hub.verify_token", verify_token),
         ];
         let query = query.map(|(name, value)| format!("{name}={}", encoded(value))).join("&");
-        let told = get(&format!("{callback_url}?{query}")).await;
-        match told {
+        let callback = get(&format!("{callback_url}?{query}")).await;
+        match callback {
             Some((200, body)) if body == challenge => {}
-            told => {
+            other => {
                 let status =
-                    told.map_or_else(|| "no answer".to_owned(), |(status, _)| status.to_string());
+                    other.map_or_else(|| "no answer".to_owned(), |(status, _)| status.to_string());
                 let message = format!(
                     "(#2200) Callback verification failed with the following errors: HTTP Status Code = {status}"
                 );
@@ -183,7 +184,7 @@ impl State {
         at_page && at_app.is_some_and(|subscription| subscription.fields.contains(field))
     }
 
-    /// Whether an own notification of Messenger is wanted.
+    /// Whether one of its own notifications of Messenger is sent.
     pub(super) fn is_wanted(&self, page_id: &str, item: &Value) -> bool {
         let field = match item {
             _ if item["delivery"].is_object() => "message_deliveries",

@@ -1,4 +1,4 @@
-//! Meta's behaviour, seen over HTTP by a client that shares no code with it.
+//! Meta's behaviour over HTTP, for a client that shares no code with it.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says what it lacked")]
 
@@ -35,7 +35,7 @@ const PAGE: &str = "1001";
 const INSTAGRAM: &str = "2002";
 const PSID: &str = "7001";
 
-/// Proofs made elsewhere, by app secret and token.
+/// Proofs computed elsewhere, by app secret and token.
 const PROOFS: [(&str, &str, &str); 6] = [
     ("app-secret-1", "token-1", "af8bc814b4f71da72a826efceba0898adc984158737a896bf8a58586b59876e9"),
     ("app-secret-1", "token-2", "6e5142aac62dee5a828cf67aacfc6107b8fc72b102508d3a7a624c228d288267"),
@@ -60,7 +60,7 @@ const PROOFS: [(&str, &str, &str); 6] = [
 fn proof(secret: &str, token: &str) -> &'static str {
     let made =
         PROOFS.iter().find(|(by_secret, of_token, _)| (*by_secret, *of_token) == (secret, token));
-    made.expect("a proof made elsewhere").2
+    made.expect("a proof computed elsewhere").2
 }
 
 /// Meta with a Messenger Page and an Instagram account, served over HTTP, and a clock to set.
@@ -108,7 +108,7 @@ impl World {
         meta.add_page(INSTAGRAM, "token-ig", Platform::Instagram);
 
         let (stop, stopped) = oneshot::channel();
-        let (tell_address, address) = std::sync::mpsc::channel();
+        let (send_address, address) = std::sync::mpsc::channel();
         let clone = meta.clone();
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,7 +118,7 @@ impl World {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address");
-                tell_address.send(address).expect("a waiting test");
+                send_address.send(address).expect("a waiting test");
                 let shutdown = async {
                     let _ = stopped.await;
                 };
@@ -186,7 +186,7 @@ impl World {
         })
     }
 
-    /// All that the server sends until it closes the connection.
+    /// Everything that the server sends until it closes the connection.
     fn exchange(&self, method: &str, path: &str, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
@@ -212,7 +212,7 @@ impl Drop for World {
         drop(self.stop.take());
         let ended = self.server.take().map(JoinHandle::join);
         if !std::thread::panicking() {
-            assert!(matches!(ended, Some(Ok(()))), "the server ends when told");
+            assert!(matches!(ended, Some(Ok(()))), "the server ends on shutdown");
         }
     }
 }

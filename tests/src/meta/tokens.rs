@@ -1,4 +1,4 @@
-//! Who holds a token, and what Meta tells about it.
+//! Access tokens: their holders, and `debug_token`.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
 use super::{Meta, State, TokenEnd, hmac_hex};
 
-/// All that a Page token can be granted here.
+/// The permissions that a Page token can have here.
 pub(super) const PAGE_SCOPES: [&str; 4] =
     ["pages_show_list", "pages_messaging", "pages_manage_metadata", "page_utility_messaging"];
 
-/// Whom a token stands for.
+/// The holder of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     App(String),
@@ -22,36 +22,36 @@ pub(super) enum Holder {
 /// A token of a user or a system user.
 #[derive(Clone, Debug)]
 pub struct UserToken {
-    /// Who it stands for.
+    /// The user's id.
     pub user_id: String,
-    /// The app that it was made for.
+    /// The app that it was issued for.
     pub app_id: String,
     /// Whether it is a system user's.
     pub is_system_user: bool,
-    /// When it ends, in seconds since the epoch; 0 for never.
+    /// When it expires, in seconds since the epoch; 0 for never.
     pub expires_at: i64,
-    /// What it may do.
+    /// Its permissions.
     pub scopes: Vec<String>,
-    /// The assets that it is bound to; empty if it is not.
+    /// The assets that its permissions are limited to; empty for no limit.
     pub targets: Vec<String>,
     /// The Pages that its user manages.
     pub pages: Vec<String>,
 }
 
 impl Meta {
-    /// Gives out a token of a user or a system user.
+    /// Issues a token of a user or a system user.
     pub fn add_user_token(&self, token: &str, of: UserToken) {
         self.state().user_tokens.insert(token.to_owned(), of);
     }
 
-    /// Lets a Page's token have these permissions and no others.
+    /// Sets the permissions of a Page's token.
     pub fn set_scopes(&self, page_id: &str, scopes: &[&str]) {
         if let Some(page) = self.state().pages.get_mut(page_id) {
             page.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         }
     }
 
-    /// Lets a Page's token end, in seconds since the epoch; 0 for never.
+    /// Sets when a Page's token expires, in seconds since the epoch; 0 for never.
     pub fn set_token_end(&self, page_id: &str, expires_at: i64) {
         if let Some(page) = self.state().pages.get_mut(page_id) {
             page.token_expires_at = expires_at;
@@ -60,7 +60,7 @@ impl Meta {
 }
 
 impl State {
-    /// Finds out who makes a call, and refuses what is not proven.
+    /// Identifies the caller, and refuses a call without a valid proof.
     pub(super) fn holder(&self, call: &NodeCall, now: i64) -> Result<Holder, Refusal> {
         let Some(token) = call.token.as_deref() else {
             let message = "An access token is required to request this resource.";
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    /// Whose token it is, and which app's.
+    /// The holder and the app of a token.
     fn look_up(&self, token: &str, now: i64) -> Result<(Holder, String), Refusal> {
         let dead = |subcode, message: &str| Err(Refusal::new(401, 190, subcode, message));
         let expired = "Error validating access token: Session has expired";

@@ -1,4 +1,4 @@
-//! `WhatsApp` business accounts, and who may see them.
+//! `WhatsApp` business accounts, and the tokens that can read them.
 
 use serde_json::{Map, Value};
 
@@ -6,17 +6,17 @@ use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
 use super::{Meta, State};
 
-/// What comes if the call names no fields.
+/// The fields of an answer to a call that names none.
 const DEFAULT_FIELDS: [&str; 4] = ["id", "name", "timezone_id", "message_template_namespace"];
 
-/// An account, and the tokens that may see it.
+/// An account, and the tokens that can read it.
 pub(super) struct WhatsAppAccount {
     fields: Value,
     tokens: Vec<String>,
 }
 
 impl Meta {
-    /// Adds a `WhatsApp` business account that these tokens may see.
+    /// Adds a `WhatsApp` business account that these tokens can read.
     pub fn add_whatsapp_account(&self, fields: Value, tokens: &[&str]) {
         let id = fields["id"].as_str().unwrap_or_default().to_owned();
         let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! When a message may go out: messaging types, tags and their windows.
+//! Messaging types, tags and their windows.
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ const DAY: i64 = 24 * 60 * 60 * 1_000;
 /// The window of human agents, of customer feedback and of private replies.
 const WEEK: i64 = 7 * DAY;
 
-/// 2026-04-27T00:00:00Z, from when on the three update tags are refused.
+/// 2026-04-27T00:00:00Z; the three update tags are refused from then on.
 const TAGS_RETIRED_AT: i64 = 1_777_248_000_000;
 
-/// How long after the person's last window-opening action a message may still go out.
+/// How long after the person's last window-opening action a message is still allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// Up to this age, in ms, the last millisecond included.
@@ -35,12 +35,12 @@ impl Reach {
     }
 }
 
-/// Whether a sender action may still be shown: it has no label, so the standard window decides.
+/// Whether a sender action is still allowed: it has no tag, so the standard window applies.
 pub(super) fn allows_action(last_opening: Option<i64>, now: i64) -> bool {
     Reach::Within(DAY).allows(last_opening, now)
 }
 
-/// Whether a comment or post of this time may still be answered in private.
+/// Whether a comment or post of this time can still get a private reply.
 pub(super) fn allows_private_reply(at: i64, now: i64) -> bool {
     now - at <= WEEK
 }

@@ -1,4 +1,4 @@
-//! What is answered, recorded and told to the webhook when a message is sent.
+//! The answer, the recorded request and the notifications of a message that is sent.
 
 use super::*;
 

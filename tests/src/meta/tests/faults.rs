@@ -1,4 +1,4 @@
-//! Faults on demand: what the client sees, and what really happened.
+//! Injected faults: the client's view, and the outcome on Meta's side.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn a_lost_answer_delivers_but_gives_no_response() {
 }
 
 #[test]
-fn a_lost_answer_does_not_deliver_what_is_refused() {
+fn a_lost_answer_does_not_deliver_a_refused_message() {
     let world = World::with_open_windows();
     world.set_clock(NOW + DAY + 1);
     world.meta.fail_next(Fault::LostAnswer);
@@ -71,7 +71,7 @@ fn a_server_error_is_html_and_delivers_nothing() {
 }
 
 #[test]
-fn an_error_is_answered_as_ordered() {
+fn an_error_is_answered_as_injected() {
     let world = World::with_open_windows();
     world.meta.fail_next(Fault::Error { http: 400, code: 368, subcode: None });
     world.meta.fail_next(Fault::Error { http: 403, code: 10, subcode: Some(1_893_063) });
@@ -121,7 +121,7 @@ fn a_fault_for_one_person_waits_for_that_person() {
 }
 
 #[test]
-fn a_fault_for_one_person_meets_the_private_reply_too() {
+fn a_fault_for_one_person_applies_to_a_private_reply() {
     let world = World::new();
     world.meta.add_comment(PAGE, "c1", PSID, NOW);
     world.meta.fail_next_for(PSID, Fault::LostAnswer);

@@ -1,4 +1,4 @@
-//! What Graph has beside the Send API, and what it refuses there.
+//! The calls of Graph apart from the Send API, and their refusals.
 
 use std::net::TcpListener;
 
@@ -54,7 +54,7 @@ fn subscription(url: &str) -> Value {
 }
 
 #[test]
-fn a_subscription_is_taken_once_the_callback_has_given_the_challenge_back() {
+fn a_subscription_is_accepted_once_the_callback_has_returned_the_challenge() {
     let world = World::new();
     for gives_challenge in [false, true] {
         let (url, answering) = callback(gives_challenge);
@@ -93,7 +93,7 @@ fn a_field_fires_only_at_both_levels() {
 }
 
 #[test]
-fn each_call_needs_the_token_that_it_is_made_for() {
+fn each_call_needs_its_kind_of_token() {
     let world = World::new();
     let nothing = json!({});
     for (method, path, token, code) in [
@@ -116,7 +116,7 @@ fn each_call_needs_the_token_that_it_is_made_for() {
 }
 
 #[test]
-fn the_persistent_menu_needs_get_started_as_long_as_it_is_there() {
+fn the_persistent_menu_requires_get_started() {
     let world = World::new();
     let alone = json!({"persistent_menu": menu()});
     assert_eq!(profile(&world, "POST", &alone).error(), (100, None));
@@ -162,7 +162,7 @@ fn the_eleventh_call_for_a_profile_within_ten_minutes_is_refused() {
 }
 
 #[test]
-fn a_token_is_looked_at_by_its_own_app() {
+fn a_token_is_inspected_by_its_own_app() {
     let world = World::new();
     let look = |token: &str| {
         let path = format!("debug_token?input_token={token}");
@@ -211,7 +211,7 @@ fn an_account_of_whatsapp_is_hidden_from_a_token_without_access() {
 }
 
 #[test]
-fn the_answers_tell_the_time_by_metas_clock() {
+fn the_date_header_follows_metas_clock() {
     let world = World::new();
     world.meta.set_skew(90 * SECOND);
     let answer = profile(&world, "GET", &json!({}));

@@ -1,4 +1,4 @@
-//! What people do: the notifications' bytes, the signature, and Meta's own record.
+//! People's actions: the notifications' bytes, the signature, and Meta's own record.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which message may go out when, at the exact millisecond.
+//! The messaging windows, to the exact millisecond.
 
 use super::*;
 
