@@ -10,6 +10,7 @@ mod feed;
 mod forward;
 mod graph_faults;
 mod instagram;
+mod logs;
 mod processor;
 mod requests;
 mod sample_events;

@@ -15,7 +15,8 @@ fuzz_target!(|body: &[u8]| {
     let records = match split(body, NOW) {
         Ok(records) => records,
         Err(reason) => {
-            assert!(matches!(reason.to_string().as_str(), "not_json" | "no_notification"));
+            let reasons = ["not_json", "no_notification", "too_many_events"];
+            assert!(reasons.contains(&reason.to_string().as_str()));
             return;
         }
     };
@@ -24,7 +25,7 @@ fuzz_target!(|body: &[u8]| {
         let event = Event::from(&record);
         raw_bytes += event.raw.len();
         assert_eq!(event.id.len(), 64);
-        assert!(event.at.is_none_or(|at| at.millis() <= NOW.millis() + 60_000));
+        assert!(event.at.is_none_or(|at| at <= NOW));
         assert!(!event.opens_window() || event.at.is_some());
         let _ = (event.is_standby(), event.is_receipt(), event.kind_name());
 
