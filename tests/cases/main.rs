@@ -18,5 +18,6 @@ mod send_api;
 mod setup;
 mod support;
 mod taken_over;
+mod template;
 mod timeline;
 mod webhook;
