@@ -45,7 +45,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
 ];
 
 const REPLIES: Replies = |event, _, _| {
-    assert!(!event.raw.contains("panic"), "{TEXT} {}", event.raw);
+    assert!(!event.raw.contains("panic"), "the bot: {TEXT} {}", event.raw);
     if event.raw.contains("too long") {
         return Ok(Decision::nothing().say(Message::text(TEXT.repeat(500))?));
     }
@@ -110,7 +110,7 @@ fn log_panics_of_this_thread() {
     std::panic::set_hook(Box::new(move |panic| {
         let is_ours = std::thread::current().id() == this_thread;
         // A failure of this test itself is told as any other.
-        let of_the_bot = panic.payload_as_str().is_some_and(|text| text.starts_with(TEXT));
+        let of_the_bot = panic.payload_as_str().is_some_and(|text| text.starts_with("the bot"));
         if is_ours && of_the_bot { by_place(panic) } else { before(panic) }
     }));
 }

@@ -614,7 +614,7 @@ async fn edits_and_reactions_with_the_messages_mid_are_no_duplicates() {
     let platform = platform().await;
     let ends = json!({"sender": {"id": PSID}, "recipient": {"id": PAGE}});
     let items = [
-        message(PSID, "m_1", "tabel"),
+        message(PSID, "m_1", "tables"),
         with(&ends, "message_edit", json!({"mid": "m_1", "text": "table", "num_edit": 1})),
         with(&ends, "message_edit", json!({"mid": "m_1", "text": "a table", "num_edit": 2})),
         with(&ends, "reaction", json!({"mid": "m_1", "action": "react", "reaction": "love"})),
