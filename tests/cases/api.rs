@@ -10,7 +10,9 @@ use simulator::samples::{self, API_KEY, APP_SCOPED_ID};
 
 use crate::support::*;
 
-/// For so long an event processor that said nothing still holds the conversation.
+/// For so long an event processor that said nothing still holds the conversation. The tests below wait
+/// until then; what happens meanwhile is shown by
+/// [`an_answer_of_people_leaves_while_the_person_keeps_writing`].
 const UNTIL_FREE: Duration = Duration::from_mins(3);
 
 struct Answer {
@@ -442,13 +444,63 @@ async fn an_erased_person_does_not_come_back_with_what_was_queued() {
 #[tokio::test]
 async fn an_erasure_waits_for_a_sender_but_not_for_ever() {
     let platform = heard_from().await;
+    let later = (platform.clock.now() + HOUR).millis();
+    assert_eq!(post(&platform, None, &message(json!({"send_at": later}))).await.status, 202);
     let who = backend::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
     let now = platform.clock.now();
     let hold = backend::store::Hold { by: "dead".into(), until: now + HOUR, for_entry: None };
     assert!(platform.store().take_conversation(&who, &hold, now).await.unwrap().is_some());
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(platform.clock.now().since(now), 5 * SECOND);
-    assert!(!conversation(&platform, PSID).await.contains_key("last_message_at"));
+    assert_eq!(left_of(&platform, PSID).await, ["conversation: erased_at, expires_at"]);
+    platform.advance(2 * HOUR).await;
+    assert_eq!(left_of(&platform, PSID).await, ["conversation: erased_at, expires_at"]);
+    assert!(requested(&platform, PSID).is_empty());
+}
+
+/// What the table holds of a person: each item, with the names of its fields.
+async fn left_of(platform: &Platform, psid: &str) -> Vec<String> {
+    let items = platform.items().await.unwrap().into_iter();
+    let theirs = items.filter(|item| json!(item).to_string().contains(psid));
+    let fields = |item: serde_json::Map<String, Value>| {
+        let names = item.keys().filter(|name| !["pk", "sk"].contains(&name.as_str()));
+        let names = names.map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("{}: {names}", item["sk"].as_str().unwrap())
+    };
+    theirs.map(fields).collect()
+}
+
+// Expected to fail until an event is judged by its own time and not by its receipt alone: what Meta
+// could not deliver before the erasure it delivers after it.
+#[tokio::test]
+#[should_panic(expected = "the erased person is back")]
+async fn an_erased_person_does_not_come_back_with_meta_s_retry() {
+    let platform = platform().await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+    let retried = platform.meta.person_says(PAGE, PSID, "written before");
+    platform.clock.forward(MINUTE);
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    platform.clock.forward(MINUTE);
+    platform.deliver(&retried).await;
+    let left = left_of(&platform, PSID).await;
+    assert!(left == ["conversation: erased_at, expires_at"], "the erased person is back: {left:?}");
+}
+
+// Expected to fail until whoever holds a conversation delivers what is due in it: today each message
+// of the person renews the mark, and nothing of the agent's leaves before they fall silent.
+#[tokio::test]
+#[should_panic(expected = "the agent's answer waits for the person to fall silent")]
+async fn an_answer_of_people_leaves_while_the_person_keeps_writing() {
+    let platform = silent().await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    let answer = message(json!({"purpose": "human", "author": "desk"}));
+    assert!(post(&platform, None, &answer).await.status < 300);
+    for _ in 0..30 {
+        platform.advance(10 * SECOND).await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
+    }
+    let requests = requested(&platform, PSID);
+    assert!(!requests.is_empty(), "the agent's answer waits for the person to fall silent");
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ struct Got {
 
 /// Another system that events are forwarded to.
 #[derive(Clone, Default)]
-struct Receiver {
-    url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
     always: Option<u16>,
@@ -45,7 +45,7 @@ impl Receiver {
     }
 
     /// A receiver that answers so always.
-    async fn answering(always: Option<u16>) -> Self {
+    pub(crate) async fn answering(always: Option<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/inbound", listener.local_addr().unwrap());
         let receiver = Self { url, always, ..Self::default() };

@@ -166,9 +166,45 @@ async fn an_outage_of_hours_loses_nothing_and_the_window_is_decided_when_it_ends
     platform.deliver(&platform.meta.person_says(PAGE, OTHER_PSID, "hi")).await;
     platform.advance(20 * HOUR).await;
     platform.meta.set_fault(None);
-    platform.advance(2 * HOUR).await;
+    // The longest pause between two tries, and the minute until the next sweep.
+    platform.advance(HOUR + MINUTE).await;
     assert_eq!(ends(&platform, PSID).await, ["refused window_closed"]);
     assert_eq!(ends(&platform, OTHER_PSID).await, ["sent"]);
+}
+
+// Expected to fail until the second try of an unclear message waits for Meta to be well again: today
+// it is spent within two minutes, and the message is lost with `outcome_unknown`.
+#[tokio::test]
+#[should_panic(expected = "lost in an outage of unclear answers")]
+async fn an_outage_of_unclear_answers_loses_nothing_either() {
+    let mut lost = Vec::new();
+    for fault in [Fault::Http5xx, Fault::LostRequest, error(1, 0)] {
+        let platform = platform_with(|options| options.replies = HELLO).await;
+        platform.meta.set_fault(Some(fault.clone()));
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+        platform.advance(HOUR).await;
+        platform.meta.set_fault(None);
+        platform.advance(2 * HOUR).await;
+        if delivered(&platform, PSID) != ["RESPONSE hello"] {
+            lost.push(fault);
+        }
+    }
+    assert!(lost.is_empty(), "lost in an outage of unclear answers: {lost:?}");
+}
+
+// Expected to fail until a pause belongs to Graph and not to the person: today whatever is decided for
+// them waits as long as the entry that failed.
+#[tokio::test]
+#[should_panic(expected = "nobody is answered although Meta is well again")]
+async fn who_writes_after_an_outage_is_answered_at_once() {
+    let platform = platform_with(|options| options.replies = HELLO).await;
+    platform.meta.set_fault(Some(error(2, 0)));
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    platform.advance(2 * HOUR).await;
+    platform.meta.set_fault(None);
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
+    let answers = delivered(&platform, PSID);
+    assert!(!answers.is_empty(), "nobody is answered although Meta is well again");
 }
 
 #[tokio::test]

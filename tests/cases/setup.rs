@@ -723,15 +723,14 @@ async fn cloudformation_is_answered_after_a_panic() {
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_tried_again_and_its_url_is_never_logged() {
     let platform = platform().await;
-    let log = Log::default();
-    let guard = tracing::subscriber::set_default(log.clone());
+    let (log, listening) = listen();
     let answers = Answers::after(1).await;
     platform.invoke_setup(answers.request("Create")).await.unwrap();
     assert_eq!(answers.only()["Status"], "SUCCESS");
     let mut nowhere = answers.request("Create");
     nowhere["ResponseURL"] = "http://127.0.0.1:1/answer?signature=hush".into();
     platform.invoke_setup(nowhere).await.unwrap();
-    drop(guard);
+    drop(listening);
     let log = log.0.lock().unwrap();
     assert!(log.contains("the answer was refused") && log.contains("the answer was not taken"));
     assert!(!log.contains("hush") && !log.contains("/answer"), "{log}");

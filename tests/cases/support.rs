@@ -9,7 +9,8 @@ use simulator::meta::{GraphRequest, Outcome};
 use simulator::platform::{Options, Platform};
 pub(crate) use simulator::samples::{OTHER_PSID, PAGE, PSID};
 use tracing::field::{Field, Visit};
-use tracing::span;
+use tracing::subscriber::DefaultGuard;
+use tracing::{Level, span};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -96,27 +97,64 @@ pub(crate) async fn assert_no_leftovers(platform: &Platform, psid: &str) {
     assert_eq!(platform.next_due().await, None);
 }
 
-/// What the functions write to their log.
+/// What is logged, a line for each event and each span: its target, then its fields.
 #[derive(Clone, Default)]
 pub(crate) struct Log(pub(crate) Arc<Mutex<String>>);
 
+/// The stand-ins run in the same process, and are no part of what is deployed.
+const STAND_INS: [&str; 2] = ["simulator", "dynoxide"];
+
+/// The crates of the project, of which every level is heard.
+const OURS: [&str; 9] = [
+    "api",
+    "backend",
+    "event_processor",
+    "follow_ups",
+    "forward",
+    "messenger",
+    "setup",
+    "shared",
+    "webhook",
+];
+
+/// Hears everything that this thread logs, for as long as what is returned beside the log is kept.
+pub(crate) fn listen() -> (Log, (DefaultGuard, tracing::Dispatch)) {
+    let log = Log::default();
+    // Where there is one subscriber only, what another test's thread logs first is never logged here.
+    let another = tracing::Dispatch::new(log.clone());
+    let guard = tracing::subscriber::set_default(log.clone());
+    (log, (guard, another))
+}
+
+impl Log {
+    fn write(&self, metadata: &tracing::Metadata<'_>, record: impl FnOnce(&mut Line)) {
+        let mut line = Line(metadata.target().to_owned());
+        record(&mut line);
+        writeln!(self.0.lock().unwrap(), "{}", line.0).unwrap();
+    }
+}
+
 impl tracing::Subscriber for Log {
+    /// Everything that a function logs at the finest level that the template offers, whichever crate
+    /// it comes from.
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        let of = |package: &str| metadata.target().starts_with(package);
-        of("webhook") || of("setup") || of("shared")
+        let of = metadata.target().split("::").next().unwrap_or_default();
+        !STAND_INS.contains(&of) && (*metadata.level() <= Level::DEBUG || OURS.contains(&of))
     }
 
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        span.record(&mut self.clone());
+        self.write(span.metadata(), |line| span.record(line));
         span::Id::from_u64(1)
     }
 
     fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
+        let mut line = Line("a span".to_owned());
+        values.record(&mut line);
+        writeln!(self.0.lock().unwrap(), "{}", line.0).unwrap();
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
+        self.write(event.metadata(), |line| event.record(line));
     }
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
@@ -126,8 +164,12 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-impl Visit for Log {
+struct Line(String);
+
+impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        writeln!(self.0.lock().unwrap(), "{field}: {value:?}").unwrap();
+        // A value of several lines stays one line of the log.
+        let value = format!("{value:?}").replace('\n', "\\n");
+        write!(self.0, " {field}: {value}").unwrap();
     }
 }

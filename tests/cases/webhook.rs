@@ -608,7 +608,7 @@ async fn edits_and_reactions_with_the_messages_mid_are_no_duplicates() {
     let platform = platform().await;
     let ends = json!({"sender": {"id": PSID}, "recipient": {"id": PAGE}});
     let items = [
-        message(PSID, "m_1", "tabel"),
+        message(PSID, "m_1", "tables"),
         with(&ends, "message_edit", json!({"mid": "m_1", "text": "table", "num_edit": 1})),
         with(&ends, "message_edit", json!({"mid": "m_1", "text": "a table", "num_edit": 2})),
         with(&ends, "reaction", json!({"mid": "m_1", "action": "react", "reaction": "love"})),
@@ -645,6 +645,20 @@ async fn a_thousand_events_of_hundreds_of_people_are_all_queued() {
     assert_eq!(by_group(&platform).len(), 400);
 }
 
+// The limit of time depends on the machine, the number of calls does not: at some milliseconds each it
+// decides whether a backlog is queued within the limit. Expected to fail until batches are filled
+// across groups: today each person's events are a batch of their own.
+#[tokio::test]
+#[should_panic(expected = "calls for a thousand people")]
+async fn a_thousand_people_cost_as_many_calls_as_full_batches() {
+    let platform = platform().await;
+    let items: Vec<_> =
+        (0..1000).map(|n| message(&format!("{}", 5000 + n), &format!("m_{n}"), "hi")).collect();
+    let status = receive_patiently(&platform, &notification(&items)).await;
+    let calls = platform.sqs.calls()["SendMessageBatch"];
+    assert!(status != 200 || calls <= 110, "{calls} calls for a thousand people");
+}
+
 #[tokio::test]
 async fn a_body_of_nearly_six_megabytes_is_taken() {
     let platform = platform().await;
@@ -653,6 +667,7 @@ async fn a_body_of_nearly_six_megabytes_is_taken() {
     let body = notification(&items);
     assert!(body.len() > 6_100_000 && body.len() < 6 * 1024 * 1024);
     assert_eq!(receive_patiently(&platform, &body).await, 200);
+    assert_eq!(platform.sqs.calls()["SendMessageBatch"], 7, "full batches of 1 MiB");
     assert_eq!(texts(&platform), (0..62).map(text).collect::<Vec<_>>());
 }
 
@@ -669,7 +684,7 @@ async fn what_was_received_is_counted_by_page() {
 // When the queue fails
 
 #[tokio::test]
-async fn entries_that_fail_in_a_batch_are_sent_again_before_what_follows_them() {
+async fn entries_that_fail_at_the_end_of_a_batch_are_sent_again_before_the_next_batch() {
     let platform = platform().await;
     let items = numbered(25);
     platform.sqs.fail_next(Fault::Entries(vec![7, 8, 9]));
@@ -677,6 +692,19 @@ async fn entries_that_fail_in_a_batch_are_sent_again_before_what_follows_them() 
     assert_eq!(receive(&platform, &notification(&items)).await, 200);
     assert_eq!(raws(&platform), in_json(&items));
     assert_eq!(platform.sqs.calls()["SendMessageBatch"], 5);
+}
+
+// Expected to fail until what follows a failed entry of its group is held back: the accepted entries of
+// a batch are in the queue before the failed one is sent again.
+#[tokio::test]
+#[should_panic(expected = "an entry that failed is queued behind its successors")]
+async fn an_entry_that_fails_in_the_middle_of_a_batch_keeps_its_place() {
+    let platform = platform().await;
+    let items = numbered(10);
+    platform.sqs.fail_next(Fault::Entries(vec![3]));
+    let status = receive(&platform, &notification(&items)).await;
+    let in_order = raws(&platform) == in_json(&items);
+    assert!(status != 200 || in_order, "an entry that failed is queued behind its successors");
 }
 
 #[tokio::test]
@@ -1070,23 +1098,8 @@ async fn no_answer_and_no_metric_tells_a_secret_or_a_person() {
     assert_tells_nothing(&format!("{told}{metrics}"));
 }
 
-#[tokio::test]
-async fn no_log_line_tells_a_secret_or_a_person() {
-    let log = Log::default();
-    // Where there is one subscriber only, what another test's thread logs first is never logged here.
-    let _another = tracing::Dispatch::new(log.clone());
-    let _guard = tracing::subscriber::set_default(log.clone());
-    let platform = platform().await;
-    everything_that_is_answered(&platform).await;
-    let lines = log.0.lock().unwrap().clone();
-    for told in ["signature", "verified", "not queued", "cannot be read", ANOTHER_PAGE] {
-        assert!(lines.contains(told), "{told} is not in the log: {lines}");
-    }
-    assert_tells_nothing(&lines);
-}
-
 /// Answers of every kind, one per line.
-async fn everything_that_is_answered(platform: &Platform) -> String {
+pub(crate) async fn everything_that_is_answered(platform: &Platform) -> String {
     let body = secret_notification();
     let mut told = String::new();
     let mut tell = |(status, body): (u16, String)| writeln!(told, "{status} {body}").unwrap();
@@ -1201,7 +1214,8 @@ async fn receive(platform: &Platform, body: &[u8]) -> u16 {
     invoke(platform, signed(platform, body)).await.0
 }
 
-/// As [`receive`], without any limit of time: for what takes a slow machine long.
+/// As [`receive`], without any limit of time: for what takes a slow machine long. It shows that all
+/// is queued, and nothing about how long that takes.
 async fn receive_patiently(platform: &Platform, body: &[u8]) -> u16 {
     let webhook = webhook_that_answers_within(platform, DAY);
     webhook.handle(signed(platform, body)).await.status().as_u16()

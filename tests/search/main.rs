@@ -1,12 +1,15 @@
-//! The search as a test: a thousand seeds keep every promise, and without any one of the guards a
+//! The search as tests: a thousand seeds keep every promise, and without any one of the guards a
 //! promise is broken.
 //!
-//! A harness of its own, because what it prints is a part of the result.
+//! A harness of its own, because the figures and the table of guards are a part of the result.
 #![allow(clippy::print_stdout, missing_docs, reason = "its output is what it is for")]
 
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use clap::ValueEnum;
+use libtest_mimic::{Arguments, Failed, Trial};
 use simulator::guard::Guard;
 use simulator::search::{Summary, run, search};
 
@@ -16,87 +19,95 @@ const SEEDS: u64 = 1000;
 /// Within so many seeds the loss of a guard must be noticed.
 const SEEDS_WITHOUT_A_GUARD: u64 = 1000;
 
+/// What is printed after the run: the figures, and a row of the table for each guard.
+static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static GUARDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 fn main() -> ExitCode {
-    // What `cargo test` is asked to filter for, and `--list` of editors and runners.
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let filters: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|f| name.contains(*f));
-    if arguments.iter().any(|argument| argument == "--list") {
-        println!("search: test");
-        return ExitCode::SUCCESS;
+    let mut arguments = Arguments::from_args();
+    // A search takes every core, so two at once would only wait for each other.
+    arguments.test_threads.get_or_insert(1);
+    let mut tests = vec![
+        Trial::test("search::a_seed_is_a_run", a_seed_is_a_run),
+        Trial::test("search::every_promise_holds", every_promise_holds),
+    ];
+    for guard in Guard::value_variants() {
+        let name = format!("search::without_{}", name(*guard).replace('-', "_"));
+        tests.push(Trial::test(name, || is_needed(*guard)));
     }
-    let (mut passed, mut failed) = (0, 0);
-    let mut end = |good: bool| if good { passed += 1 } else { failed += 1 };
-    if wanted("a_seed_is_a_run") {
-        end(a_seed_is_a_run());
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    for line in FIGURES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("{line}");
     }
-    if wanted("every_promise_holds") {
-        end(every_promise_holds());
-    }
-    if wanted("guards") {
+    let guards = GUARDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !guards.is_empty() {
         println!("\nguard removed     | seed | the promise that breaks");
         println!("------------------|------|------------------------");
-        for guard in Guard::ALL {
-            end(is_needed(guard));
-        }
+        guards.iter().for_each(|row| println!("{row}"));
     }
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!(
-        "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out"
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    conclusion.exit_code()
+}
+
+fn name(guard: Guard) -> String {
+    guard.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn print_later(lines: &Mutex<Vec<String>>, line: String) {
+    lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
 }
 
 /// The same seed tells the same story, to the last line.
-fn a_seed_is_a_run() -> bool {
-    let stories: Vec<_> = (0..3).filter_map(|_| run(1, None).ok()).map(|run| run.story).collect();
-    let good = stories.len() == 3 && stories.windows(2).all(|pair| pair[0] == pair[1]);
-    println!("test a_seed_is_a_run ... {}", if good { "ok" } else { "FAILED" });
-    good
-}
-
-fn every_promise_holds() -> bool {
-    let began = Instant::now();
-    let summary = match search(1..SEEDS + 1, None, |_| true) {
-        Ok(summary) => summary,
-        Err(error) => {
-            println!("test every_promise_holds ... FAILED: {error}");
-            return false;
+fn a_seed_is_a_run() -> Result<(), Failed> {
+    let story = || run(1, None).map(|run| run.story).map_err(|error| error.to_string());
+    let first = story()?;
+    if first.is_empty() {
+        return Err("seed 1 tells nothing".into());
+    }
+    for again in [story()?, story()?] {
+        if let Some(line) = first.iter().zip(&again).position(|(one, other)| one != other) {
+            return Err(format!("line {line}: {:?} and {:?}", first[line], again[line]).into());
         }
-    };
-    for (seed, broken) in &summary.broken {
-        for broken in broken {
-            println!("  {broken}\n    replay: cargo run -p simulator -- search --seed {seed}");
+        if first.len() != again.len() {
+            return Err(format!("{} lines and {}", first.len(), again.len()).into());
         }
     }
-    let Summary { seeds, delivered, table_calls, broken } = &summary;
-    let good = broken.is_empty() && *seeds == SEEDS;
-    println!(
-        "test every_promise_holds ... {}: {seeds} seeds in {} s, {delivered} messages delivered, {} calls to the table a seed",
-        if good { "ok" } else { "FAILED" },
-        began.elapsed().as_secs(),
-        table_calls / usize::try_from((*seeds).max(1)).unwrap_or(1),
+    Ok(())
+}
+
+fn every_promise_holds() -> Result<(), Failed> {
+    let began = Instant::now();
+    let Summary { seeds, delivered, table_calls, broken } = search(1..SEEDS + 1, None, |_| true)?;
+    print_later(
+        &FIGURES,
+        format!(
+            "{seeds} seeds in {} s, {delivered} messages delivered, {} calls to the table a seed",
+            began.elapsed().as_secs(),
+            table_calls / usize::try_from(seeds.max(1)).unwrap_or(1),
+        ),
     );
-    good
+    let broken: Vec<_> = broken
+        .iter()
+        .flat_map(|(seed, broken)| broken.iter().map(move |broken| (seed, broken)))
+        .map(|(seed, broken)| {
+            format!("{broken}\n    replay: cargo run -p simulator -- search --seed {seed}")
+        })
+        .collect();
+    if !broken.is_empty() {
+        return Err(broken.join("\n").into());
+    }
+    if seeds != SEEDS || delivered == 0 {
+        return Err(format!("{seeds} seeds were run and delivered {delivered} messages").into());
+    }
+    Ok(())
 }
 
 /// Searches for the first seed in which the guard's loss breaks a promise.
-fn is_needed(guard: Guard) -> bool {
+fn is_needed(guard: Guard) -> Result<(), Failed> {
     let until_found = |summary: &Summary| summary.broken.is_empty();
-    let name = guard.name();
-    match search(1..SEEDS_WITHOUT_A_GUARD + 1, Some(guard), until_found) {
-        Ok(Summary { broken, .. }) if !broken.is_empty() => {
-            let (seed, broken) = &broken[0];
-            println!("{name:<17} | {seed:>4} | {}", broken[0]);
-            true
-        }
-        Ok(_) => {
-            println!("{name:<17} | none | FAILED: nothing breaks in {SEEDS_WITHOUT_A_GUARD} seeds");
-            false
-        }
-        Err(error) => {
-            println!("{name:<17} | none | FAILED: {error}");
-            false
-        }
-    }
+    let Summary { broken, .. } = search(1..SEEDS_WITHOUT_A_GUARD + 1, Some(guard), until_found)?;
+    let Some((seed, broken)) = broken.first() else {
+        return Err(format!("nothing breaks in {SEEDS_WITHOUT_A_GUARD} seeds").into());
+    };
+    print_later(&GUARDS, format!("{:<17} | {seed:>4} | {}", name(guard), broken[0]));
+    Ok(())
 }

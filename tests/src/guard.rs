@@ -3,10 +3,11 @@
 //!
 //! The functions stay as they are: the door changes what they ask for, or what they are told.
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 /// Something without which a promise is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Guard {
     /// Only one function has an entry at a time.
     Lease,
@@ -29,39 +30,6 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// Every guard.
-    pub const ALL: [Self; 9] = [
-        Self::Lease,
-        Self::Condition,
-        Self::Grace,
-        Self::MonotonicUpdate,
-        Self::Clamp,
-        Self::Order,
-        Self::BusyMark,
-        Self::ReceiptsGroup,
-        Self::StateRevision,
-    ];
-
-    /// The guard's name on the command line and in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lease => "lease",
-            Self::Condition => "condition",
-            Self::Grace => "grace",
-            Self::MonotonicUpdate => "monotonic-update",
-            Self::Clamp => "clamp",
-            Self::Order => "order",
-            Self::BusyMark => "busy-mark",
-            Self::ReceiptsGroup => "receipts-group",
-            Self::StateRevision => "state-revision",
-        }
-    }
-
-    /// Finds a guard by its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|guard| guard.name() == name)
-    }
-
     /// Takes the guard out of what a function asks for.
     pub(crate) fn take_from_request(self, request: &mut Value) {
         match self {

@@ -54,9 +54,8 @@ struct Search {
     /// Goes on for so many minutes, however many seeds that is.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Takes a guard away: lease, condition, grace, monotonic-update, clamp, order, busy-mark,
-    /// receipts-group or state-revision.
-    #[arg(long, value_parser = guard)]
+    /// Takes a guard away.
+    #[arg(long)]
     without: Option<Guard>,
 }
 
@@ -128,13 +127,6 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn guard(name: &str) -> Result<Guard, String> {
-    Guard::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
-        format!("is none of {}", names.join(", "))
-    })
 }
 
 /// Runs the seeds and prints what came of them.

@@ -41,12 +41,22 @@ pub const FORWARD_DEAD_LETTERS: &str = "forward-dead-letters";
 
 const TABLE: &str = "messenger";
 const SECRET: &str = "messenger";
-/// As in `template.yaml`.
-const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
-const API_TIMEOUT: Duration = Duration::from_secs(29);
-const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
-const FOURTEEN_DAYS: Duration = Duration::from_hours(336);
+/// How long the event processor may run, as in `template.yaml`.
+pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the API may run, as in `template.yaml`.
+pub const API_TIMEOUT: Duration = Duration::from_secs(29);
+/// How long the follow-ups may run, as in `template.yaml`.
+pub const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
+/// How long the forwarder may run, as in `template.yaml`.
+pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long setup may run, as in `template.yaml`.
+pub const SETUP_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often an event is received before its queue gives it up, as in `template.yaml`.
+pub const EVENT_RECEIVES: u32 = 1000;
+/// How often a forwarded event is received before its queue gives it up, as in `template.yaml`.
+pub const FORWARD_RECEIVES: u32 = 12;
+/// How long every queue keeps a message, as in `template.yaml`.
+pub const QUEUE_RETENTION: Duration = Duration::from_hours(14 * 24);
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// How the platform is set up.
@@ -581,24 +591,24 @@ fn create_queues(sqs: &Sqs) -> [String; 4] {
         name: name.to_owned(),
         fifo: true,
         visibility: PROCESSOR_TIMEOUT * 6,
-        retention: FOURTEEN_DAYS,
+        retention: QUEUE_RETENTION,
         dead_letter,
     };
     let standard = |name: &str| QueueSettings {
         name: name.to_owned(),
-        retention: FOURTEEN_DAYS,
+        retention: QUEUE_RETENTION,
         ..QueueSettings::default()
     };
     sqs.create_queue(standard(FORWARD_DEAD_LETTERS));
     let forward = QueueSettings {
         visibility: FORWARD_TIMEOUT * 6,
-        dead_letter: Some((FORWARD_DEAD_LETTERS.to_owned(), 12)),
+        dead_letter: Some((FORWARD_DEAD_LETTERS.to_owned(), FORWARD_RECEIVES)),
         ..standard(FORWARD)
     };
     [
         sqs.create_queue(fifo(DEAD_LETTERS, None)),
         sqs.create_queue(standard(UNREADABLE)),
-        sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), 1000)))),
+        sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), EVENT_RECEIVES)))),
         sqs.create_queue(forward),
     ]
 }

@@ -3,7 +3,6 @@
 //! Each invocation is a container of its own, as it is for a function that runs a few times a year.
 
 use std::error::Error;
-use std::time::Duration;
 
 use messenger::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use setup::Setup;
 
 use crate::functions::Functions;
 use crate::meta::{Meta, UserToken};
-use crate::platform::Platform;
+use crate::platform::{Platform, SETUP_TIMEOUT};
 use crate::samples;
 
 /// The user token of the samples.
@@ -20,9 +19,6 @@ const USER_TOKEN: &str = "sample-user-token";
 const WHATSAPP_TOKEN: &str = "sample-whatsapp-token";
 /// The `WhatsApp` business account of the samples.
 const WHATSAPP_ACCOUNT: &str = "400000000000004";
-
-/// As in `template.yaml`.
-const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Adds what the samples of setup ask for: a user with Pages, and a `WhatsApp` business account.
 pub(crate) fn add_sample_accounts(meta: &Meta, pages: &[String]) {
@@ -68,7 +64,7 @@ impl Platform {
     /// # Errors
     /// What the function answers with.
     pub async fn invoke_setup(&self, payload: Value) -> Result<Value, String> {
-        self.invoke_setup_until(payload, self.clock.now() + TIMEOUT).await
+        self.invoke_setup_until(payload, self.clock.now() + SETUP_TIMEOUT).await
     }
 
     /// Invokes the setup function with little time: until `deadline`.

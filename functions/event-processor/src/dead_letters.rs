@@ -17,7 +17,7 @@ impl Processor {
         let answer = self
             .sqs
             .send_message()
-            .queue_url(&self.dead_letter_queue_url)
+            .queue_url(&self.settings.dead_letter_queue_url)
             .message_body(message.body.as_deref().unwrap_or_default())
             .message_group_id(attribute(message, "MessageGroupId"))
             .message_deduplication_id(attribute(message, "MessageDeduplicationId"))

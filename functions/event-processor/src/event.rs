@@ -146,7 +146,7 @@ impl Processor {
     }
 
     fn quiet_from(&self, event: &Event) -> Timestamp {
-        event.at.unwrap_or(event.received_at) + self.quiet_for
+        event.at.unwrap_or(event.received_at) + self.settings.quiet_for
     }
 
     async fn set_quiet(

@@ -21,6 +21,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, Turn};
 use backend::runtime::{Environment, receive_count, redeliver};
+use backend::settings::Variables;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
@@ -35,6 +36,25 @@ const RECORD_BUDGET: Duration = Duration::from_secs(2 * backend::aws::CALL_TIMEO
 
 /// An event that fails by itself is given up at this receive.
 const LAST_RECEIVE: u32 = 5;
+
+/// The settings of the event processor.
+#[derive(Clone, Debug)]
+pub struct ProcessorSettings {
+    /// The queue of the events that were given up.
+    pub dead_letter_queue_url: String,
+    /// For how long the bot is quiet once people have taken over.
+    pub quiet_for: Duration,
+}
+
+impl ProcessorSettings {
+    /// Reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
+    pub fn new(variables: &Variables) -> Self {
+        Self {
+            dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
+            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
+        }
+    }
+}
 
 /// Why a record was not processed.
 #[derive(Debug, thiserror::Error)]
@@ -60,24 +80,19 @@ pub struct Processor {
     sqs: Client,
     clock: SharedClock,
     replies: Replies,
-    /// The queue of the events that were given up.
-    dead_letter_queue_url: String,
-    /// For how long the bot is quiet once people have taken over.
-    quiet_for: Duration,
+    settings: ProcessorSettings,
     pass_on: PassOn,
 }
 
 impl Processor {
-    /// Builds the function with a bot; it reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
+    /// Builds the function with a bot.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
-        let variables = &environment.variables;
         Self {
             outbox: Arc::new(Outbox::new(environment)),
             sqs: environment.aws.sqs(),
             clock: Arc::clone(&environment.clock),
             replies,
-            dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
-            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
+            settings: ProcessorSettings::new(&environment.variables),
             pass_on: PassOn::new(environment),
         }
     }

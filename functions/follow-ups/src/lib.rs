@@ -9,11 +9,31 @@ use std::sync::Arc;
 
 use backend::outbox::{Outbox, OutboxError};
 use backend::runtime::Environment;
+use backend::settings::Variables;
 use messenger::clock::{SharedClock, Timestamp};
 use serde_json::Value;
 
 pub use request::RequestError;
 pub use sweep::Summary;
+
+/// The settings of the follow-ups.
+#[derive(Clone, Copy, Debug)]
+pub struct FollowUpsSettings {
+    /// How many messages a Page may send in a second.
+    pub rate: u32,
+    /// How many messages with audio or video a Page may send in a second.
+    pub media_rate: u32,
+}
+
+impl FollowUpsSettings {
+    /// Reads `SEND_RATE_PER_SECOND` and `MEDIA_RATE_PER_SECOND`.
+    pub fn new(variables: &Variables) -> Self {
+        Self {
+            rate: variables.parsed_or("SEND_RATE_PER_SECOND", 40),
+            media_rate: variables.parsed_or("MEDIA_RATE_PER_SECOND", 5),
+        }
+    }
+}
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,20 +54,16 @@ pub enum FollowUpsError {
 pub struct FollowUps {
     outbox: Arc<Outbox>,
     clock: SharedClock,
-    /// How many messages a Page may send in a second, and how many of them with audio or video.
-    rate: u32,
-    media_rate: u32,
+    settings: FollowUpsSettings,
 }
 
 impl FollowUps {
-    /// Builds the function; it reads `SEND_RATE_PER_SECOND` and `MEDIA_RATE_PER_SECOND`.
+    /// Builds the function.
     pub fn new(environment: &Environment) -> Self {
-        let variables = &environment.variables;
         Self {
             outbox: Arc::new(Outbox::new(environment)),
             clock: Arc::clone(&environment.clock),
-            rate: variables.parsed_or("SEND_RATE_PER_SECOND", 40),
-            media_rate: variables.parsed_or("MEDIA_RATE_PER_SECOND", 5),
+            settings: FollowUpsSettings::new(&environment.variables),
         }
     }
 

@@ -54,7 +54,7 @@ impl FollowUps {
         stream::iter(secret.page_ids())
             .for_each_concurrent(PAGES_AT_ONCE, async |page_id| {
                 let mut turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
-                turn.pace = Some(Pace::per_second(self.rate, self.media_rate));
+                turn.pace = Some(Pace::per_second(self.settings.rate, self.settings.media_rate));
                 if let Err(error) = self.sweep_page(page_id, &turn, &summary).await {
                     tracing::error!(page = page_id, %error, "a Page was not swept");
                     add(&summary, |summary| summary.errors += 1);

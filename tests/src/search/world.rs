@@ -25,7 +25,9 @@ use crate::functions::Functions;
 use crate::gate::{GRAPH, Verdict};
 use crate::guard::Guard;
 use crate::meta::Fault;
-use crate::platform::{EVENTS, Options, Platform, batch, page_token};
+use crate::platform::{
+    EVENTS, Options, PROCESSOR_TIMEOUT, Platform, SWEEP_TIMEOUT, batch, page_token,
+};
 use crate::sqs::Received;
 
 /// Machines differ from the world's time by at most this, so by less than the safety margin from
@@ -41,8 +43,6 @@ const MOST_STEPS: u64 = 20_000;
 /// After the last thing that people do, entries have so long to end.
 const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
 
-const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
-const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
 const PROCESSORS: usize = 3;
 const SWEEPS: usize = 2;
 

@@ -88,7 +88,7 @@ fn a_field_fires_only_at_both_levels() {
     assert_eq!(listed["data"][0]["id"], json!("4004"));
     call(&world, "DELETE", &path, "token-1", &json!({}));
     assert!(!world.meta.fires(PAGE, "messages"));
-    let unknown = json!({"subscribed_fields": "mesages"});
+    let unknown = json!({"subscribed_fields": "messages_of_all"});
     assert_eq!(call(&world, "POST", &path, "token-1", &unknown).error(), (100, None));
 }
 
