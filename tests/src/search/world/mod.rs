@@ -1,0 +1,294 @@
+//! One run: people, Pages, functions and faults, in an order that the seed alone decides.
+
+mod begin;
+mod calls;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use messenger::clock::{Clock, SharedClock, Timestamp};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use tokio::task::{JoinHandle, yield_now};
+
+use super::clock::Sleepers;
+use super::history::{History, Point};
+use super::plan::{self, Plan};
+use super::script::obey;
+use crate::functions::Functions;
+use crate::gate::Verdict;
+use crate::guard::Guard;
+use crate::platform::{EVENTS, Options, Platform, page_token};
+use crate::sqs::Received;
+
+/// Machines differ from the world's time by at most this, so by less than the safety margin from
+/// each other.
+const LARGEST_SKEW_MILLIS: i64 = 25_000;
+
+/// After so many turns in which nothing moved, everything waits at the gate.
+const CALM_TURNS: u32 = 24;
+
+/// A run that takes more steps than this does not come to rest.
+const MOST_STEPS: u64 = 20_000;
+
+/// After the last thing that people do, entries have so long to end.
+const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
+
+const PROCESSORS: usize = 3;
+const SWEEPS: usize = 2;
+
+/// A container: it runs one invocation at a time, and remembers.
+struct Container {
+    number: u64,
+    functions: Rc<Functions>,
+    clock: SharedClock,
+    is_free: bool,
+}
+
+enum Work {
+    Notification { body: Vec<u8>, tries: u32 },
+    Batch(Vec<Received>),
+    Sweep,
+    Request { payload: Value, tries: u32 },
+}
+
+enum Answer {
+    Status(u16),
+    Failures(Vec<String>),
+    Done(Result<Value, String>),
+}
+
+struct Invocation {
+    number: u64,
+    container: u64,
+    work: Work,
+    task: JoinHandle<Answer>,
+    began: Point,
+    ends_at: Timestamp,
+}
+
+/// The call that was released last.
+struct Released {
+    invocation: u64,
+    is_faulty: bool,
+    unclear: bool,
+    verdict: Verdict,
+}
+
+/// The world of one seed.
+pub(super) struct World {
+    rng: Xoshiro256PlusPlus,
+    pub(super) platform: Arc<Platform>,
+    sleepers: Arc<Sleepers>,
+    containers: Vec<Container>,
+    running: Vec<Invocation>,
+    plan: BTreeMap<(Timestamp, u64), Plan>,
+    pub(super) history: History,
+    pub(super) story: Vec<String>,
+    tokens: BTreeMap<String, String>,
+    numbers: u64,
+    points: u64,
+    requests_seen: usize,
+    due: Option<(u64, Option<Timestamp>)>,
+    released: Option<Released>,
+    trouble_until: Timestamp,
+    next_sweep: Timestamp,
+    idle_sweeps: u32,
+}
+
+impl World {
+    /// Makes a world and plans what people will do in it.
+    pub(super) async fn new(seed: u64, without: Option<Guard>) -> Result<Self, Box<dyn Error>> {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let cast = plan::cast(&mut rng);
+        let mut options =
+            Options { pages: cast.pages.clone(), replies: obey, ..Options::default() };
+        options.variables.insert("RETENTION_DAYS".to_owned(), "3650".to_owned());
+        if without == Some(Guard::Grace) {
+            options.variables.insert("ECHO_GRACE_SECONDS".to_owned(), "1".to_owned());
+        }
+        let platform = Platform::start(options).await?;
+        if let Some(guard) = without {
+            platform.aws.without(guard);
+        }
+        platform.gate.close();
+        platform.meta.set_receipts(rng.random_bool(0.2));
+        let now = platform.clock.now();
+        let mut world = Self {
+            platform,
+            sleepers: Arc::default(),
+            containers: Vec::new(),
+            running: Vec::new(),
+            plan: BTreeMap::new(),
+            history: History::default(),
+            story: Vec::new(),
+            tokens: cast.pages.iter().map(|page| (page.clone(), page_token(page))).collect(),
+            numbers: 0,
+            points: 0,
+            requests_seen: 0,
+            due: None,
+            released: None,
+            trouble_until: now,
+            next_sweep: now,
+            idle_sweeps: 0,
+            rng: rng.clone(),
+        };
+        for (at, act) in plan::acts(&mut rng, &cast, now) {
+            world.trouble_until = world.trouble_until.max(at + Duration::from_hours(2));
+            world.plan_at(at, Plan::Act(act));
+        }
+        world.rng = rng;
+        Ok(world)
+    }
+
+    /// Runs until nothing is left to happen; whether it came to rest.
+    pub(super) async fn run(&mut self) -> bool {
+        let end = self.trouble_until + TIME_TO_END;
+        for _ in 0..MOST_STEPS {
+            self.come_to_rest().await;
+            self.reap();
+            self.stop_overdue();
+            self.take_metas_notifications();
+            if self.begin_planned() || self.step().await {
+                continue;
+            }
+            match self.next_instant().await {
+                Some(next) if next <= end => {
+                    self.platform.clock.move_forward_to(next);
+                    self.sleepers.wake(next);
+                }
+                next => {
+                    let (running, held) = (self.running.len(), self.platform.gate.held().len());
+                    self.tell(format!(
+                        "the end: {running} run, {held} calls wait, next is {next:?}"
+                    ));
+                    return running == 0;
+                }
+            }
+        }
+        false
+    }
+
+    /// Does one thing that can be done at this instant: whether there was one.
+    async fn step(&mut self) -> bool {
+        let held = self.platform.gate.held().len();
+        if held > 0 && self.rng.random_bool(0.85) {
+            self.release(held);
+            return true;
+        }
+        if self.begin_batch() || self.begin_sweep(held == 0).await {
+            return true;
+        }
+        if held > 0 {
+            self.release(held);
+        }
+        held > 0
+    }
+
+    /// Waits until every function waits at the gate, sleeps, or is done.
+    async fn come_to_rest(&self) {
+        let look = || {
+            let done = self.running.iter().filter(|running| running.task.is_finished()).count();
+            (self.platform.gate.movements(), done)
+        };
+        let (mut calm, mut seen) = (0, look());
+        while calm < CALM_TURNS {
+            yield_now().await;
+            let now = look();
+            let rests = now == seen && self.platform.gate.inside() == 0 && self.all_wait();
+            calm = if rests { calm + 1 } else { 0 };
+            seen = now;
+        }
+    }
+
+    /// Whether every function that runs waits for something, if only for its death.
+    fn all_wait(&self) -> bool {
+        let held = self.platform.gate.held();
+        let dying = self.released.as_ref().filter(|call| call.verdict == Verdict::CallerDies);
+        self.sleepers.next().is_some()
+            || self.running.iter().all(|running| {
+                running.task.is_finished()
+                    || dying.is_some_and(|call| call.invocation == running.number)
+                    || held.iter().any(|call| call.instance == running.container)
+            })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.platform.clock.now()
+    }
+
+    fn point(&mut self) -> Point {
+        self.points += 1;
+        Point { number: self.points, at: self.now() }
+    }
+
+    fn tell(&mut self, what: impl AsRef<str>) {
+        self.story.push(format!("{} {}", self.now(), what.as_ref()));
+    }
+
+    fn plan_at(&mut self, at: Timestamp, plan: Plan) {
+        self.numbers += 1;
+        self.plan.insert((at, self.numbers), plan);
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.now() < self.trouble_until
+    }
+
+    // What begins.
+
+    /// Meta posts its own notifications: mostly at once, sometimes late, twice or never.
+    fn take_metas_notifications(&mut self) {
+        for body in self.platform.meta.pending_webhooks() {
+            let seconds = match self.rng.random_range(0..20) {
+                _ if !self.is_troubled() => 0,
+                0..9 => 0,
+                9..14 => self.rng.random_range(1..20),
+                14..18 => self.rng.random_range(20..300),
+                18 => self.rng.random_range(300..7200),
+                _ => continue,
+            };
+            let at = self.now() + Duration::from_secs(seconds);
+            if self.rng.random_bool(0.1) {
+                let later = Duration::from_secs(self.rng.random_range(1..1000));
+                self.plan_at(at + later, Plan::Post { body: body.clone(), tries: 0 });
+            }
+            self.plan_at(at, Plan::Post { body, tries: 0 });
+        }
+    }
+
+    /// When the next entry is due; the table is asked only if a function has called since.
+    async fn next_due(&mut self) -> Option<Timestamp> {
+        let movements = self.platform.gate.movements();
+        match self.due {
+            Some((seen_at, due)) if seen_at == movements => due,
+            _ => {
+                let due = self.platform.next_due().await;
+                self.due = Some((movements, due));
+                due
+            }
+        }
+    }
+
+    /// The next instant at which something happens.
+    async fn next_instant(&mut self) -> Option<Timestamp> {
+        let planned = self.plan.first_key_value().map(|(&(at, _), _)| at);
+        let visible = self.platform.sqs.next_visible_at(EVENTS).map(Timestamp::from_millis);
+        let due = match self.next_due().await {
+            Some(due) => Some(next_minute(due).max(self.next_sweep)),
+            None => None,
+        };
+        let next = [planned, visible, due, self.sleepers.next()].into_iter().flatten().min();
+        next.map(|next| next.max(self.now() + Duration::from_millis(1)))
+    }
+}
+
+fn next_minute(at: Timestamp) -> Timestamp {
+    const MINUTE: i64 = 60_000;
+    Timestamp::from_millis((at.millis() + MINUTE - 1).div_euclid(MINUTE) * MINUTE)
+}
