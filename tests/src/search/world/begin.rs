@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::signature::SIGNATURE_HEADER;
-use futures_util::FutureExt;
 use lambda_http::Body;
 use lambda_http::http::{Method, Request};
 use messenger::clock::{SharedClock, Timestamp};
