@@ -103,9 +103,9 @@ async fn say(platform: &Platform, text: &str) {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, text)).await;
 }
 
-/// The README's sample of a receiver's check, run by Python: whether it takes what it is given.
+/// Runs the receiver's check of the function's README with Python: whether it accepts what it is given.
 fn readme_accepts(body: &str, signature: &str, now: i64) -> bool {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../functions/forward/README.md");
     let (_, sample) = readme.split_once("```python\n").unwrap();
     let (sample, _) = sample.split_once("```").unwrap();
     let script = format!(

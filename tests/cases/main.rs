@@ -5,6 +5,7 @@ mod api;
 mod applications;
 mod budget;
 mod crash;
+mod documents;
 mod fallback;
 mod feed;
 mod forward;

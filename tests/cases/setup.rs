@@ -64,7 +64,24 @@ fn assert_hides_secrets(told: &Value) {
     }
 }
 
+/// A report as JSON, without the port that the platform was given.
+fn shown(platform: &Platform, report: &Value) -> String {
+    format!("{report:#}").replace(platform.url(), "https://backend.example")
+}
+
 // Register
+
+#[tokio::test]
+async fn the_reports_read_as_recorded() {
+    let platform = with_shop().await;
+    let register = act(&platform, "register").await;
+    insta::assert_snapshot!("register", shown(&platform, &register));
+    let status = act(&platform, "status").await;
+    insta::assert_snapshot!("status", shown(&platform, &status));
+    platform.put_secret(|secret| secret["pages"][PAGE]["access_token"] = "wrong".into());
+    let status = act(&platform, "status").await;
+    insta::assert_snapshot!("status_with_a_dead_token", shown(&platform, &status));
+}
 
 #[tokio::test]
 async fn registering_subscribes_both_levels_and_writes_the_profile() {

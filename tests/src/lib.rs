@@ -1,10 +1,9 @@
-//! A Messenger on this machine: the real functions on a local AWS and a local Meta, with time in
-//! your hands.
+//! A Messenger on this machine: the real functions on a local AWS and a local Meta, with virtual time.
 //!
-//! [`platform::Platform`] runs the three handlers in one process. Around them stand real parts: a
+//! [`platform::Platform`] runs the handlers of all functions in one process. Around them are a
 //! `DynamoDB` behind the unchanged AWS SDK ([`dynamodb`]), queues ([`sqs`]) and a secret
 //! ([`secrets_manager`]) behind their AWS protocols ([`aws`]), and a stand-in for Meta that enforces
-//! the windows itself ([`meta`]). [`scenario`] plays a conversation on it, [`http`] serves it.
+//! the windows itself ([`meta`]). [`scenario`] plays conversations on it, [`http`] serves it.
 
 pub mod aws;
 pub mod clock;

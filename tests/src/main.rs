@@ -7,16 +7,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use backend::clock::SystemClock;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use messenger::clock::Clock;
+use messenger::decision::Replies;
 use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
 use simulator::{http, samples, scenario, search};
 
 /// A Messenger on this machine: the real functions on a local AWS and a local Meta.
 ///
-/// Without a command it plays a conversation of nine days, prints what left and what did not, and
-/// then keeps serving.
+/// Without a command it plays nine days of conversations with a sample bot, prints what was sent and
+/// what was not, and then serves your own bot.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -27,11 +28,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Plays the conversation and ends: with 1 if anything differs from what must come of it.
+    /// Plays the conversations and exits, with status 1 if an expectation is not met.
     Play,
-    /// Serves the platform by the machine's clock, without playing anything.
+    /// Serves a bot by the machine's clock, without playing anything.
     Serve,
-    /// Searches for a run in which a promise is broken; a seed is a run.
+    /// Searches for a run that breaks a promise; each seed is one run.
     Search(Search),
     /// Prints a sample with its times moved to now, and signed anew.
     Fresh {
@@ -42,19 +43,19 @@ enum Command {
 
 #[derive(Args)]
 struct Search {
-    /// Runs this seed alone, and tells what happens in it.
+    /// Runs only this seed, and prints what happens in it.
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds to run.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Goes on for so many minutes, however many seeds that is.
+    /// Runs seeds for this many minutes instead.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Takes a guard away.
+    /// Removes a guard.
     #[arg(long)]
     without: Option<Guard>,
 }
@@ -73,12 +74,32 @@ struct Values {
     /// The token of the webhook's verification.
     #[arg(long, global = true, default_value = samples::VERIFY_TOKEN)]
     verify_token: String,
-    /// A Page's id; may be given several times.
+    /// The id of a Page; may be repeated.
     #[arg(long = "page", global = true, default_values_t = [samples::PAGE.to_owned()])]
     pages: Vec<String>,
-    /// An Instagram account's id; may be given several times.
+    /// The id of an Instagram account; may be repeated.
     #[arg(long, global = true, default_values_t = [samples::INSTAGRAM.to_owned()])]
     instagram: Vec<String>,
+    /// The bot to serve. What is played is always played with the sample bot `booking`.
+    #[arg(long, global = true, value_enum, default_value_t = Bot::Own)]
+    bot: Bot,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bot {
+    /// Your bot, functions/bot.
+    Own,
+    /// The sample bot that takes bookings, tests/bots/booking.
+    Booking,
+}
+
+impl Bot {
+    fn replies(self) -> Replies {
+        match self {
+            Self::Own => bot::reply,
+            Self::Booking => booking::reply,
+        }
+    }
 }
 
 impl Values {
@@ -87,8 +108,11 @@ impl Values {
             app_secret: self.app_secret.clone(),
             verify_token: self.verify_token.clone(),
             pages: self.pages.clone(),
+            instagram: self.instagram.clone(),
             port: self.port,
             data: self.data.clone(),
+            now: SystemClock.now(),
+            replies: self.bot.replies(),
             ..Options::default()
         }
     }
@@ -100,20 +124,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Arguments { command, values } = Arguments::parse();
     match command {
         None => {
-            let platform = Platform::start(with_sample_page(values.options())).await?;
-            let differences = play(&platform).await?;
-            serve(&platform).await?;
+            let differences = play().await?;
+            serve(&*Platform::start(values.options()).await?).await?;
             Ok(exit_code(&differences))
         }
-        Some(Command::Play) => {
-            let options = Options { port: 0, ..with_sample_page(values.options()) };
-            let platform = Platform::start(options).await?;
-            Ok(exit_code(&play(&platform).await?))
-        }
+        Some(Command::Play) => Ok(exit_code(&play().await?)),
         Some(Command::Serve) => {
-            let instagram = values.instagram.clone();
-            let options = Options { now: SystemClock.now(), instagram, ..values.options() };
-            serve(&*Platform::start(options).await?).await?;
+            serve(&*Platform::start(values.options()).await?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Search(wanted)) => {
@@ -129,7 +146,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-/// Runs the seeds and prints what came of them.
+/// Runs the seeds and prints the result.
 fn look(wanted: &Search) -> Result<ExitCode, String> {
     let mut out = stdout();
     let mut print = |line: String| writeln!(out, "{line}").map_err(|error| error.to_string());
@@ -166,7 +183,7 @@ fn look(wanted: &Search) -> Result<ExitCode, String> {
     Ok(if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The functions' own log, beside the timeline; `RUST_LOG=info` shows more of it.
+/// The functions' own log goes to standard error; `RUST_LOG=info` shows more of it.
 fn log_to_stderr() {
     let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(lambda_http::tracing::Level::ERROR);
@@ -174,26 +191,10 @@ fn log_to_stderr() {
     log.with_max_level(level).without_time().init();
 }
 
-/// The samples are of one Page, so playing them needs it.
-fn with_sample_page(mut options: Options) -> Options {
-    if !options.pages.iter().any(|page| page == samples::PAGE) {
-        options.pages.push(samples::PAGE.to_owned());
-    }
-    options
-}
-
-async fn play(platform: &Platform) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut out = stdout();
-    let differences = scenario::play(platform, &mut out).await?;
-    if differences.is_empty() {
-        writeln!(out, "\nEverything is as it must be.")?;
-    } else {
-        writeln!(out, "\n{} things differ from what must come of it:", differences.len())?;
-        for difference in &differences {
-            writeln!(out, "  {difference}")?;
-        }
-    }
-    Ok(differences)
+/// Plays on a platform of its own, so that what is served afterwards starts empty.
+async fn play() -> Result<Vec<String>, Box<dyn Error>> {
+    let platform = Platform::start(Options::default()).await?;
+    scenario::play(&platform, &mut stdout()).await
 }
 
 async fn serve(platform: &Platform) -> Result<(), Box<dyn Error>> {
@@ -202,14 +203,14 @@ async fn serve(platform: &Platform) -> Result<(), Box<dyn Error>> {
     writeln!(
         stdout(),
         "
-Serving, by the clock of this machine from {now}, until Ctrl-C:
-  {url}/webhook                 Meta's side: GET verification, signed POST
-  {url}/messages                and the rest of the API, for Authorization: Bearer {key}
-  {url}/_simulator/state        conversations, outbox, requests to Graph, dead letters
-  {url}/_simulator/clock        GET reads it; POST {{\"forward_seconds\": 3600}} moves it
+Serving, from {now} by this machine's clock, until Ctrl-C:
+  {url}/webhook                 for Meta: GET verification, signed POST
+  {url}/messages                and the rest of the API, with Authorization: Bearer {key}
   {url}/_simulator/people/PSID  POST a text: a person writes to Page {page}
-  {url}/_simulator/observe      POST a notification: it happened at Meta, another webhook got it
-  {url}/_simulator/environment  what a function under cargo lambda watch needs:
+  {url}/_simulator/state        GET conversations, outbox, requests to Graph, dead letters
+  {url}/_simulator/clock        GET the time; POST {{\"forward_seconds\": 3600}} moves it forward
+  {url}/_simulator/observe      POST a notification that went to another webhook
+  {url}/_simulator/environment  GET the variables that a function under cargo lambda watch needs:
 ",
         now = platform.clock.now(),
         key = samples::API_KEY,

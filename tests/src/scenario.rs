@@ -1,4 +1,4 @@
-//! A conversation over nine days, played with the samples in `events/`, and what must come of it.
+//! Nine days of conversations, played with the samples in `events/`, and what is expected of them.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,7 +16,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Plays the conversation and writes a timeline: what differs from what must come of it.
+/// Plays the conversations and writes a timeline, in the order of the platform's clock. Returns the expectations that
+/// were not met; the timeline ends with them.
+///
+/// The platform's bot must be `booking`, whose texts are expected.
 ///
 /// # Errors
 /// If a sample is missing, or the platform does not answer.
@@ -32,6 +35,7 @@ pub async fn play(
     play.standard_window().await?;
     play.seven_days().await?;
     play.after_seven_days().await?;
+    play.conclude()?;
     Ok(play.differences)
 }
 
@@ -53,7 +57,7 @@ impl<W: Write> Play<'_, W> {
     }
 
     async fn questions(&mut self) -> Result<(), Box<dyn Error>> {
-        self.title("A conversation with questions, and a reminder that fires")?;
+        self.title("A guest starts to book")?;
         self.event(
             START + MINUTE,
             "a guest taps Get Started",
@@ -72,7 +76,7 @@ impl<W: Write> Play<'_, W> {
     }
 
     async fn a_person_is_asked_for(&mut self) -> Result<(), Box<dyn Error>> {
-        self.title("Somebody else asks for a person, and the bot is quiet")?;
+        self.title("Another guest asks for a person, and the bot goes quiet")?;
         self.event(
             START + 4 * MINUTE,
             "another guest asks for the opening hours",
@@ -96,7 +100,7 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.event(
             START + 9 * MINUTE,
-            "that guest writes; the bot is quiet",
+            "that guest writes again; the bot stays quiet",
             "webhook/non-ascii",
             &[],
         )
@@ -105,7 +109,7 @@ impl<W: Write> Play<'_, W> {
     }
 
     async fn answers(&mut self) -> Result<(), Box<dyn Error>> {
-        self.title("a guest goes on")?;
+        self.title("The first guest continues")?;
         self.time(
             START + 64 * MINUTE,
             "an hour passes",
@@ -114,15 +118,16 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.event(
             START + 65 * MINUTE,
-            "a guest answers: table",
+            "the guest answers: table",
             "webhook/text",
             &["RESPONSE: A table, with pleasure. For which day?"],
         )
         .await?;
-        self.event(START + 65 * MINUTE, "the same, delivered twice", "webhook/text", &[]).await?;
+        self.event(START + 65 * MINUTE, "the same event, delivered twice", "webhook/text", &[])
+            .await?;
         self.event(
             START + 70 * MINUTE,
-            "a guest answers: Friday; the reminder is needless",
+            "the guest answers: Friday; the reminder is cancelled",
             "webhook/text-day",
             &[
                 "cancelled (answered): For which day shall we book?",
@@ -133,7 +138,7 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.event(
             START + 75 * MINUTE,
-            "the same, delivered again after the queue forgot it",
+            "the same event again, after the queue has forgotten it",
             "webhook/text",
             &[],
         )
@@ -141,27 +146,27 @@ impl<W: Write> Play<'_, W> {
         let heard = self.last_message_at().await?;
         self.event(
             START + 76 * MINUTE,
-            "a photo of 09:30 arrives late",
+            "a photo sent at 09:30 arrives late",
             "webhook/late",
             &["RESPONSE: Thank you, that has arrived."],
         )
         .await?;
         let still = self.last_message_at().await?;
-        self.check(heard == still && heard.is_some(), "the last message time stays where it was")?;
+        self.check(heard == still && heard.is_some(), "the last message time has not gone back")?;
         Ok(())
     }
 
     async fn standard_window(&mut self) -> Result<(), Box<dyn Error>> {
         self.title("The 24-hour window")?;
         self.follow_up(
-            "an update for 30 h after the guest's last message is stored",
+            "an update is scheduled for 30 h after the guest's last message",
             "follow-ups/update",
             "first",
             &[],
         )
         .await?;
         self.follow_up(
-            "another, which names a utility template as its fallback",
+            "another one, with a utility template as its fallback",
             "follow-ups/fallback",
             "first",
             &[],
@@ -169,13 +174,13 @@ impl<W: Write> Play<'_, W> {
         .await?;
         self.time(
             START + 22 * HOUR,
-            "the next morning",
+            "the night passes",
             &["UPDATE: Your booking is on our list. Is there anything to change?"],
         )
         .await?;
         self.time(
             START + 32 * HOUR,
-            "the updates fall due",
+            "the day passes, and the updates fall due",
             &[
                 "refused (window_closed): Your table is still free. Shall we keep it?",
                 "UTILITY: [template] room_still_free",
@@ -231,7 +236,7 @@ impl<W: Write> Play<'_, W> {
         .await?;
 
         let left = self.platform.next_due().await;
-        self.check(left.is_none(), "nothing is left waiting")?;
+        self.check(left.is_none(), "nothing is waiting any more")?;
         Ok(())
     }
 }
@@ -258,9 +263,20 @@ impl<W: Write> Play<'_, W> {
     fn check(&mut self, holds: bool, what: &str) -> Result<(), Box<dyn Error>> {
         let now = self.platform.clock.now();
         if !holds {
-            self.differences.push(format!("not so: {what}"));
+            self.differences.push(format!("not true: {what}"));
         }
-        self.line(now, &format!("{} {what}", if holds { "✓" } else { "✗ not so:" }))
+        self.line(now, &format!("{} {what}", if holds { "✓" } else { "✗ not true:" }))
+    }
+
+    fn conclude(&mut self) -> Result<(), Box<dyn Error>> {
+        if self.differences.is_empty() {
+            return Ok(writeln!(self.out, "\nAll expectations met.")?);
+        }
+        writeln!(self.out, "\nExpectations not met: {}", self.differences.len())?;
+        for difference in &self.differences {
+            writeln!(self.out, "  {difference}")?;
+        }
+        Ok(())
     }
 
     /// Invokes the webhook with a sample as it stands.
@@ -280,7 +296,7 @@ impl<W: Write> Play<'_, W> {
         self.expect(what, &[answer], &[expected])
     }
 
-    /// Lets Meta deliver a sample's notification.
+    /// Lets time pass until `at`, then lets Meta deliver a sample's notification.
     async fn event(
         &mut self,
         at: Timestamp,
@@ -289,26 +305,30 @@ impl<W: Write> Play<'_, W> {
         expected: &[&str],
     ) -> Result<(), Box<dyn Error>> {
         self.platform.advance_to(at).await;
+        let mut found = self.report().await?;
         self.line(at, what)?;
         let status = self.platform.deliver(&samples::body(sample)?).await;
         if status != 200 {
             self.differences.push(format!("{what}: the webhook answered {status}"));
         }
-        self.report(what, expected).await
+        found.extend(self.report().await?);
+        self.expect(what, &found, expected)
     }
 
+    /// Lets time pass until `to`, with the schedule's runs on the way.
     async fn time(
         &mut self,
         to: Timestamp,
         what: &str,
         expected: &[&str],
     ) -> Result<(), Box<dyn Error>> {
+        self.line(self.platform.clock.now(), what)?;
         self.platform.advance_to(to).await;
-        self.line(to, what)?;
-        self.report(what, expected).await
+        let found = self.report().await?;
+        self.expect(what, &found, expected)
     }
 
-    /// Stores a sample's follow-up under an id of its own, and lets the schedule come by.
+    /// Stores a sample's follow-up under an id of its own, and runs the schedule.
     async fn follow_up(
         &mut self,
         what: &str,
@@ -322,7 +342,8 @@ impl<W: Write> Play<'_, W> {
         request["id"] = format!("{sample}-{id}").into();
         self.platform.invoke_follow_ups(request).await?;
         self.platform.tick().await?;
-        self.report(what, expected).await
+        let found = self.report().await?;
+        self.expect(what, &found, expected)
     }
 
     async fn last_message_at(&self) -> Result<Option<Value>, Box<dyn Error>> {
@@ -334,8 +355,8 @@ impl<W: Write> Play<'_, W> {
         Ok(items.iter().find(of_guest).and_then(|item| item.get("last_message_at").cloned()))
     }
 
-    /// Writes what has left and what has ended since the last report.
-    async fn report(&mut self, what: &str, expected: &[&str]) -> Result<(), Box<dyn Error>> {
+    /// Writes, and returns, what was sent and what ended unsent since the last report.
+    async fn report(&mut self) -> Result<Vec<String>, Box<dyn Error>> {
         let mut lines = Vec::new();
         for entry in self.platform.items().await? {
             let id = format!("{}{}", entry["pk"], entry["sk"]);
@@ -365,8 +386,7 @@ impl<W: Write> Play<'_, W> {
                 if line.starts_with(|c: char| c.is_ascii_uppercase()) { "←" } else { "×" };
             self.line(Timestamp::from_millis(*at), &format!("    {sign} {line}"))?;
         }
-        let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
-        self.expect(what, &lines, expected)
+        Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
 
     fn expect(

@@ -1,12 +1,13 @@
 //! What a function is built from, and how Lambda's invocations reach it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_http::{Body, Request, RequestExt, Response};
 pub use lambda_runtime::Error;
 use lambda_runtime::{Context, LambdaEvent, service_fn};
-use messenger::clock::{SharedClock, Timestamp};
+use messenger::clock::{Clock, SharedClock, Timestamp};
 use serde_json::Value;
 
 use crate::aws::Aws;
@@ -60,9 +61,21 @@ pub struct Invocation {
 
 impl From<Context> for Invocation {
     fn from(context: Context) -> Self {
-        let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
-        Self { id: context.request_id, deadline: Timestamp::from_millis(deadline) }
+        Self { id: context.request_id, deadline: deadline(context.deadline, SystemClock.now()) }
     }
+}
+
+/// When an invocation that is received at `now` ends.
+///
+/// Lambda gives the instant in ms since the epoch. The emulator of cargo-lambda 1.9 gives a span instead, 600,000 ms,
+/// which would be an instant in 1970.
+fn deadline(given: u64, now: Timestamp) -> Timestamp {
+    const LONGEST_RUN: Duration = Duration::from_mins(15);
+    let given = Duration::from_millis(given);
+    if given <= LONGEST_RUN {
+        return now + given;
+    }
+    Timestamp::from_millis(i64::try_from(given.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Builds this process's function from its environment.
@@ -141,4 +154,22 @@ pub fn redeliver(ids: impl IntoIterator<Item = String>) -> SqsBatchResponse {
 pub fn receive_count(message: &SqsMessage) -> u32 {
     let count = message.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_an_instant_and_a_short_one_is_a_span() {
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        for (given, expected) in [
+            (1_795_000_030_000, 1_795_000_030_000),
+            (1_794_999_999_000, 1_794_999_999_000),
+            (600_000, 1_795_000_600_000),
+            (u64::MAX, i64::MAX),
+        ] {
+            assert_eq!(deadline(given, now), Timestamp::from_millis(expected));
+        }
+    }
 }

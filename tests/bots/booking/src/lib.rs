@@ -1,8 +1,6 @@
-//! What the bot says. This is the file to edit.
+//! A sample bot: it books a table or a room in two questions, reminds, and hands over to a person.
 //!
-//! [`reply`] is a plain function: it gets an event, the conversation with your own state, and the
-//! present instant; it answers what to say now, what to say later, and what to remember. It does no
-//! I/O. It is called once per event; what it decides is written down before anything is sent.
+//! The scenario, the tests and the samples in `events/` expect its texts. Your own bot is in `functions/bot`.
 
 use std::time::Duration;
 
@@ -33,7 +31,7 @@ enum State {
 /// Decides what to say to an event.
 ///
 /// # Errors
-/// [`Invalid`] if a message breaks a limit of the platform; the event's entry then ends as failed,
+/// [`Invalid`] if a message exceeds a limit of the platform; the event's entry then ends as failed,
 /// with the limit as its reason.
 pub fn reply(
     event: &Event,

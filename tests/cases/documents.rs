@@ -1,0 +1,71 @@
+//! The READMEs: their links lead somewhere, and they know every setting.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The README of the root, and those of the folders that have one.
+fn readmes() -> Vec<PathBuf> {
+    let inside = |parent: &str| {
+        let folders = fs::read_dir(root().join(parent)).unwrap();
+        folders.map(|folder| folder.unwrap().path()).collect::<Vec<_>>()
+    };
+    let folders = [inside("."), inside("functions"), inside("shared")].concat();
+    let files = folders.into_iter().chain([root()]).map(|folder| folder.join("README.md"));
+    files.filter(|file| file.is_file()).collect()
+}
+
+/// What the parentheses after `](` hold.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+/// A heading's anchor, as GitHub derives it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn has_anchor(file: &Path, wanted: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).any(|name| name == wanted)
+}
+
+#[test]
+fn every_link_in_a_readme_leads_somewhere() {
+    let mut checked = 0;
+    for readme in readmes() {
+        let text = fs::read_to_string(&readme).unwrap();
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => readme.clone(),
+                path => readme.with_file_name(path),
+            };
+            let place = format!("{}: {link}", readme.display());
+            assert!(target.exists(), "{place}");
+            assert!(anchor.is_empty() || has_anchor(&target, anchor), "{place}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+#[test]
+fn every_parameter_of_the_template_is_described() {
+    let template = fs::read_to_string(root().join("template.yaml")).unwrap();
+    let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
+    let (parameters, _) = parameters.split_once("\nConditions:\n").unwrap();
+    let architecture = fs::read_to_string(root().join("shared/README.md")).unwrap();
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let names: Vec<_> = parameters.lines().filter(is_name).collect();
+    assert!(names.len() > 10);
+    for name in names {
+        let name = name.trim().trim_end_matches(':');
+        assert!(architecture.contains(&format!("`{name}`")), "{name}");
+    }
+}
