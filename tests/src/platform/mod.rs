@@ -1,23 +1,25 @@
 //! The platform: the functions, and everything that they stand on, in one process.
 
-use std::collections::{BTreeMap, HashMap};
+mod invoke;
+mod options;
+
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use backend::signature::SIGNATURE_HEADER;
 use backend::store::Store;
 use backend::telemetry::Telemetry;
 use event_processor::Processor;
-use lambda_http::http::{Method, Request};
-use lambda_http::{Body, Response};
 use messenger::clock::{Clock, SharedClock, Timestamp};
-use messenger::decision::Replies;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+pub use invoke::batch;
+pub use options::{Application, Options, page_token};
+
+use options::{environment, secret};
 
 use crate::aws::Aws;
 use crate::clock::VirtualClock;
@@ -25,7 +27,7 @@ use crate::functions::{Containers, Functions};
 use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::secrets_manager::SecretsManager;
-use crate::sqs::{MessageAttribute, QueueSettings, Received, Sqs};
+use crate::sqs::{QueueSettings, Sqs};
 use crate::{dynamodb, http, samples, setup};
 
 /// The queue of the events.
@@ -58,83 +60,6 @@ pub const FORWARD_RECEIVES: u32 = 12;
 /// How long every queue keeps a message, as in `template.yaml`.
 pub const QUEUE_RETENTION: Duration = Duration::from_hours(14 * 24);
 const MINUTE_MILLIS: i64 = 60_000;
-
-/// How the platform is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The app's secret.
-    pub app_secret: String,
-    /// The token of the webhook's verification.
-    pub verify_token: String,
-    /// The Messenger Pages.
-    pub pages: Vec<String>,
-    /// The Instagram accounts.
-    pub instagram: Vec<String>,
-    /// The applications beside the default one.
-    pub applications: Vec<Application>,
-    /// The port of the webhook and of the platform's own paths; any if 0.
-    pub port: u16,
-    /// Where the table is kept; in memory if absent.
-    pub data: Option<PathBuf>,
-    /// Where the clock stands at first.
-    pub now: Timestamp,
-    /// What the bot says.
-    pub replies: Replies,
-    /// Variables of the functions that differ from the platform's own.
-    pub variables: BTreeMap<String, String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            app_secret: samples::APP_SECRET.to_owned(),
-            verify_token: samples::VERIFY_TOKEN.to_owned(),
-            pages: vec![samples::PAGE.to_owned()],
-            instagram: Vec::new(),
-            applications: Vec::new(),
-            port: 0,
-            data: None,
-            now: samples::BEGINNING,
-            replies: booking::reply,
-            variables: BTreeMap::new(),
-        }
-    }
-}
-
-/// A Meta app of its own beside the default one.
-#[derive(Clone, Debug)]
-pub struct Application {
-    /// Its part of the webhook's path.
-    pub key: String,
-    /// The app's id.
-    pub app_id: String,
-    /// The app's secret.
-    pub app_secret: String,
-    /// The token of its webhook's verification.
-    pub verify_token: String,
-    /// Its Messenger Pages.
-    pub pages: Vec<String>,
-}
-
-impl Application {
-    fn to_secret(&self) -> Value {
-        json!({
-            "app_id": self.app_id,
-            "app_secret": self.app_secret,
-            "verify_token": self.verify_token,
-            "pages": page_tokens(&self.pages),
-        })
-    }
-}
-
-fn page_tokens(pages: &[String]) -> Map<String, Value> {
-    pages.iter().map(|page| (page.clone(), json!({"access_token": page_token(page)}))).collect()
-}
-
-/// The token that the platform gives a Page.
-pub fn page_token(page_id: &str) -> String {
-    format!("sample-token-of-{page_id}")
-}
 
 /// A Messenger backend and its world.
 pub struct Platform {
@@ -303,151 +228,6 @@ impl Platform {
         self.secrets_manager.put(SECRET, &contents.to_string());
     }
 
-    /// Invokes the webhook function.
-    pub async fn invoke_webhook(&self, request: lambda_http::Request) -> Response<Body> {
-        self.functions.webhook.handle(request).await
-    }
-
-    /// Invokes the API function.
-    pub async fn invoke_api(&self, request: &lambda_http::Request) -> Response<Body> {
-        let deadline = self.clock.now() + API_TIMEOUT;
-        self.functions.api.handle(request, &self.invocation("api"), deadline).await
-    }
-
-    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
-    pub async fn post(&self, body: &[u8]) -> u16 {
-        self.meta.observe(body);
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(self.webhook_path(&self.meta.app_notified_by(body)))
-            .header(SIGNATURE_HEADER, self.meta.sign(body))
-            .body(Body::Binary(body.to_vec()));
-        match request {
-            Ok(request) => tokio::select! {
-                answer = self.functions.webhook.handle(request) => answer.status().as_u16(),
-                () = self.gate.crashed() => 500,
-            },
-            Err(_) => 400,
-        }
-    }
-
-    /// Where an app's notifications go.
-    fn webhook_path(&self, app_id: &str) -> String {
-        let mut applications = self.options.applications.iter();
-        let application = applications.find(|application| application.app_id == app_id);
-        application
-            .map_or("/webhook".to_owned(), |application| format!("/{}/webhook", application.key))
-    }
-
-    /// Posts a notification and lets everything that follows from it happen now.
-    pub async fn deliver(&self, body: &[u8]) -> u16 {
-        let status = self.post(body).await;
-        self.settle().await;
-        status
-    }
-
-    /// Invokes the event processor with a batch, under the present time: the ids of the messages
-    /// that are to be delivered again, all of them if it dies.
-    pub async fn invoke_processor(&self, batch: SqsEvent) -> Vec<String> {
-        let all = batch.records.iter().filter_map(|message| message.message_id.clone()).collect();
-        let deadline = self.clock.now() + PROCESSOR_TIMEOUT;
-        let invocation = self.invocation("processor");
-        tokio::select! {
-            answer = self.functions.processor.handle(batch, &invocation, deadline) => {
-                let failures = answer.batch_item_failures.into_iter();
-                failures.map(|failure| failure.item_identifier).collect()
-            }
-            () = self.gate.crashed() => all,
-        }
-    }
-
-    /// Invokes the follow-ups function as the schedule does, with little time: until `deadline`.
-    ///
-    /// # Errors
-    /// What the function answers with.
-    pub async fn sweep_until(&self, deadline: Timestamp) -> Result<Value, String> {
-        let invocation = self.invocation("follow-ups");
-        let tick = json!({"source": "schedule"});
-        let answer = self.functions.follow_ups.handle(tick, &invocation, deadline).await;
-        answer.map_err(|error| error.to_string())
-    }
-
-    /// Invokes the follow-ups function.
-    ///
-    /// # Errors
-    /// What the function answers with, or that it died.
-    pub async fn invoke_follow_ups(&self, payload: Value) -> Result<Value, String> {
-        let deadline = self.clock.now() + SWEEP_TIMEOUT;
-        let invocation = self.invocation("follow-ups");
-        let answer = tokio::select! {
-            answer = self.functions.follow_ups.handle(payload, &invocation, deadline) => {
-                answer.map_err(|error| error.to_string())
-            }
-            () = self.gate.crashed() => Err("the function died".to_owned()),
-        };
-        self.settle().await;
-        answer
-    }
-
-    /// Invokes the follow-ups function as the schedule does.
-    ///
-    /// # Errors
-    /// What the function answers with.
-    pub async fn tick(&self) -> Result<Value, String> {
-        self.invoke_follow_ups(json!({"source": "schedule"})).await
-    }
-
-    /// Lets everything happen that can happen at this instant: Meta's webhooks and the queue.
-    pub async fn settle(&self) {
-        loop {
-            let webhooks = self.meta.pending_webhooks();
-            let received = self.sqs.receive(EVENTS, 10);
-            let forwards = self.sqs.receive(FORWARD, 10);
-            if webhooks.is_empty() && received.is_empty() && forwards.is_empty() {
-                return;
-            }
-            for body in webhooks {
-                self.post(&body).await;
-            }
-            if !received.is_empty() {
-                self.process(received).await;
-            }
-            if !forwards.is_empty() {
-                self.forward(forwards).await;
-            }
-        }
-    }
-
-    async fn process(&self, received: Vec<Received>) {
-        let failed = self.invoke_processor(batch(&received)).await;
-        for message in received.iter().filter(|message| !failed.contains(&message.message_id)) {
-            self.sqs.delete(EVENTS, &message.receipt_handle);
-        }
-    }
-
-    /// Invokes the forwarder with a batch, under the present time: the ids of the messages that stay,
-    /// all of them if it dies or is not there.
-    pub async fn invoke_forwarder(&self, batch: SqsEvent) -> Vec<String> {
-        let all = batch.records.iter().filter_map(|message| message.message_id.clone()).collect();
-        let Some(forwarder) = &self.functions.forwarder else {
-            return all;
-        };
-        tokio::select! {
-            answer = forwarder.handle(batch, self.clock.now() + FORWARD_TIMEOUT) => {
-                let failures = answer.batch_item_failures.into_iter();
-                failures.map(|failure| failure.item_identifier).collect()
-            }
-            () = self.gate.crashed() => all,
-        }
-    }
-
-    async fn forward(&self, received: Vec<Received>) {
-        let failed = self.invoke_forwarder(batch(&received)).await;
-        for message in received.iter().filter(|message| !failed.contains(&message.message_id)) {
-            self.sqs.delete(FORWARD, &message.receipt_handle);
-        }
-    }
-
     /// Moves the clock on, and stops wherever something is due: the queue, and the schedule's
     /// minutes at which an entry waits.
     pub async fn advance_to(&self, instant: Timestamp) {
@@ -544,46 +324,11 @@ impl Platform {
             "forward_dead_letters": queue(FORWARD_DEAD_LETTERS),
         }))
     }
-
-    fn invocation(&self, function: &str) -> String {
-        let mut count = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
-        *count += 1;
-        format!("{function}-{count}")
-    }
 }
 
 async fn listen(port: u16) -> Result<TcpListener, Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await;
     listener.map_err(|error| format!("port {port} of 127.0.0.1: {error}; try --port").into())
-}
-
-/// What the functions are told of the platform.
-fn environment(
-    options: &Options,
-    front_url: &str,
-    graph_url: &str,
-    [dead_letters, unreadable, events, forward]: [String; 4],
-) -> BTreeMap<String, String> {
-    let mut environment: BTreeMap<String, String> = [
-        ("AWS_REGION", "eu-central-1"),
-        ("AWS_ACCESS_KEY_ID", "simulator"),
-        ("AWS_SECRET_ACCESS_KEY", "simulator"),
-        ("AWS_ENDPOINT_URL", front_url),
-        ("AWS_MAX_ATTEMPTS", "1"),
-        ("TABLE_NAME", TABLE),
-        ("SECRET_ID", SECRET),
-        ("QUEUE_URL", &events),
-        ("DEAD_LETTER_QUEUE_URL", &dead_letters),
-        ("UNREADABLE_QUEUE_URL", &unreadable),
-        ("FORWARD_QUEUE_URL", &forward),
-        ("GRAPH_BASE_URL", graph_url),
-        ("API_AUTH", "key"),
-        ("WEBHOOK_URL", &format!("{front_url}/webhook")),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
-    environment.extend(options.variables.clone());
-    environment
 }
 
 fn create_queues(sqs: &Sqs) -> [String; 4] {
@@ -611,49 +356,4 @@ fn create_queues(sqs: &Sqs) -> [String; 4] {
         sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), EVENT_RECEIVES)))),
         sqs.create_queue(forward),
     ]
-}
-
-fn secret(options: &Options) -> Value {
-    let applications = options.applications.iter();
-    let applications = applications.map(|one| (one.key.clone(), one.to_secret()));
-    json!({
-        "app_id": samples::APP_ID,
-        "app_secret": options.app_secret,
-        "verify_token": options.verify_token,
-        "forward_secret": samples::FORWARD_SECRET,
-        "pages": page_tokens(&[&options.pages[..], &options.instagram].concat()),
-        "api_key": samples::API_KEY,
-        "applications": applications.collect::<Map<_, _>>(),
-    })
-}
-
-/// What Lambda's poller makes of received messages.
-pub fn batch(received: &[Received]) -> SqsEvent {
-    let mut event = SqsEvent::default();
-    event.records = received.iter().map(record).collect();
-    event
-}
-
-fn record(message: &Received) -> SqsMessage {
-    let mut record = SqsMessage::default();
-    record.message_id = Some(message.message_id.clone());
-    record.receipt_handle = Some(message.receipt_handle.clone());
-    record.body = Some(message.body.clone());
-    record.event_source = Some("aws:sqs".to_owned());
-    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
-    record.attributes = HashMap::from([
-        ("ApproximateReceiveCount".to_owned(), message.receive_count.to_string()),
-        ("SentTimestamp".to_owned(), message.sent_at_ms.to_string()),
-        ("MessageGroupId".to_owned(), optional(&message.group_id)),
-        ("MessageDeduplicationId".to_owned(), optional(&message.deduplication_id)),
-        ("SequenceNumber".to_owned(), optional(&message.sequence_number)),
-    ]);
-    let attribute = |(name, value): (&String, &MessageAttribute)| {
-        let mut attribute = SqsMessageAttribute::default();
-        attribute.data_type = Some("String".to_owned());
-        attribute.string_value = Some(value.value.clone());
-        (name.clone(), attribute)
-    };
-    record.message_attributes = message.attributes.iter().map(attribute).collect();
-    record
 }

@@ -1,0 +1,131 @@
+//! How a platform is set up, and what follows for its secret and its functions' variables.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use messenger::clock::Timestamp;
+use messenger::decision::Replies;
+use serde_json::{Map, Value, json};
+
+use super::{SECRET, TABLE};
+use crate::samples;
+
+/// How the platform is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The app's secret.
+    pub app_secret: String,
+    /// The token of the webhook's verification.
+    pub verify_token: String,
+    /// The Messenger Pages.
+    pub pages: Vec<String>,
+    /// The Instagram accounts.
+    pub instagram: Vec<String>,
+    /// The applications beside the default one.
+    pub applications: Vec<Application>,
+    /// The port of the webhook and of the platform's own paths; any if 0.
+    pub port: u16,
+    /// Where the table is kept; in memory if absent.
+    pub data: Option<PathBuf>,
+    /// Where the clock stands at first.
+    pub now: Timestamp,
+    /// What the bot says.
+    pub replies: Replies,
+    /// Variables of the functions that differ from the platform's own.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            app_secret: samples::APP_SECRET.to_owned(),
+            verify_token: samples::VERIFY_TOKEN.to_owned(),
+            pages: vec![samples::PAGE.to_owned()],
+            instagram: Vec::new(),
+            applications: Vec::new(),
+            port: 0,
+            data: None,
+            now: samples::BEGINNING,
+            replies: booking::reply,
+            variables: BTreeMap::new(),
+        }
+    }
+}
+
+/// A Meta app of its own beside the default one.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Its part of the webhook's path.
+    pub key: String,
+    /// The app's id.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: String,
+    /// The token of its webhook's verification.
+    pub verify_token: String,
+    /// Its Messenger Pages.
+    pub pages: Vec<String>,
+}
+
+impl Application {
+    fn to_secret(&self) -> Value {
+        json!({
+            "app_id": self.app_id,
+            "app_secret": self.app_secret,
+            "verify_token": self.verify_token,
+            "pages": page_tokens(&self.pages),
+        })
+    }
+}
+
+fn page_tokens(pages: &[String]) -> Map<String, Value> {
+    pages.iter().map(|page| (page.clone(), json!({"access_token": page_token(page)}))).collect()
+}
+
+/// The token that the platform gives a Page.
+pub fn page_token(page_id: &str) -> String {
+    format!("sample-token-of-{page_id}")
+}
+
+/// What the functions are told of the platform.
+pub(super) fn environment(
+    options: &Options,
+    front_url: &str,
+    graph_url: &str,
+    [dead_letters, unreadable, events, forward]: [String; 4],
+) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = [
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "simulator"),
+        ("AWS_SECRET_ACCESS_KEY", "simulator"),
+        ("AWS_ENDPOINT_URL", front_url),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("TABLE_NAME", TABLE),
+        ("SECRET_ID", SECRET),
+        ("QUEUE_URL", &events),
+        ("DEAD_LETTER_QUEUE_URL", &dead_letters),
+        ("UNREADABLE_QUEUE_URL", &unreadable),
+        ("FORWARD_QUEUE_URL", &forward),
+        ("GRAPH_BASE_URL", graph_url),
+        ("API_AUTH", "key"),
+        ("WEBHOOK_URL", &format!("{front_url}/webhook")),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    environment.extend(options.variables.clone());
+    environment
+}
+
+pub(super) fn secret(options: &Options) -> Value {
+    let applications = options.applications.iter();
+    let applications = applications.map(|one| (one.key.clone(), one.to_secret()));
+    json!({
+        "app_id": samples::APP_ID,
+        "app_secret": options.app_secret,
+        "verify_token": options.verify_token,
+        "forward_secret": samples::FORWARD_SECRET,
+        "pages": page_tokens(&[&options.pages[..], &options.instagram].concat()),
+        "api_key": samples::API_KEY,
+        "applications": applications.collect::<Map<_, _>>(),
+    })
+}
