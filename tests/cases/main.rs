@@ -10,6 +10,7 @@ mod feed;
 mod forward;
 mod graph_faults;
 mod instagram;
+mod metrics;
 mod processor;
 mod requests;
 mod sample_events;

@@ -17,7 +17,7 @@ use backend::http::{HttpError, client_resolving_by};
 use backend::secrets::{SecretError, Secrets};
 use backend::settings::{SettingError, Variables};
 use backend::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
-use backend::telemetry::Telemetry;
+use backend::telemetry::{Metric, Telemetry};
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use reqwest::header::CONTENT_TYPE;
@@ -134,16 +134,16 @@ impl Forwarder {
         let page_id = addressed.map(|addressed| addressed.page_id).unwrap_or_default();
         let Some(url) = self.destination(message) else {
             tracing::warn!(message = message.message_id, "its URL is not in FORWARD_URLS any more");
-            self.telemetry.count("ForwardDropped", &page_id, &[]);
+            self.telemetry.count(Metric::ForwardDropped, &page_id, &[]);
             return None;
         };
         let Err(error) = self.post(url, body, deadline).await else {
-            self.telemetry.count("Forwarded", &page_id, &[]);
+            self.telemetry.count(Metric::Forwarded, &page_id, &[]);
             return None;
         };
         let (receives, host) = (receives(message), url.host_str());
         tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
-        self.telemetry.count("ForwardFailed", &page_id, &[]);
+        self.telemetry.count(Metric::ForwardFailed, &page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
             self.put_off(message, pause_after(receives)).await;
         }
