@@ -519,7 +519,7 @@ async fn the_whatsapp_token_of_the_secret_serves_if_the_payload_has_none() {
     let platform = with_account().await;
     let request = json!({"action": "whatsapp-account", "account_id": ACCOUNT});
     let error = platform.invoke_setup(request.clone()).await.unwrap_err();
-    assert!(error.contains("lacks whatsapp_token"), "{error}");
+    assert!(error.contains("missing in the secret: whatsapp_token"), "{error}");
     platform.put_secret(|secret| secret["whatsapp_token"] = "system-token".into());
     assert_eq!(platform.invoke_setup(request).await.unwrap()["account"]["id"], ACCOUNT);
 }

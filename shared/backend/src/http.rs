@@ -1,4 +1,4 @@
-//! HTTPS to others than AWS, with roots that need no parsing at a cold start.
+//! HTTPS to servers other than AWS, with roots that need no parsing at a cold start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use reqwest::ClientBuilder;
 use reqwest::dns::Resolve;
 use rustls::RootCertStore;
 
-/// A frozen function's connection is dead when it wakes, and a request into it looks unclear.
+/// A frozen function's connections are dead when it wakes, and a request on one would end as unclear.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("HTTPS cannot be set up: {0}")]
+#[error("cannot set up HTTPS: {0}")]
 pub struct HttpError(String);
 
-/// Builds a client that never repeats a request, follows no redirect and uses no proxy.
+/// Builds a client that never retries, follows no redirect and uses no proxy.
 ///
-/// `timeout` is for a request in all.
+/// `timeout` is the total time of a request.
 ///
 /// # Errors
 /// [`HttpError`] if TLS cannot be set up.
@@ -25,9 +25,9 @@ pub fn client(timeout: Duration) -> Result<reqwest::Client, HttpError> {
     build(builder(timeout)?)
 }
 
-/// Builds such a client that connects to nothing but the addresses which `resolver` finds for a name.
+/// Like [`client`], but connects only to the addresses that `resolver` returns for a name.
 ///
-/// An address that stands in a URL itself never comes to the resolver.
+/// An IP address in a URL bypasses the resolver.
 ///
 /// # Errors
 /// [`HttpError`] if TLS cannot be set up.

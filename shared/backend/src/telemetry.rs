@@ -1,4 +1,4 @@
-//! Counts, as `CloudWatch` metrics in embedded metric format; never a person, never a text.
+//! Metrics for `CloudWatch`, in embedded metric format; they never contain a person or a text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,7 +68,7 @@ impl Metric {
     }
 }
 
-/// Logs a panic by its place alone: its text may hold what a person wrote.
+/// Logs only the place of a panic: its message may contain what a person wrote.
 pub fn log_panics_by_place() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -76,7 +76,7 @@ pub fn log_panics_by_place() {
     }));
 }
 
-/// Writes counts to where the functions' log goes.
+/// Writes metrics to the functions' log.
 ///
 /// Source: `CloudWatch`'s embedded metric format specification.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Writes one line of JSON per count to the standard output, which Lambda hands to `CloudWatch`.
+    /// Writes one line of JSON per count to the standard output, which Lambda passes to `CloudWatch`.
     pub fn to_stdout(clock: SharedClock) -> Self {
         #[expect(
             clippy::print_stdout,
@@ -101,7 +101,7 @@ impl Telemetry {
         Self::to(clock, |line| println!("{line}"))
     }
 
-    /// Hands each count to a function.
+    /// Passes each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { clock, write: Arc::new(write) }
     }

@@ -1,4 +1,4 @@
-//! Which addresses are the public internet.
+//! Which addresses belong to the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,8 +6,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 /// The IPv4 networks that are not public.
 ///
-/// Source: IANA's IPv4 special-purpose address registry (RFC 6890 and its successors), multicast and
-/// the reserved rest.
+/// Source: IANA's IPv4 special-purpose address registry (RFC 6890 and its successors); multicast and
+/// the reserved range.
 const NOT_PUBLIC_V4: [Ipv4Net; 15] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
@@ -26,7 +26,7 @@ const NOT_PUBLIC_V4: [Ipv4Net; 15] = [
     v4([240, 0, 0, 0], 4),
 ];
 
-/// The only IPv6 network that is public at all: global unicast.
+/// The only IPv6 network with public addresses: global unicast.
 ///
 /// Outside it are loopback, unique local, link-local, multicast, and every form that carries an IPv4
 /// address (mapped, compatible, NAT64).
@@ -38,7 +38,7 @@ const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0], 3);
 const NOT_PUBLIC_V6: [Ipv6Net; 4] =
     [v6([0x2001, 0], 23), v6([0x2001, 0xdb8], 32), v6([0x2002, 0], 16), v6([0x3fff, 0], 20)];
 
-/// Whether an address is of the public internet, or is this machine's own and that is allowed.
+/// Whether an address is public, or is a loopback address and those are allowed.
 pub fn is_public(address: IpAddr, allow_local: bool) -> bool {
     if allow_local && address.is_loopback() {
         return true;
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_and_those_right_beside_the_others() {
+    fn public_addresses_and_the_neighbours_of_the_others() {
         for text in [
             "1.1.1.1",
             "9.255.255.255",
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_public() {
+    fn addresses_that_are_not_public() {
         for text in [
             "0.0.0.0",
             "10.0.0.1",
