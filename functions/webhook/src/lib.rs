@@ -21,14 +21,14 @@ use messenger::clock::SharedClock;
 
 use enqueue::Queues;
 
-/// What may be set about the webhook.
+/// Settings of the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// The FIFO queue of the events.
     pub queue_url: String,
-    /// The queue of what is signed but cannot be read.
+    /// The queue of signed bodies that cannot be parsed.
     pub unreadable_queue_url: String,
-    /// How long a notification may take; Meta wants its answer within 5 s.
+    /// The time limit for a notification; Meta expects an answer within 5 s.
     pub answer_within: Duration,
 }
 
