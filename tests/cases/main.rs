@@ -12,6 +12,7 @@ mod forward;
 mod graph_faults;
 mod instagram;
 mod logs;
+mod metrics;
 mod processor;
 mod requests;
 mod sample_events;

@@ -40,20 +40,20 @@ async fn act(platform: &Platform, action: &str) -> Value {
     platform.invoke_setup(json!({"action": action})).await.unwrap()
 }
 
-/// The findings in one state, as `about: finding`.
-fn findings(report: &Value, state: &str) -> Vec<String> {
+/// The findings of one level, as `about: finding`.
+fn findings(report: &Value, level: &str) -> Vec<String> {
     let all = report["findings"].as_array().unwrap().iter();
     let told = |finding: &Value| {
         let text = |name: &str| finding[name].as_str().unwrap().to_owned();
         format!("{}: {}", text("about"), text("finding"))
     };
-    all.filter(|finding| finding["state"] == state).map(told).collect()
+    all.filter(|finding| finding["level"] == level).map(told).collect()
 }
 
 #[track_caller]
-fn assert_finds(report: &Value, state: &str, part: &str) {
-    assert!(findings(report, state).iter().any(|finding| finding.contains(part)), "{report:#}");
-    assert_eq!(report["ok"], findings(report, "wrong").is_empty());
+fn assert_finds(report: &Value, level: &str, part: &str) {
+    assert!(findings(report, level).iter().any(|finding| finding.contains(part)), "{report:#}");
+    assert_eq!(report["ok"], findings(report, "error").is_empty());
 }
 
 #[track_caller]
@@ -95,8 +95,8 @@ async fn registering_subscribes_both_levels_and_writes_the_profile() {
         }
     }
     let shop = format!("callback {}/shop/webhook", platform.url());
-    assert_finds(&report, "done", &shop);
-    assert_finds(&report, "done", "get_started");
+    assert_finds(&report, "changed", &shop);
+    assert_finds(&report, "changed", "get_started");
     assert_hides_secrets(&report);
     assert_eq!(act(&platform, "status").await["ok"], true);
 }
@@ -107,7 +107,7 @@ async fn registering_again_only_reads() {
     act(&platform, "register").await;
     platform.meta.take_calls();
     let report = act(&platform, "register").await;
-    assert!(findings(&report, "done").is_empty(), "{report:#}");
+    assert!(findings(&report, "changed").is_empty(), "{report:#}");
     let calls = platform.meta.take_calls();
     assert!(calls.len() == 6 && calls.iter().all(|call| call.starts_with("GET ")), "{calls:?}");
 }
@@ -119,7 +119,7 @@ async fn only_what_differs_is_written() {
     platform.meta.drop_app_field(APP_ID, "message_echoes");
     platform.meta.take_calls();
     let report = act(&platform, "register").await;
-    assert_eq!(findings(&report, "done").len(), 1, "{report:#}");
+    assert_eq!(findings(&report, "changed").len(), 1, "{report:#}");
     let calls = platform.meta.take_calls();
     let written: Vec<_> = calls.iter().filter(|call| !call.starts_with("GET ")).collect();
     assert_eq!(written, [&format!("POST /{APP_ID}/subscriptions")]);
@@ -133,7 +133,7 @@ async fn an_empty_secret_is_told_part_by_part() {
     let report = act(&platform, "register").await;
     assert_eq!(report["ok"], false);
     for part in ["app_id", "app_secret", "verify_token", "pages"] {
-        assert_finds(&report, "wrong", &format!("lacks {part}"));
+        assert_finds(&report, "error", &format!("missing in the secret: {part}"));
     }
     assert!(platform.meta.take_calls().is_empty());
 }
@@ -156,24 +156,24 @@ async fn a_callback_that_gives_no_challenge_back_is_not_subscribed() {
     })
     .await;
     let report = act(&platform, "register").await;
-    assert_finds(&report, "wrong", "Meta's error 2200");
-    assert_finds(&report, "done", "subscribed");
+    assert_finds(&report, "error", "Meta's error 2200");
+    assert_finds(&report, "changed", "subscribed");
     assert!(!platform.meta.fires(PAGE, "messages"), "the app's level is missing");
 }
 
 #[tokio::test]
-async fn a_wrong_app_secret_or_token_names_what_to_mend() {
+async fn a_wrong_app_secret_or_token_names_the_fix() {
     let platform = platform().await;
     platform.put_secret(|secret| {
         secret["app_secret"] = "wrong".into();
         secret["pages"][PAGE]["access_token"] = "wrong".into();
     });
     let report = act(&platform, "register").await;
-    assert_finds(&report, "wrong", "subscriptions cannot be read: token_dead: Meta's error 190");
-    assert_finds(&report, "wrong", "not subscribed: Meta: token_dead");
-    let mends: Vec<_> = report["findings"].as_array().unwrap().iter().map(|f| &f["mend"]).collect();
-    assert!(mends[0].as_str().unwrap().contains("app_secret"), "{report:#}");
-    assert!(mends[1].as_str().unwrap().contains("new Page token"), "{report:#}");
+    assert_finds(&report, "error", "cannot read its subscriptions: token_dead: Meta's error 190");
+    assert_finds(&report, "error", "not subscribed: Meta: token_dead");
+    let fixes: Vec<_> = report["findings"].as_array().unwrap().iter().map(|f| &f["fix"]).collect();
+    assert!(fixes[0].as_str().unwrap().contains("app_secret"), "{report:#}");
+    assert!(fixes[1].as_str().unwrap().contains("new Page token"), "{report:#}");
 }
 
 #[tokio::test]
@@ -183,8 +183,8 @@ async fn instagram_is_subscribed_on_request() {
     })
     .await;
     let report = act(&platform, "register").await;
-    assert_finds(&report, "done", "instagram: subscribed");
-    assert_finds(&act(&platform, "status").await, "good", "instagram: subscribed");
+    assert_finds(&report, "changed", "instagram: subscribed");
+    assert_finds(&act(&platform, "status").await, "ok", "instagram: subscribed");
 }
 
 #[tokio::test]
@@ -192,9 +192,9 @@ async fn unregistering_ends_both_levels() {
     let platform = platform().await;
     act(&platform, "register").await;
     let report = act(&platform, "unregister").await;
-    assert_eq!(findings(&report, "done").len(), 2, "{report:#}");
+    assert_eq!(findings(&report, "changed").len(), 2, "{report:#}");
     assert!(!platform.meta.fires(PAGE, "messages"));
-    assert_finds(&act(&platform, "status").await, "wrong", "page: not subscribed");
+    assert_finds(&act(&platform, "status").await, "error", "page: not subscribed");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn an_app_that_another_stack_serves_stays_subscribed() {
     let other = setup_with(&platform, platform.clock.clone(), "http://127.0.0.1:1/webhook");
     let deadline = platform.clock.now() + 5 * MINUTE;
     let report = other.handle(json!({"action": "unregister"}), "x", deadline).await.unwrap();
-    assert_finds(&report, "good", "not subscribed to this stack's address");
+    assert_finds(&report, "ok", "not subscribed with this stack's callback");
     assert!(platform.meta.fires(PAGE, "messages"));
 }
 
@@ -218,15 +218,15 @@ async fn the_status_of_a_sound_installation_has_nothing_wrong() {
     assert_eq!(report["ok"], true, "{report:#}");
     assert!(findings(&report, "warning").is_empty(), "{report:#}");
     for part in [
-        "Graph v25.0 is served until 2028-07-29",
+        "Graph v25.0 is available until 2028-07-29",
         "our clock agrees with Meta's",
         "its token is valid and does not expire",
         "its token has pages_messaging",
         "subscribed at both levels",
-        "its profile is as wanted",
+        "its profile is up to date",
         "not paused",
     ] {
-        assert_finds(&report, "good", part);
+        assert_finds(&report, "ok", part);
     }
     assert_finds(&report, "note", "HUMAN_AGENT");
     assert_hides_secrets(&report);
@@ -238,7 +238,11 @@ async fn an_event_that_lacks_one_level_is_told_with_its_level() {
     act(&platform, "register").await;
     platform.meta.drop_app_field(APP_ID, "message_echoes");
     let report = act(&platform, "status").await;
-    assert_finds(&report, "wrong", "for lack at the app: message_echoes");
+    assert_finds(
+        &report,
+        "error",
+        "at the level of the app, so these events are not delivered: message_echoes",
+    );
     assert!(!platform.meta.fires(PAGE, "message_echoes"));
 }
 
@@ -264,10 +268,10 @@ async fn a_token_that_ends_or_lacks_something_is_told() {
     assert_finds(&act(&platform, "status").await, "warning", "valid until 2026-11-25T09:00:00Z");
     platform.meta.set_scopes(PAGE, &["pages_manage_metadata"]);
     let report = act(&platform, "status").await;
-    assert_finds(&report, "wrong", "lacks pages_messaging");
+    assert_finds(&report, "error", "lacks pages_messaging");
     assert_finds(&report, "note", "lacks page_utility_messaging");
     platform.meta.kill_token(PAGE);
-    assert_finds(&act(&platform, "status").await, "wrong", "its token is dead");
+    assert_finds(&act(&platform, "status").await, "error", "its token is no longer valid");
 }
 
 #[tokio::test]
@@ -276,10 +280,10 @@ async fn the_token_of_another_app_or_of_a_user_is_told() {
     let user = UserToken { app_id: APP_ID.to_owned(), ..user() };
     platform.meta.add_user_token("a-user-token", user);
     platform.put_secret(|secret| secret["pages"][PAGE]["access_token"] = "a-user-token".into());
-    assert_finds(&act(&platform, "status").await, "wrong", "its token is a user token");
+    assert_finds(&act(&platform, "status").await, "error", "its token is a user token");
     let of_shop = page_token(SHOP_PAGE);
     platform.put_secret(|secret| secret["pages"][PAGE]["access_token"] = of_shop.into());
-    assert_finds(&act(&platform, "status").await, "wrong", "its token cannot be looked at");
+    assert_finds(&act(&platform, "status").await, "error", "cannot inspect its token");
 }
 
 #[tokio::test]
@@ -289,7 +293,7 @@ async fn a_paused_page_is_told_with_its_reason() {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "opening hours?")).await;
     assert_finds(
         &act(&platform, "status").await,
-        "wrong",
+        "error",
         "paused until the secret changes (token_dead)",
     );
 }
@@ -297,7 +301,7 @@ async fn a_paused_page_is_told_with_its_reason() {
 #[tokio::test]
 async fn clocks_that_differ_are_told() {
     let platform = platform().await;
-    for (skew, state) in [(2_000, "good"), (-20_000, "warning"), (120_000, "wrong")] {
+    for (skew, state) in [(2_000, "ok"), (-20_000, "warning"), (120_000, "error")] {
         platform.meta.set_skew(skew);
         assert_finds(&act(&platform, "status").await, state, "clock");
     }
@@ -306,7 +310,7 @@ async fn clocks_that_differ_are_told() {
 #[tokio::test]
 async fn a_graph_version_near_or_past_its_end_is_told() {
     for (version, state) in
-        [("v21.0", "warning"), ("v22.0", "good"), ("v26.0", "good"), ("v19.0", "note")]
+        [("v21.0", "warning"), ("v22.0", "ok"), ("v26.0", "ok"), ("v19.0", "note")]
     {
         let platform = platform_with(|options| {
             options.variables.insert("GRAPH_VERSION".to_owned(), version.to_owned());
@@ -315,7 +319,7 @@ async fn a_graph_version_near_or_past_its_end_is_told() {
         assert_finds(&act(&platform, "status").await, state, &format!("Graph {version}"));
         if version == "v21.0" {
             platform.clock.forward(60 * DAY);
-            assert_finds(&act(&platform, "status").await, "wrong", "Graph v21.0 ended");
+            assert_finds(&act(&platform, "status").await, "error", "Graph v21.0 ended");
         }
     }
 }
@@ -529,7 +533,7 @@ async fn the_whatsapp_token_of_the_secret_serves_if_the_payload_has_none() {
     let platform = with_account().await;
     let request = json!({"action": "whatsapp-account", "account_id": ACCOUNT});
     let error = platform.invoke_setup(request.clone()).await.unwrap_err();
-    assert!(error.contains("lacks whatsapp_token"), "{error}");
+    assert!(error.contains("missing in the secret: whatsapp_token"), "{error}");
     platform.put_secret(|secret| secret["whatsapp_token"] = "system-token".into());
     assert_eq!(platform.invoke_setup(request).await.unwrap()["account"]["id"], ACCOUNT);
 }
@@ -647,7 +651,7 @@ async fn a_deployment_registers_and_cloudformation_is_answered() {
     }
     assert_eq!(answer["PhysicalResourceId"], "registration");
     let report = answer["Data"]["Report"].as_str().unwrap();
-    assert!(report.contains("subscribed, callback") && !report.contains("Wrong"), "{report}");
+    assert!(report.contains("subscribed, callback") && !report.contains("Error"), "{report}");
     assert!(platform.meta.fires(PAGE, "messages"));
     assert_eq!(*answers.content_types.lock().unwrap(), [false], "S3 signed none");
     assert_hides_secrets(&answer);
@@ -662,7 +666,7 @@ async fn a_first_deployment_with_an_empty_secret_succeeds_and_says_what_is_missi
     let answer = answers.only();
     assert_eq!(answer["Status"], "SUCCESS");
     let report = answer["Data"]["Report"].as_str().unwrap();
-    assert!(report.contains("the secret lacks app_secret (fill it in"), "{report}");
+    assert!(report.contains("missing in the secret: app_secret (set it in"), "{report}");
 }
 
 #[tokio::test]
@@ -708,7 +712,7 @@ async fn cloudformation_is_answered_without_the_secret_and_without_time() {
     let answers = Answers::after(0).await;
     let soon = platform.clock.now() + 10 * SECOND;
     platform.invoke_setup_until(answers.request("Create"), soon).await.unwrap();
-    assert!(answers.only()["Data"]["Report"].as_str().unwrap().contains("no time was left"));
+    assert!(answers.only()["Data"]["Report"].as_str().unwrap().contains("ran out of time"));
 }
 
 /// Panics when it is read for the second time.
@@ -749,7 +753,7 @@ async fn an_answer_that_is_not_taken_is_tried_again_and_its_url_is_never_logged(
     platform.invoke_setup(nowhere).await.unwrap();
     drop(listening);
     let log = log.0.lock().unwrap();
-    assert!(log.contains("the answer was refused") && log.contains("the answer was not taken"));
+    assert!(log.contains("the answer was refused") && log.contains("the answer could not be sent"));
     assert!(!log.contains("hush") && !log.contains("/answer"), "{log}");
     assert_hides_secrets(&json!(*log));
 }

@@ -149,7 +149,8 @@ struct ReplyTo {
 
 /// A purpose.
 pub(crate) fn purpose() -> RefOr<Schema> {
-    one_of(Purpose::ALL.map(Purpose::name))
+    let names = Purpose::NAMES.iter().copied();
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
 }
 
 /// The status of a message.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backend::store::{ConversationItem, EntryKey, Hold, Who};
+use backend::telemetry::Metric;
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
 use messenger::clock::Timestamp;
@@ -146,7 +147,7 @@ impl Api {
             self.feed.erase(&who).await?;
             self.outbox.store().erase(&who, self.clock.now()).await?;
         }
-        self.telemetry.count("Erased", &who.page_id, &[]);
+        self.telemetry.count(Metric::Erased, &who.page_id, &[]);
         Ok(())
     }
 

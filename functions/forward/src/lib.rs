@@ -1,8 +1,9 @@
-//! The forwarder: posts each inbound event to the systems that want it, signed.
+//! The forwarder: posts inbound events to other systems, signed.
 //!
-//! A message of its queue is one event for one URL, and each receive is one try. What fails stays in
-//! the queue, invisible for longer each time, until the queue moves it to its dead-letter queue. So a
-//! receiver that is down holds nobody up, and gets an event at least once, in no certain order.
+//! A message of its queue is one event for one URL, and each receive is one attempt. A failed message
+//! stays in the queue, invisible for longer each time, until it is moved to the dead-letter queue. So a
+//! receiver that is down delays no other, and each receives an event at least once, in no guaranteed
+//! order.
 
 mod resolver;
 
@@ -17,7 +18,7 @@ use backend::http::client_resolving_by;
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
 use backend::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
-use backend::telemetry::Telemetry;
+use backend::telemetry::{Metric, Telemetry};
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use reqwest::header::CONTENT_TYPE;
@@ -26,37 +27,39 @@ use serde::Deserialize;
 
 use resolver::PublicOnly;
 
-/// How long a receiver may take, from its name's resolution to its answer's head.
+/// The timeout of a receiver, from resolving its name to the head of its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// A try is not begun with less time left: reading the secret, the post, and putting it off.
-const TRY_BUDGET: Duration =
+/// The time that an attempt needs: reading the secret, the post, and changing the visibility.
+const ATTEMPT_BUDGET: Duration =
     Duration::from_secs(ANSWER_WITHIN.as_secs() + 2 * CALL_TIMEOUT.as_secs());
 
-/// The pause after the first try; each further one is twice as long.
+/// The pause after the first attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The longest pause; a queue takes 12 h at most, counted from the receive.
+/// The longest pause; SQS allows at most 12 h, counted from the receive.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 
-/// Why an event did not reach its receiver.
+/// Why an event was not delivered to its receiver.
 #[derive(Debug, thiserror::Error)]
 enum ForwardError {
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("the receiver answered {0}; only 2xx counts, and no redirect is followed")]
+    #[error("the receiver answered {0}; only 2xx is a success, and redirects are not followed")]
     Refused(StatusCode),
     #[error("the receiver did not answer in time")]
     Timeout,
-    #[error("the receiver cannot be connected to, or its name has an address that is not public")]
+    #[error(
+        "cannot connect to the receiver, or its name resolves to an address that is not public"
+    )]
     NotConnected,
-    #[error("the request failed on its way")]
+    #[error("the request failed in transit")]
     Broken,
-    #[error("no time was left to begin this try")]
+    #[error("not enough time was left for an attempt")]
     NoTimeLeft,
 }
 
-/// The forwarder.
+/// The handler of the forward function.
 #[derive(Debug)]
 pub struct Forwarder {
     sqs: Client,
@@ -69,7 +72,7 @@ pub struct Forwarder {
     destinations: Destinations,
 }
 
-/// What a message tells about itself.
+/// The part of a message that is needed here.
 #[derive(Deserialize)]
 struct Addressed {
     page_id: String,
@@ -100,44 +103,44 @@ impl Forwarder {
         }
     }
 
-    /// Tries each message of a batch once, side by side; the answer names those that stay.
+    /// Attempts each message of a batch once, concurrently; the answer lists those that failed.
     pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
         let tries = batch.records.iter().map(|message| self.try_message(message, deadline));
         let failed = join_all(tries).await;
         redeliver(failed.into_iter().flatten())
     }
 
-    /// Tries a message: its id if it is to come again.
+    /// Attempts a message; returns its id if it must be retried.
     async fn try_message(&self, message: &SqsMessage, deadline: Timestamp) -> Option<String> {
         let body = message.body.as_deref().unwrap_or_default();
         let addressed = serde_json::from_str::<Addressed>(body);
         let page_id = addressed.map(|addressed| addressed.page_id).unwrap_or_default();
         let Some(url) = self.destination(message) else {
-            tracing::warn!(message = message.message_id, "its URL is not in FORWARD_URLS any more");
-            self.telemetry.count("ForwardDropped", &page_id, &[]);
+            tracing::warn!(message = message.message_id, "its URL is no longer in FORWARD_URLS");
+            self.telemetry.count(Metric::ForwardDropped, &page_id, &[]);
             return None;
         };
         let Err(error) = self.post(url, body, deadline).await else {
-            self.telemetry.count("Forwarded", &page_id, &[]);
+            self.telemetry.count(Metric::Forwarded, &page_id, &[]);
             return None;
         };
         let (receives, host) = (receive_count(message), url.host_str());
         tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
-        self.telemetry.count("ForwardFailed", &page_id, &[]);
+        self.telemetry.count(Metric::ForwardFailed, &page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
             self.put_off(message, pause_after(receives)).await;
         }
         message.message_id.clone()
     }
 
-    /// Where a message goes, if that is still wanted.
+    /// The URL of a message, if it is still configured.
     fn destination(&self, message: &SqsMessage) -> Option<&Url> {
         let wanted = message.message_attributes.get(URL_ATTRIBUTE)?.string_value.as_deref()?;
         self.destinations.urls.iter().find(|url| url.as_str() == wanted)
     }
 
     async fn post(&self, url: &Url, body: &str, deadline: Timestamp) -> Result<(), ForwardError> {
-        if self.clock.now() + TRY_BUDGET > deadline {
+        if self.clock.now() + ATTEMPT_BUDGET > deadline {
             return Err(ForwardError::NoTimeLeft);
         }
         let secret = self.secrets.current().await?;
@@ -148,7 +151,7 @@ impl Forwarder {
             .header(CONTENT_TYPE, "application/json")
             .header(FORWARD_SIGNATURE_HEADER, signature)
             .body(body.to_owned());
-        // The answer's head is all that is read, so it may be of any length.
+        // Only the head of the answer is read, so its body may be of any length.
         match request.send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(ForwardError::Refused(answer.status())),
@@ -158,7 +161,7 @@ impl Forwarder {
         }
     }
 
-    /// Keeps a message out of sight; if that fails, it comes back after the queue's own time.
+    /// Keeps a message invisible for a while; if that fails, the queue's own timeout applies.
     async fn put_off(&self, message: &SqsMessage, pause: Duration) {
         let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
         let answer = self
@@ -171,7 +174,7 @@ impl Forwarder {
             .await;
         if let Err(error) = answer {
             let error = describe(&error);
-            tracing::warn!(message = message.message_id, %error, "it comes again sooner");
+            tracing::warn!(message = message.message_id, %error, "the pause could not be set; the message is retried sooner");
         }
     }
 }

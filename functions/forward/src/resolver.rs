@@ -1,4 +1,4 @@
-//! Names become addresses here, and nothing else is connected to.
+//! The resolver of receivers' names, which allows public addresses only.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use tokio::net::lookup_host;
 
 /// Resolves a name once for each connection, and refuses it if any of its addresses is not public.
 ///
-/// What was checked is what is connected to, so a name that changes its address in between gains
-/// nothing.
+/// The connection uses the checked addresses, so changing a name's address in between has no effect
+/// (DNS rebinding).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PublicOnly {
-    /// Whether this machine's own addresses pass, for tests.
+    /// Whether loopback addresses are allowed, for tests.
     pub(crate) allow_local: bool,
 }
 
@@ -24,7 +24,7 @@ impl Resolve for PublicOnly {
             if found.iter().all(|address| is_public(address.ip(), allow_local)) {
                 return Ok(Box::new(found.into_iter()) as Addrs);
             }
-            Err(io::Error::other("the name has an address that is not public").into())
+            Err(io::Error::other("the name resolves to an address that is not public").into())
         })
     }
 }

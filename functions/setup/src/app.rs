@@ -1,4 +1,4 @@
-//! An application that can speak to Meta.
+//! An application with the credentials to call Graph.
 
 use backend::graph::{Access, Fault, GraphError};
 use backend::secrets::{Application, Secret, SecretError};
@@ -21,7 +21,7 @@ impl<'a> App<'a> {
         Ok(Self { key, id, application, secret, token })
     }
 
-    /// The application that a Page belongs to.
+    /// The application that owns a Page.
     pub(crate) fn of_page(secret: &'a Secret, page_id: &str) -> Result<Self, SecretError> {
         let mut applications = secret.applications();
         match applications.find(|(_, application)| application.has_page(page_id)) {
@@ -41,51 +41,53 @@ impl<'a> App<'a> {
         Ok(Access { token: &page.access_token, app_secret: Some(self.secret) })
     }
 
-    /// What findings about the application are headed with.
+    /// How findings name the application.
     pub(crate) fn name(&self) -> String {
         format!("application {}", self.key)
     }
 
-    /// What findings about one of its Pages are headed with.
+    /// How findings name one of its Pages.
     pub(crate) fn name_of_page(&self, page_id: &str) -> String {
         format!("application {}, Page {page_id}", self.key)
     }
 }
 
 /// What to do about an error of a call that was made as the app.
-pub(crate) fn mend_app(error: &GraphError) -> &'static str {
+pub(crate) fn remedy_for_app(error: &GraphError) -> &'static str {
     match (error.code, error.fault) {
         // Source: Meta's Graph API webhooks reference: the callback did not return the challenge.
         (Some(2200), _) => {
-            "Meta called the callback URL and did not get its challenge back: check that the stack is deployed and that verify_token is filled in, and register again in a minute, when the webhook has read a changed secret"
+            "Meta called the callback URL and did not receive its challenge: check that the stack is deployed and that verify_token is set in the secret; the webhook takes up to a minute to read a changed secret, so register again after that"
         }
         (_, Fault::TokenDead) | (Some(101), _) => {
-            "check app_id and app_secret in the secret against the app's basic settings"
+            "compare app_id and app_secret in the secret with the app's basic settings"
         }
-        _ => mend(error),
+        _ => remedy(error),
     }
 }
 
 /// What to do about an error of a call that was made as a Page.
-pub(crate) fn mend_page(error: &GraphError) -> &'static str {
+pub(crate) fn remedy_for_page(error: &GraphError) -> &'static str {
     match error.fault {
         Fault::TokenDead => {
             "generate a new Page token in the app's Messenger settings and put it into the secret"
         }
         Fault::PermissionMissing => {
-            "give the token the permissions pages_messaging, pages_manage_metadata and pages_show_list, and check that it is this Page's"
+            "grant the token pages_messaging, pages_manage_metadata and pages_show_list, and check that it belongs to this Page"
         }
-        _ => mend(error),
+        _ => remedy(error),
     }
 }
 
-fn mend(error: &GraphError) -> &'static str {
+fn remedy(error: &GraphError) -> &'static str {
     match error.fault {
         Fault::NotConnected | Fault::Unclear | Fault::Temporary => {
-            "Meta did not answer as it should: try again in some minutes"
+            "Meta did not answer properly: try again in a few minutes"
         }
-        Fault::Throttled => "Meta's rate limit is reached: try again in ten minutes",
-        Fault::PermissionMissing => "the app lacks a permission or a review: see its dashboard",
-        _ => "look the error up in Meta's error reference; its support knows the fbtrace_id",
+        Fault::Throttled => "Meta's rate limit has been reached: try again in ten minutes",
+        Fault::PermissionMissing => {
+            "the app lacks a permission or an app review: see its dashboard"
+        }
+        _ => "look up the error in Meta's error reference; quote the fbtrace_id to Meta's support",
     }
 }

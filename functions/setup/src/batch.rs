@@ -1,13 +1,13 @@
 //! A GET whose parameters are secret or personal.
 //!
-//! It goes as a batch of one in the body of a POST, because URLs end up in logs.
+//! It is sent as a batch of one in the body of a POST, because URLs end up in logs.
 //! Source: Meta's Graph API reference, batch requests.
 
 use backend::graph::{Access, Answer, Fault, Graph, GraphError};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-/// Gets `/{path}` with parameters that no URL may hold.
+/// Gets `/{path}` with parameters that must not appear in a URL.
 pub(crate) async fn get_privately(
     graph: &Graph,
     path: &str,

@@ -1,8 +1,8 @@
 //! The custom resource: `CloudFormation`'s request, and the answer that it waits for.
 //!
-//! `CloudFormation` waits for an answer at a URL, for up to an hour, and takes a failure as a reason to
-//! roll the stack back. So it is always answered, in time, and with success: a secret that is not filled
-//! in yet, or a Meta that does not answer, is a line in the report and no reason to undo a deployment.
+//! `CloudFormation` waits up to an hour for an answer at a URL, and rolls the stack back on a failure.
+//! So it is always answered, in time, and with success: a secret that is still empty, or a Meta that does
+//! not answer, is a line in the report and no reason to undo a deployment.
 //! Source: AWS's reference of custom resources.
 
 use std::panic::AssertUnwindSafe;
@@ -17,16 +17,16 @@ use serde_json::{Value, json};
 use crate::report::Report;
 use crate::{Setup, SetupError};
 
-/// The resource's id, which never changes, so that `CloudFormation` never replaces it.
+/// The resource's id; constant, so that `CloudFormation` never replaces it.
 const PHYSICAL_ID: &str = "registration";
 
-/// How long before its deadline the function stops working, to answer: two tries fit in.
+/// Time kept before the deadline for the answer; enough for two attempts.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(12);
 
-/// The longest report in bytes: it becomes an output of the stack.
+/// The longest report, in bytes: it becomes an output of the stack.
 const LONGEST_REPORT: usize = 1000;
 
-/// What `CloudFormation` wants.
+/// `CloudFormation`'s request.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[expect(clippy::struct_field_names, reason = "the names are CloudFormation's")]
@@ -50,7 +50,7 @@ impl Request {
 }
 
 impl Setup {
-    /// Registers, or on deletion unregisters, and answers `CloudFormation`: what it was told.
+    /// Registers, or on deletion unregisters, and answers `CloudFormation`; returns that answer.
     pub(crate) async fn serve_cloudformation(
         &self,
         request: Request,
@@ -60,11 +60,11 @@ impl Setup {
         let work = AssertUnwindSafe(self.serve(&request.request_type)).catch_unwind();
         let report = match tokio::time::timeout(left, work).await {
             Ok(Ok(Ok(report))) => report.in_short(LONGEST_REPORT),
-            Ok(Ok(Err(error))) => format!("Wrong: {error}"),
-            Ok(Err(_)) => "Wrong: setup panicked; its log says where".to_owned(),
-            Err(_) => "Wrong: no time was left to finish; register by hand".to_owned(),
+            Ok(Ok(Err(error))) => format!("Error: {error}"),
+            Ok(Err(_)) => "Error: setup panicked; its log has the place".to_owned(),
+            Err(_) => "Error: setup ran out of time; register by hand".to_owned(),
         };
-        tracing::info!(request = request.request_type, report, "CloudFormation is answered");
+        tracing::info!(request = request.request_type, report, "answering CloudFormation");
         let id = request.physical_resource_id.as_deref().unwrap_or(PHYSICAL_ID);
         let answer = json!({
             "Status": "SUCCESS",
@@ -74,7 +74,7 @@ impl Setup {
             "LogicalResourceId": request.logical_resource_id,
             "Data": {"Report": report},
         });
-        self.hand_over(&request.response_url, &answer).await;
+        self.put_answer(&request.response_url, &answer).await;
         answer
     }
 
@@ -86,8 +86,8 @@ impl Setup {
         })
     }
 
-    /// Puts the answer where `CloudFormation` waits for it; the URL is a secret, so it is never logged.
-    async fn hand_over(&self, url: &str, answer: &Value) {
+    /// Puts the answer where `CloudFormation` waits for it. The URL is a secret and never logged.
+    async fn put_answer(&self, url: &str, answer: &Value) {
         let Some(url) = Url::parse(url).ok().filter(is_trusted) else {
             tracing::error!("CloudFormation's URL is not https");
             return;
@@ -101,7 +101,7 @@ impl Setup {
                 }
                 Err(error) => {
                     let error = error.without_url();
-                    tracing::error!(%error, "the answer was not taken");
+                    tracing::error!(%error, "the answer could not be sent");
                 }
             }
         }

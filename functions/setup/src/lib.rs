@@ -1,12 +1,13 @@
-//! Setup: registers the applications and their Pages with Meta, and tells how everything stands.
+//! Setup: registers the applications and their Pages with Meta, and reports their status.
 //!
-//! Invoked by `CloudFormation` at each deployment it registers; invoked by hand it does what the
-//! payload's `action` says. The secret is read anew at each invocation, because people invoke this
-//! function right after they have changed it.
+//! `CloudFormation` invokes it at each deployment to register; by hand it is invoked with an `action`
+//! in the payload. The secret is read again at each invocation, because people invoke this function
+//! right after they have changed it.
 
 mod app;
 mod batch;
 mod cloudformation;
+mod discovery;
 mod payload;
 mod profile;
 mod register;
@@ -15,7 +16,6 @@ mod status;
 mod subscriptions;
 mod templates;
 mod token;
-mod tutorial;
 mod whatsapp;
 
 use std::sync::Arc;
@@ -33,14 +33,14 @@ use messenger::message::Invalid;
 use serde_json::{Value, json};
 
 pub use payload::PayloadError;
-pub use report::{Finding, Report, State};
+pub use report::{Finding, Level, Report};
 
 use payload::Payload;
 
-/// How long `CloudFormation`'s answer may take to be handed over.
+/// The timeout of the request that carries the answer to `CloudFormation`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the function does.
+/// The values of the payload's `action`.
 const ACTIONS: [&str; 10] = [
     "register",
     "unregister",
@@ -54,7 +54,7 @@ const ACTIONS: [&str; 10] = [
     "create-template",
 ];
 
-/// The settings of setup.
+/// Settings of setup.
 #[derive(Clone, Debug)]
 struct SetupSettings {
     /// The webhook of the default application; those of the others are derived from it.
@@ -81,24 +81,24 @@ impl SetupSettings {
     }
 }
 
-/// Why an invocation came to nothing.
+/// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The payload is wrong, and says where.
+    /// The payload is invalid; the text names the field.
     #[error("bad request: {0}")]
     Payload(#[from] PayloadError),
     /// A message breaks a limit of the platform.
     #[error("bad request: text: {0}")]
     Message(#[from] Invalid),
-    /// The secret, or a part of it, is not at hand.
+    /// The secret cannot be read, or a part of it is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// Meta refused, or did not answer.
     #[error("Meta: {0}")]
     Graph(#[from] GraphError),
-    /// The token may not see a `WhatsApp` business account.
+    /// The token has no access to a `WhatsApp` business account.
     #[error(
-        "Meta's error 200: this token has no access to that account: give the system user partial or full access to it"
+        "Meta's error 200: this token has no access to that account; give the system user partial or full access to it"
     )]
     NoAccessToAccount,
     /// A message was not stored.
@@ -110,8 +110,8 @@ pub enum SetupError {
     /// The outbox failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// An answer is not of the form that Meta documents, or ours cannot be written.
-    #[error("an answer is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
+    /// An answer of Meta has an unexpected form, or ours cannot be serialized.
+    #[error("unexpected JSON (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
 }
 
@@ -137,10 +137,10 @@ impl Setup {
         }
     }
 
-    /// Answers `CloudFormation`, or does what the payload's `action` says.
+    /// Serves `CloudFormation`'s request, or performs the payload's `action`.
     ///
     /// # Errors
-    /// [`SetupError`]; never for `CloudFormation`, which gets its answer in any case.
+    /// [`SetupError`], except for `CloudFormation`, which is always answered.
     pub async fn handle(
         &self,
         payload: Value,

@@ -1,4 +1,4 @@
-//! The Messenger profile: what `profile.json` wants, and what of it Meta does not have.
+//! The Messenger profile: the properties in `profile.json`, and which of them differ at Meta.
 //!
 //! Source of the limits: Meta's Messenger Profile API reference.
 
@@ -9,7 +9,7 @@ use crate::{Setup, SetupError};
 
 const FILE: &str = include_str!("../profile.json");
 
-/// What a profile may hold here.
+/// The supported properties.
 const PROPERTIES: [&str; 4] = ["get_started", "greeting", "ice_breakers", "persistent_menu"];
 
 /// The most characters of a greeting.
@@ -25,7 +25,7 @@ const LONGEST_TITLE: usize = 30;
 /// The most characters of a payload.
 const LONGEST_PAYLOAD: usize = 1000;
 
-/// What is wrong with `profile.json`.
+/// A fault in `profile.json`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("profile.json: {place}: {problem}")]
 pub(crate) struct ProfileError {
@@ -39,7 +39,7 @@ impl ProfileError {
     }
 }
 
-/// The profile that the Pages are to have.
+/// The profile that every Page should have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Profile(Map<String, Value>);
 
@@ -54,7 +54,7 @@ impl Profile {
             .map_err(|error| ProfileError::new("the file", error.to_string()))?;
         if let Some(unknown) = properties.keys().find(|name| !PROPERTIES.contains(&name.as_str())) {
             let known = PROPERTIES.join(", ");
-            return Err(ProfileError::new(unknown, format!("is none of {known}")));
+            return Err(ProfileError::new(unknown, format!("must be one of {known}")));
         }
         let has_start = properties.contains_key("get_started");
         for (name, value) in &properties {
@@ -70,7 +70,7 @@ impl Profile {
                     })
                 })?,
                 _ if !has_start => {
-                    return Err(ProfileError::new(name, "needs get_started beside it"));
+                    return Err(ProfileError::new(name, "also needs get_started"));
                 }
                 _ => each_language(value, name, |place, language| {
                     each_item(language, place, MENU_ITEMS, check_menu_item)
@@ -85,7 +85,7 @@ impl Profile {
         self.0.keys().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 
-    /// The properties that Meta does not have as they are to be.
+    /// The properties that are missing or different at Meta.
     pub(crate) fn lacking(&self, theirs: &Value) -> Map<String, Value> {
         let differing = self.0.iter().filter(|(name, ours)| !covers(&theirs[name.as_str()], ours));
         differing.map(|(name, ours)| (name.clone(), ours.clone())).collect()
@@ -99,7 +99,7 @@ fn each_language(
 ) -> Result<(), ProfileError> {
     let languages = value.as_array().map_or(&[][..], Vec::as_slice);
     if !languages.iter().any(|language| language["locale"] == "default") {
-        return Err(ProfileError::new(name, "must be a list with the locale \"default\" in it"));
+        return Err(ProfileError::new(name, "must be a list that includes the locale \"default\""));
     }
     languages
         .iter()
@@ -116,7 +116,7 @@ fn each_item(
     let place = format!("{place}.call_to_actions");
     let items = language["call_to_actions"].as_array().map_or(&[][..], Vec::as_slice);
     if items.is_empty() || items.len() > most {
-        return Err(ProfileError::new(place, format!("must hold 1 to {most} items")));
+        return Err(ProfileError::new(place, format!("must have 1 to {most} items")));
     }
     items.iter().enumerate().try_for_each(|(n, item)| check(&format!("{place}[{n}]"), item))
 }
@@ -128,23 +128,23 @@ fn check_menu_item(place: &str, item: &Value) -> Result<(), ProfileError> {
         Some("web_url") if item["url"].as_str().is_some_and(|url| url.starts_with("https://")) => {
             Ok(())
         }
-        Some("web_url") => Err(ProfileError::new(place, "needs a url that begins with https://")),
-        _ => Err(ProfileError::new(place, "needs the type postback or web_url")),
+        Some("web_url") => Err(ProfileError::new(place, "needs a url that starts with https://")),
+        _ => Err(ProfileError::new(place, "type must be postback or web_url")),
     }
 }
 
 fn at_most(place: &str, text: &Value, most: usize) -> Result<(), ProfileError> {
     match text.as_str().map_or(0, |text| text.chars().count()) {
         length if (1..=most).contains(&length) => Ok(()),
-        _ => Err(ProfileError::new(place, format!("each text must have 1 to {most} characters"))),
+        _ => Err(ProfileError::new(place, format!("texts must have 1 to {most} characters"))),
     }
 }
 
-/// Whether everything of ours is in theirs; Meta adds fields of its own.
+/// Whether `theirs` contains all of `ours`; Meta adds fields of its own.
 fn covers(theirs: &Value, ours: &Value) -> bool {
     match (theirs, ours) {
         (Value::Object(theirs), Value::Object(ours)) => ours.iter().all(|(name, ours)| {
-            // Meta leaves out what is false.
+            // Meta omits what is false.
             *ours == Value::Bool(false) && !theirs.contains_key(name)
                 || theirs.get(name).is_some_and(|theirs| covers(theirs, ours))
         }),
@@ -157,7 +157,7 @@ fn covers(theirs: &Value, ours: &Value) -> bool {
 }
 
 impl Setup {
-    /// What a Page's profile lacks of ours.
+    /// The properties that a Page's profile lacks or has differently.
     pub(crate) async fn profile_lacks(
         &self,
         app: &App<'_>,
@@ -224,7 +224,7 @@ mod tests {
             problem(|p| p["ice_breakers"][0]["call_to_actions"] = json!(vec![breaker; 5]))
                 .contains("1 to 4 items")
         );
-        assert!(problem(|p| p["whitelisted"] = json!([])).contains("whitelisted: is none of"));
+        assert!(problem(|p| p["whitelisted"] = json!([])).contains("whitelisted: must be one of"));
     }
 
     #[test]

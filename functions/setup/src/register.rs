@@ -1,18 +1,18 @@
 //! Registering with Meta: the webhook, both levels of subscription, and the Messenger profile.
 //!
-//! What is as it must be is left alone, so registering again costs a few reads and changes nothing.
+//! Only differences are written, so registering again costs a few reads and changes nothing.
 
 use backend::secrets::{Application, Secret};
 use serde_json::{Map, Value};
 
-use crate::app::{App, mend_app, mend_page};
+use crate::app::{App, remedy_for_app, remedy_for_page};
 use crate::profile::Profile;
 use crate::report::Report;
-use crate::subscriptions::{AppSubscription, AppSubscriptions, PAGE_FIELDS, lacking, together};
+use crate::subscriptions::{AppSubscription, AppSubscriptions, PAGE_FIELDS, lacking, union};
 use crate::{Setup, SetupError};
 
 /// What to do about a part of the secret that is missing.
-const FILL_IN: &str = "fill it in as README.md shows, then register";
+const FILL_IN: &str = "set it in the secret as README.md shows, then register";
 
 impl Setup {
     /// Registers every application with its Pages.
@@ -20,7 +20,7 @@ impl Setup {
         let mut report = Report::default();
         let profile = Profile::of_file();
         if let Err(error) = &profile {
-            report.wrong("Messenger profile", error.to_string(), "mend the file and deploy");
+            report.error("Messenger profile", error.to_string(), "fix the file and deploy");
         }
         let profile = profile.ok();
         for (key, application) in secret.applications() {
@@ -42,32 +42,32 @@ impl Setup {
         let subscriptions = match self.app_subscriptions(app).await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
-                let finding = format!("its subscriptions cannot be read: {error}");
-                return report.wrong(&name, finding, mend_app(&error));
+                let finding = format!("cannot read its subscriptions: {error}");
+                return report.error(&name, finding, remedy_for_app(&error));
             }
         };
         let callback_url = self.settings.callback_url(app.key);
         for (object, fields) in self.objects() {
             let there = subscriptions.of(object).cloned().unwrap_or_default();
-            if is_as_wanted(&there, &callback_url, fields) {
-                report.good(&name, format!("{object}: subscribed, callback {callback_url}"));
+            if is_complete(&there, &callback_url, fields) {
+                report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 continue;
             }
-            let fields = together(fields, &there.fields);
+            let fields = union(fields, &there.fields);
             match self.subscribe_app(app, object, &fields).await {
                 Ok(()) if there.callback_url.is_empty() || there.callback_url == callback_url => {
-                    report.done(&name, format!("{object}: subscribed, callback {callback_url}"));
+                    report.changed(&name, format!("{object}: subscribed, callback {callback_url}"));
                 }
                 Ok(()) => {
                     let finding = format!(
-                        "{object}: moved to the callback {callback_url}, away from {}",
+                        "{object}: callback changed to {callback_url} from {}",
                         there.callback_url
                     );
-                    report.done(&name, finding);
+                    report.changed(&name, finding);
                 }
                 Err(error) => {
-                    let mend = mend_of(&error, mend_app);
-                    report.wrong(&name, format!("{object}: not subscribed: {error}"), mend);
+                    let fix = remedy_for(&error, remedy_for_app);
+                    report.error(&name, format!("{object}: not subscribed: {error}"), fix);
                 }
             }
         }
@@ -82,39 +82,39 @@ impl Setup {
     ) {
         let name = app.name_of_page(page_id);
         match self.register_page_fields(app, page_id).await {
-            Ok(true) => report.done(&name, "subscribed"),
-            Ok(false) => report.good(&name, "subscribed"),
+            Ok(true) => report.changed(&name, "subscribed"),
+            Ok(false) => report.ok(&name, "subscribed"),
             Err(error) => {
-                let mend = mend_of(&error, mend_page);
-                return report.wrong(&name, format!("not subscribed: {error}"), mend);
+                let fix = remedy_for(&error, remedy_for_page);
+                return report.error(&name, format!("not subscribed: {error}"), fix);
             }
         }
         let Some(profile) = profile else { return };
         match self.register_profile(app, page_id, profile).await {
-            Ok(changed) if changed.is_empty() => report.good(&name, "its profile is as wanted"),
+            Ok(changed) if changed.is_empty() => report.ok(&name, "its profile is up to date"),
             Ok(changed) => {
                 let changed = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.done(&name, format!("its profile has new {changed}"));
+                report.changed(&name, format!("updated in its profile: {changed}"));
             }
             Err(error) => {
-                let mend = mend_of(&error, mend_page);
-                report.wrong(&name, format!("its profile is not written: {error}"), mend);
+                let fix = remedy_for(&error, remedy_for_page);
+                report.error(&name, format!("cannot write its profile: {error}"), fix);
             }
         }
     }
 
-    /// Subscribes the app at the Page, unless it is: whether that was needed.
+    /// Subscribes the app to the Page unless it already is; returns whether it had to.
     async fn register_page_fields(&self, app: &App<'_>, page_id: &str) -> Result<bool, SetupError> {
         let there = self.page_fields(app, page_id).await?;
         if lacking(&PAGE_FIELDS, &there).is_empty() {
             return Ok(false);
         }
         let access = app.page_access(page_id)?;
-        self.subscribe_page(access, page_id, &together(&PAGE_FIELDS, &there)).await?;
+        self.subscribe_page(access, page_id, &union(&PAGE_FIELDS, &there)).await?;
         Ok(true)
     }
 
-    /// Writes what the Page's profile lacks: what that was.
+    /// Writes what the Page's profile lacks, and returns that.
     async fn register_profile(
         &self,
         app: &App<'_>,
@@ -130,7 +130,7 @@ impl Setup {
 
     /// Ends the subscriptions of every application whose callback is this stack's.
     ///
-    /// An app that has moved to another address is left alone, with its Pages: another stack serves it.
+    /// An app whose callback is elsewhere is left alone, with its Pages: another stack serves it.
     pub(crate) async fn unregister(&self, secret: &Secret) -> Report {
         let mut report = Report::default();
         for (key, application) in secret.applications() {
@@ -142,8 +142,8 @@ impl Setup {
                     self.unregister_app(&app, &subscriptions, &mut report).await;
                 }
                 Err(error) => {
-                    let finding = format!("its subscriptions cannot be read: {error}");
-                    report.wrong(&app.name(), finding, mend_app(&error));
+                    let finding = format!("cannot read its subscriptions: {error}");
+                    report.error(&app.name(), finding, remedy_for_app(&error));
                 }
             }
         }
@@ -163,10 +163,10 @@ impl Setup {
             for page_id in app.application.page_ids() {
                 let name = app.name_of_page(page_id);
                 match self.unsubscribe_page(app, page_id).await {
-                    Ok(()) => report.done(&name, "no longer subscribed"),
+                    Ok(()) => report.changed(&name, "no longer subscribed"),
                     Err(error) => {
-                        let mend = mend_of(&error, mend_page);
-                        report.wrong(&name, format!("still subscribed: {error}"), mend);
+                        let fix = remedy_for(&error, remedy_for_page);
+                        report.error(&name, format!("still subscribed: {error}"), fix);
                     }
                 }
             }
@@ -176,20 +176,20 @@ impl Setup {
             found = true;
             let object = &subscription.object;
             match self.unsubscribe_app(app, object).await {
-                Ok(()) => report.done(&name, format!("{object}: no longer subscribed")),
+                Ok(()) => report.changed(&name, format!("{object}: no longer subscribed")),
                 Err(error) => {
                     let finding = format!("{object}: still subscribed: {error}");
-                    report.wrong(&name, finding, mend_app(&error));
+                    report.error(&name, finding, remedy_for_app(&error));
                 }
             }
         }
         if !found {
-            report.good(&name, "not subscribed to this stack's address");
+            report.ok(&name, "not subscribed with this stack's callback");
         }
     }
 }
 
-/// The application, if it can speak to Meta; the report says what it lacks.
+/// The application, if it has an id and a secret; what it lacks goes into the report.
 pub(crate) fn usable<'a>(
     key: &'a str,
     application: &'a Application,
@@ -197,25 +197,25 @@ pub(crate) fn usable<'a>(
 ) -> Option<App<'a>> {
     let name = format!("application {key}");
     for part in application.missing() {
-        report.wrong(&name, format!("the secret lacks {part}"), FILL_IN);
+        report.error(&name, format!("missing in the secret: {part}"), FILL_IN);
     }
     App::of(key, application).ok()
 }
 
-/// Whether a subscription leads here and has every field.
-pub(crate) fn is_as_wanted(there: &AppSubscription, callback_url: &str, fields: &[&str]) -> bool {
+/// Whether a subscription has this callback and every field.
+pub(crate) fn is_complete(there: &AppSubscription, callback_url: &str, fields: &[&str]) -> bool {
     there.is_active
         && there.callback_url == callback_url
         && lacking(fields, &there.fields).is_empty()
 }
 
-pub(crate) fn mend_of(
+pub(crate) fn remedy_for(
     error: &SetupError,
     of_graph: impl Fn(&backend::graph::GraphError) -> &'static str,
 ) -> &'static str {
     match error {
         SetupError::Graph(error) => of_graph(error),
         SetupError::Secret(_) => FILL_IN,
-        _ => "see the function's log",
+        _ => "see the log of the setup function",
     }
 }

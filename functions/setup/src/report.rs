@@ -1,97 +1,92 @@
-//! What was found, what was done, and what somebody has to do.
+//! A report: what was found or changed, and what somebody has to do.
 
 use serde::Serialize;
 
-/// How something stands.
+/// How important a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It is as it must be.
-    Good,
-    /// It is so since now.
-    Done,
+pub enum Level {
+    /// It works.
+    Ok,
+    /// It was just changed, and works.
+    Changed,
     /// It works, and somebody should look at it.
     Warning,
-    /// It does not work until somebody mends it.
-    Wrong,
-    /// It is worth knowing, and may be as it must be.
+    /// It does not work until somebody fixes it.
+    Error,
+    /// It may be intended.
     Note,
 }
 
-/// One thing that was looked at.
+/// One finding of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about: an application, a Page, the stack.
+    /// The subject: an application, a Page, the stack.
     pub about: String,
-    /// How it stands.
-    pub state: State,
-    /// What was found or done.
+    /// How important it is.
+    pub level: Level,
+    /// What was found or changed.
     pub finding: String,
-    /// How to mend it.
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 /// A list of findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// What was found, in the order in which it was looked at.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    pub(crate) fn good(&mut self, about: &str, finding: impl Into<String>) {
-        self.add(about, State::Good, finding.into(), None);
+    pub(crate) fn ok(&mut self, about: &str, finding: impl Into<String>) {
+        self.add(about, Level::Ok, finding.into(), None);
     }
 
-    pub(crate) fn done(&mut self, about: &str, finding: impl Into<String>) {
-        self.add(about, State::Done, finding.into(), None);
+    pub(crate) fn changed(&mut self, about: &str, finding: impl Into<String>) {
+        self.add(about, Level::Changed, finding.into(), None);
     }
 
     pub(crate) fn warning(
         &mut self,
         about: &str,
         finding: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        self.add(about, State::Warning, finding.into(), Some(mend.into()));
+        self.add(about, Level::Warning, finding.into(), Some(fix.into()));
     }
 
-    pub(crate) fn wrong(
+    pub(crate) fn error(
         &mut self,
         about: &str,
         finding: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
-        self.add(about, State::Wrong, finding.into(), Some(mend.into()));
+        self.add(about, Level::Error, finding.into(), Some(fix.into()));
     }
 
-    pub(crate) fn note(
-        &mut self,
-        about: &str,
-        finding: impl Into<String>,
-        mend: impl Into<String>,
-    ) {
-        self.add(about, State::Note, finding.into(), Some(mend.into()));
+    pub(crate) fn note(&mut self, about: &str, finding: impl Into<String>, fix: impl Into<String>) {
+        self.add(about, Level::Note, finding.into(), Some(fix.into()));
     }
 
-    fn add(&mut self, about: &str, state: State, finding: String, mend: Option<String>) {
-        self.findings.push(Finding { about: about.to_owned(), state, finding, mend });
+    fn add(&mut self, about: &str, level: Level, finding: String, fix: Option<String>) {
+        self.findings.push(Finding { about: about.to_owned(), level, finding, fix });
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no error.
     pub fn is_ok(&self) -> bool {
-        self.findings.iter().all(|finding| finding.state != State::Wrong)
+        self.findings.iter().all(|finding| finding.level != Level::Error)
     }
 
-    /// The findings in a few lines, the wrong ones first, at most `bytes` long.
+    /// The findings as lines of text, errors first, at most `bytes` long.
     pub fn in_short(&self, bytes: usize) -> String {
-        let wrong = self.findings.iter().filter(|finding| finding.state == State::Wrong);
-        let others = self.findings.iter().filter(|finding| finding.state != State::Wrong);
+        let errors = self.findings.iter().filter(|finding| finding.level == Level::Error);
+        let others = self.findings.iter().filter(|finding| finding.level != Level::Error);
         let mut text = String::new();
-        for Finding { about, state, finding, mend } in wrong.chain(others) {
-            let mend = mend.as_ref().map(|mend| format!(" ({mend})")).unwrap_or_default();
-            let line = format!("{state:?}: {about}: {finding}{mend}\n");
+        for Finding { about, level, finding, fix } in errors.chain(others) {
+            let fix = fix.as_ref().map(|fix| format!(" ({fix})")).unwrap_or_default();
+            let line = format!("{level:?}: {about}: {finding}{fix}\n");
             if text.len() + line.len() > bytes.saturating_sub(MORE.len()) {
                 text.push_str(MORE);
                 break;
@@ -102,7 +97,7 @@ impl Report {
     }
 }
 
-/// Stands for what has no room.
+/// Replaces the lines that do not fit.
 const MORE: &str = "… and more: invoke the setup function with {\"action\":\"status\"}";
 
 #[cfg(test)]
@@ -110,18 +105,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_short_the_wrong_comes_first_and_the_rest_as_far_as_there_is_room() {
+    fn in_short_errors_come_first_and_the_rest_as_far_as_it_fits() {
         let mut report = Report::default();
-        report.good("Page 1", "subscribed");
-        report.wrong("Page 2", "no token", "fill it in");
+        report.ok("Page 1", "subscribed");
+        report.error("Page 2", "no token", "add it");
         assert!(!report.is_ok());
-        let whole = "Wrong: Page 2: no token (fill it in)\nGood: Page 1: subscribed";
+        let whole = "Error: Page 2: no token (add it)\nOk: Page 1: subscribed";
         assert_eq!(report.in_short(2000), whole);
         for _ in 0..100 {
-            report.good("Page 3", "subscribed");
+            report.ok("Page 3", "subscribed");
         }
         let short = report.in_short(1000);
-        assert!(short.len() <= 1000 && short.starts_with("Wrong: Page 2"), "{short}");
+        assert!(short.len() <= 1000 && short.starts_with("Error: Page 2"), "{short}");
         assert!(short.ends_with(MORE));
     }
 }

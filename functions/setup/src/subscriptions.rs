@@ -1,4 +1,4 @@
-//! Both levels of subscription: an event comes only if the app and the Page subscribe to its field.
+//! Both levels of subscription: an event is delivered only if the app and the Page subscribe to its field.
 
 use std::collections::BTreeSet;
 
@@ -39,10 +39,10 @@ pub(crate) const INSTAGRAM_FIELDS: [&str; 9] = [
     "standby",
 ];
 
-/// Names of fields, in alphabetical order.
+/// Names of webhook fields, sorted.
 pub(crate) type Fields = BTreeSet<String>;
 
-/// What an app is subscribed to for one kind of object.
+/// An app's subscription to one kind of object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AppSubscription {
     pub(crate) object: String,
@@ -51,7 +51,7 @@ pub(crate) struct AppSubscription {
     pub(crate) fields: Fields,
 }
 
-/// An app's subscriptions, and what Meta's clock said.
+/// An app's subscriptions, and the `Date` of Meta's answer.
 pub(crate) struct AppSubscriptions {
     pub(crate) all: Vec<AppSubscription>,
     pub(crate) date: Option<Timestamp>,
@@ -64,7 +64,7 @@ impl AppSubscriptions {
 }
 
 impl Setup {
-    /// The objects that an app is to be subscribed to, each with its fields.
+    /// The objects that an app should be subscribed to, each with its fields.
     pub(crate) fn objects(&self) -> Vec<(&'static str, &'static [&'static str])> {
         let mut objects: Vec<(_, &[_])> = vec![("page", &PAGE_FIELDS)];
         if self.settings.subscribe_instagram {
@@ -116,7 +116,7 @@ impl Setup {
         Ok(())
     }
 
-    /// The fields that a Page's app is subscribed to at the Page.
+    /// The fields of a Page that the app is subscribed to.
     pub(crate) async fn page_fields(
         &self,
         app: &App<'_>,
@@ -151,15 +151,15 @@ impl Setup {
     }
 }
 
-/// Those of the wanted fields that are not there.
-pub(crate) fn lacking<'a>(wanted: &[&'a str], there: &Fields) -> Vec<&'a str> {
-    wanted.iter().copied().filter(|field| !there.contains(*field)).collect()
+/// The required fields that are missing.
+pub(crate) fn lacking<'a>(required: &[&'a str], present: &Fields) -> Vec<&'a str> {
+    required.iter().copied().filter(|field| !present.contains(*field)).collect()
 }
 
-/// The wanted fields beside those that are there: a subscription replaces the one before it, and others
-/// may have their reasons.
-pub(crate) fn together(wanted: &[&str], there: &Fields) -> Fields {
-    wanted.iter().map(|field| (*field).to_owned()).chain(there.iter().cloned()).collect()
+/// The required fields and those already present: a subscription replaces the one before it, and
+/// somebody may have added fields on purpose.
+pub(crate) fn union(required: &[&str], present: &Fields) -> Fields {
+    required.iter().map(|field| (*field).to_owned()).chain(present.iter().cloned()).collect()
 }
 
 fn joined(fields: &Fields) -> String {
@@ -170,7 +170,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A list of fields, as names or as objects with a name.
+/// A list of fields, given as names or as objects with a name.
 fn fields(value: &Value) -> Fields {
     let items = value.as_array().into_iter().flatten();
     items.filter_map(|item| item["name"].as_str().or(item.as_str())).map(str::to_owned).collect()

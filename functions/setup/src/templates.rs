@@ -1,4 +1,4 @@
-//! Utility templates: which a Page has, and new ones.
+//! Utility templates: lists a Page's, and creates new ones.
 //!
 //! Source: Meta's reference of a Page's `message_templates`.
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::discovery::List;
 use crate::payload::{Payload, PayloadError};
-use crate::tutorial::List;
 use crate::{Setup, SetupError};
 
-/// What a template of the payload may hold.
+/// The fields of `template` in the payload.
 const FIELDS: [&str; 4] = ["name", "language", "category", "components"];
 
 /// The most characters of a template's name.
 const LONGEST_NAME: usize = 512;
 
-/// A template with its state, such as `APPROVED`, `PENDING` or `REJECTED`.
+/// A template with its status: `APPROVED`, `PENDING` or `REJECTED`.
 #[derive(Debug, Deserialize, Serialize)]
 struct Template {
     id: Option<String>,
@@ -67,21 +67,21 @@ impl Setup {
 fn utility_template(given: &Map<String, Value>) -> Result<Map<String, Value>, PayloadError> {
     let wrong = |problem: &str| Err(PayloadError::wrong("template", problem));
     if !given.keys().all(|name| FIELDS.contains(&name.as_str())) {
-        return wrong("takes name, language, category and components");
+        return wrong("the fields are name, language, category and components");
     }
     let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !(1..=LONGEST_NAME).contains(&text("name").len()) || !text("name").chars().all(is_name) {
-        return wrong("its name must be 1 to 512 of a to z, 0 to 9 and _");
+        return wrong("name must have 1 to 512 characters of a-z, 0-9 and _");
     }
     if text("language").is_empty() {
-        return wrong("its language is missing, such as en");
+        return wrong("language is missing, for example en");
     }
     if given.get("category").is_some_and(|category| category != "UTILITY") {
-        return wrong("its category can only be UTILITY");
+        return wrong("category must be UTILITY");
     }
     if given.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return wrong("its components must be a list that is not empty");
+        return wrong("components must be a non-empty list");
     }
     let mut template = given.clone();
     template.insert("category".to_owned(), "UTILITY".into());

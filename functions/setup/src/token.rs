@@ -1,4 +1,4 @@
-//! What Meta tells about a token.
+//! What Meta reports about a token.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::Setup;
 use crate::app::App;
 use crate::batch::get_privately;
 
-/// What a token is.
+/// The properties of a token.
 ///
 /// Source: Meta's reference of `debug_token`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,15 +19,15 @@ pub(crate) struct TokenFacts {
     /// `USER`, `PAGE`, `SYSTEM_USER`, `APP`.
     pub(crate) kind: String,
     pub(crate) app_id: String,
-    /// Of a Page token, the Page.
+    /// The Page, if it is a Page token.
     pub(crate) profile_id: Option<String>,
     pub(crate) is_valid: bool,
-    /// When it ends, ms since the epoch; absent if it does not.
+    /// When it expires; absent if it does not.
     pub(crate) expires_at: Option<Timestamp>,
-    /// When it shows no more data, ms since the epoch; absent if that does not end.
+    /// When its access to data ends; absent if it does not.
     pub(crate) data_access_expires_at: Option<Timestamp>,
     pub(crate) scopes: BTreeSet<String>,
-    /// Whether its scopes are bound to single assets.
+    /// Whether its scopes are limited to certain assets.
     pub(crate) is_granular: bool,
 }
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::discovery::List;
 use crate::payload::{Payload, PayloadError};
 use crate::token::TokenFacts;
-use crate::tutorial::List;
 use crate::{Setup, SetupError};
 
 const FIELDS: &str =
@@ -63,7 +63,11 @@ impl Setup {
         };
         let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
         let Some(application) = secret.application(key) else {
-            return Err(PayloadError::wrong("application", "the secret names no such one").into());
+            return Err(PayloadError::wrong(
+                "application",
+                "there is no such application in the secret",
+            )
+            .into());
         };
         let app = App::of(key, application).ok();
         let facts = self.whatsapp_token_facts(app.as_ref(), &token).await;
@@ -78,10 +82,10 @@ impl Setup {
             _ => error.into(),
         })?;
         let account: Account = serde_json::from_value(answer.body)?;
-        Ok(json!({"account": serde_json::to_value(account)?, "token": told(&facts)}))
+        Ok(json!({"account": serde_json::to_value(account)?, "token": describe(&facts)}))
     }
 
-    /// What Meta tells about the token, if it is one of the application's.
+    /// What Meta reports about the token; an error without a cause if the application cannot ask.
     async fn whatsapp_token_facts(
         &self,
         app: Option<&App<'_>>,
@@ -94,28 +98,28 @@ impl Setup {
     }
 }
 
-/// The kind of a token, when it ends, and what follows from that.
-fn told(facts: &Result<TokenFacts, Option<GraphError>>) -> Value {
+/// The kind of a token, when it expires, and a warning if there is something to do.
+fn describe(facts: &Result<TokenFacts, Option<GraphError>>) -> Value {
     let facts = match facts {
         Ok(facts) => facts,
         Err(None) => {
-            let warning = "app_id and app_secret are needed to look at the token";
+            let warning = "app_id and app_secret are needed to inspect the token";
             return json!({"kind": null, "expires": null, "warning": warning});
         }
         Err(Some(error)) => {
-            let warning = format!("the token cannot be looked at by this application: {error}");
+            let warning = format!("this application cannot inspect the token: {error}");
             return json!({"kind": null, "expires": null, "warning": warning});
         }
     };
     let expires = facts.expires_at.map(|end| end.to_string());
     let warning = expires.as_ref().map(|end| {
-        format!("this token ends at {end}: for a service use a system user's token, which does not expire")
+        format!("this token expires on {end}; a service should use a system user's token, which does not expire")
     });
     json!({"kind": kind(facts), "expires": expires, "warning": warning})
 }
 
-/// System users' tokens are told apart by their assets: a business integration's is bound to those of
-/// one customer, which `granular_scopes` lists.
+/// Names the kind of a token. Among system users' tokens, a business integration's is limited to the assets
+/// of one customer, which `granular_scopes` lists.
 fn kind(facts: &TokenFacts) -> &'static str {
     match (facts.kind.as_str(), facts.is_granular) {
         ("SYSTEM_USER", false) => "system_user",

@@ -1,4 +1,4 @@
-//! Into the queues: one lane per message group, batches cut by count and by bytes.
+//! Sending to the queues: one lane per message group, batches limited by count and by bytes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,36 +12,35 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use messenger::event::{MAX_RECORD_BYTES, WriteError};
 
-/// How many lanes are sent side by side.
+/// How many lanes are sent concurrently.
 const LANES: usize = 16;
 
-/// The most messages in one batch.
+/// The maximum number of messages in one batch.
 const BATCH_COUNT: usize = 10;
 
-/// How much of an unreadable body goes into one message: base64 makes four bytes of three.
+/// How much of an unreadable body fits into one message: base64 turns three bytes into four.
 const PART_BYTES: usize = MAX_RECORD_BYTES / 4 * 3 - 3;
 
-/// An event on its way into a queue.
+/// An event to be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Queued {
-    /// The event's id, by which the queue drops repetitions.
+    /// The event's id, by which the queue deduplicates.
     pub(crate) id: String,
-    /// The message group.
     pub(crate) group: String,
-    /// The record.
+    /// The record as JSON.
     pub(crate) text: String,
 }
 
-/// Why something is not in its queue.
+/// Why a message could not be queued.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueueError {
-    #[error("the queue did not answer as it should: {0}")]
+    #[error("the queue is unavailable: {0}")]
     Unavailable(String),
-    #[error("the queue refuses a message for good: {0}")]
+    #[error("the queue rejects a message: {0}")]
     Refused(String),
-    #[error("a message cannot be built: {0}")]
+    #[error("cannot build a message: {0}")]
     Unbuildable(#[from] BuildError),
-    #[error("a record cannot be written: {0}")]
+    #[error("cannot serialize a record: {0}")]
     Unwritable(#[from] WriteError),
 }
 
@@ -72,7 +71,7 @@ impl Queues {
         results.into_iter().collect()
     }
 
-    /// Keeps a signed body that cannot be read, in as many messages as it needs.
+    /// Keeps a signed body that cannot be parsed, in as many messages as it needs.
     pub(crate) async fn keep_unreadable(
         &self,
         body: &[u8],
@@ -84,7 +83,7 @@ impl Queues {
                 let part = body.chunks(PART_BYTES).nth(index).unwrap_or_default();
                 let part_of = format!("{} of {count}", index + 1);
                 let attributes = [("reason", reason), ("part", &part_of), ("encoding", "base64")];
-                // SQS takes no empty message: nothing is told by padding alone.
+                // SQS rejects an empty message; a lone `=` decodes to nothing.
                 let text = if part.is_empty() { "=".to_owned() } else { STANDARD.encode(part) };
                 self.keep(text, &attributes).await
             })
@@ -125,7 +124,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Sends a batch until all of it is queued; the caller's time limit ends the tries.
+    /// Sends a batch until all of it is queued; the caller's time limit ends the attempts.
     async fn send_batch(&self, mut batch: Vec<Queued>) -> Result<(), QueueError> {
         let mut pause = Duration::from_millis(50);
         loop {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use backend::secrets::{Secret, SecretError};
 use backend::signature::{SIGNATURE_HEADER, SignatureError, verify};
+use backend::telemetry::Metric;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use messenger::event::{Event, Kind, split};
@@ -126,7 +127,7 @@ impl Webhook {
                 let is_known = secret.has_page(&page_id);
                 let reason = if is_known { ANOTHER_APPLICATION } else { UNKNOWN_PAGE };
                 tracing::warn!(page = page_id, application, reason, "an event is set aside");
-                self.telemetry.count("ForeignEvents", &page_id, &[("reason", reason)]);
+                self.telemetry.count(Metric::ForeignEvents, &page_id, &[("reason", reason)]);
                 sorted.foreign.push((queued, reason));
                 continue;
             }
@@ -138,9 +139,9 @@ impl Webhook {
         }
         for (page_id, [received, unknown, cut]) in counts {
             let metrics = [
-                ("EventsReceived", received),
-                ("UnknownEvents", unknown),
-                ("TruncatedEvents", cut),
+                (Metric::EventsReceived, received),
+                (Metric::UnknownEvents, unknown),
+                (Metric::TruncatedEvents, cut),
             ];
             self.telemetry.count_many(&metrics, &page_id, &[]);
         }

@@ -20,7 +20,7 @@ use messenger::clock::SharedClock;
 
 use enqueue::Queues;
 
-/// How long a notification may take: Meta wants its answer within 5 s.
+/// The time limit for a notification; Meta expects an answer within 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 /// The webhook function.

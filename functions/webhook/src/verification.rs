@@ -1,4 +1,4 @@
-//! Meta's GET: the handshake by which the callback URL is registered.
+//! Verification: Meta's GET when the callback URL is registered.
 
 use backend::secrets::Secret;
 use backend::signature::is_same_secret;
@@ -16,7 +16,7 @@ impl Webhook {
         let (Some(mode), Some(token), Some(challenge)) =
             (parameter("hub.mode"), parameter("hub.verify_token"), parameter("hub.challenge"))
         else {
-            let needed = "hub.mode, hub.verify_token and hub.challenge are needed";
+            let needed = "hub.mode, hub.verify_token and hub.challenge are required";
             return answer(StatusCode::BAD_REQUEST, needed);
         };
         let claim =
@@ -44,7 +44,7 @@ impl Webhook {
     }
 }
 
-/// What a verify token is worth.
+/// The result of checking a verify token.
 enum Claim {
     Right,
     Wrong,

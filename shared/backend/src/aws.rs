@@ -1,7 +1,7 @@
-//! The connection to AWS, built by hand so that a cold start does no more than it must.
+//! The connection to AWS, configured by hand to keep the cold start short.
 //!
-//! Nothing is looked up at start: the credentials are the environment's (a function's are valid as
-//! long as it lives), and the root certificates are the five that Amazon Trust Services names for
+//! Nothing is looked up at start: the credentials come from the environment (a function's are valid for
+//! as long as it lives), and the root certificates are the five that Amazon Trust Services lists for
 //! AWS endpoints, so that the system's 140 need not be parsed.
 
 use std::time::Duration;
@@ -24,13 +24,13 @@ use crate::settings::Variables;
 /// Root Certificate Authority - G2.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// How long a single attempt of a call may take.
+/// The timeout of a single attempt of a call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a call may take with its retries.
+/// The timeout of a call, including its retries.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Makes the clients of the AWS services.
+/// Creates the clients of the AWS services.
 pub struct Aws {
     config: SdkConfig,
     endpoints: [Option<String>; 3],
@@ -77,17 +77,17 @@ impl Aws {
         Self { config, endpoints }
     }
 
-    /// The client of the table.
+    /// A client for the table.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.with_endpoint(0))
     }
 
-    /// The client of the queues.
+    /// A client for the queues.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.with_endpoint(1))
     }
 
-    /// The client of the secret.
+    /// A client for the secret.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.with_endpoint(2))
     }
@@ -106,15 +106,15 @@ impl Aws {
     }
 }
 
-/// Says why a call failed, without the answer's body: it may hold what a person wrote.
+/// Describes why a call failed, without the body of the answer, which may contain a person's message.
 pub fn describe<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
     match error {
         SdkError::ConstructionFailure(_) => "the request could not be built".to_owned(),
-        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::TimeoutError(_) => "timed out".to_owned(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            "no connection in time".to_owned()
+            "connecting timed out".to_owned()
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() => "no connection".to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_io() => "could not connect".to_owned(),
         SdkError::DispatchFailure(_) => "the request could not be sent".to_owned(),
         SdkError::ResponseError(_) => "the answer could not be read".to_owned(),
         other => {

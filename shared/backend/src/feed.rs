@@ -1,19 +1,18 @@
 //! The feed: a Page's inbound events in order, for systems that fetch them.
 //!
-//! A reader goes on after the last cursor that it was given, so no event may ever become visible
-//! before that cursor. Cursors begin with the clock's time of the write, and the reader gets only
-//! what is older than [`SETTLE_TIME`]: the time is taken right before a call that is over after
-//! [`CALL_TIMEOUT`], and what is left of the span is for a request still on its way and for clocks
-//! that differ. A counter per Page would need no span, but every event of a Page would wait for every
-//! other one's transaction; an index by time may lag by any span. The order is that of processing:
-//! only if a person's events go through two functions within the difference of their clocks, which is
-//! milliseconds on AWS, may they change places.
+//! A reader continues after the last cursor that it received, so no event may ever become visible
+//! before that cursor. A cursor begins with the clock's time of the write, and the reader receives only
+//! events older than [`SETTLE_TIME`]: the time is taken right before a call that ends within
+//! [`CALL_TIMEOUT`], and the rest of the span allows for a request still in flight and for differing
+//! clocks. A counter per Page would need no such span, but every event of a Page would wait for all the
+//! others' transactions; an index by time may lag by any span. The order is that of processing: a
+//! person's events can change places only if two functions process them within the difference of their
+//! clocks, which is milliseconds on AWS.
 //!
-//! A repeated event must be found again, though its time is another one: beside the event stands a
-//! mark, `<page>#<person>` / `feed#<event id>`, which holds the event's cursor. Both are written in
-//! one transaction that fails if the mark is there. The mark is also how a person's events are found
-//! when the person is erased ([`Feed::erase`]), which must come before the marks are deleted by other
-//! means. An event costs one call and four write units (two items, twice each because of the
+//! A repeated event must be recognized although its time differs: next to the event there is a mark,
+//! `<page>#<person>` / `feed#<event id>`, which contains the event's cursor. Both are written in one
+//! transaction that fails if the mark exists. The mark is also how a person's events are found when the
+//! person is erased ([`Feed::erase`]), which must happen before the marks are deleted by other means. An event costs one call and four write units (two items, twice each because of the
 //! transaction), more if it is larger than 1 KB.
 
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use crate::store::{Item, StoreError, Who, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
 
-/// After this time an event is visible, and nothing can become visible before it any more.
+/// The age at which an event becomes visible; nothing can become visible before it afterwards.
 pub const SETTLE_TIME: Duration = Duration::from_secs(15);
 
 const _: () = assert!(SETTLE_TIME.as_secs() >= 2 * CALL_TIMEOUT.as_secs());
@@ -40,47 +39,47 @@ const _: () = assert!(SETTLE_TIME.as_secs() >= 2 * CALL_TIMEOUT.as_secs());
 /// The switch of the feed: `on` or `off`.
 pub const FEED: &str = "FEED";
 
-/// The most events that one answer holds; it ends earlier at 1 MB.
+/// The maximum number of events in one answer, which also ends at 1 MB.
 pub const MAX_LIMIT: u16 = 100;
 
-/// The longest event in bytes: an item of the table takes 400 KB.
+/// The maximum size of an event in bytes: an item of the table holds 400 KB.
 const MAX_EVENT_BYTES: usize = 390 * 1024;
 
-/// The beginning of a mark's sort key; the event's id follows.
+/// The prefix of a mark's sort key, before the event's id.
 const MARK: &str = "feed#";
 
 /// Why the feed was not written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// A cursor is none that the feed gave.
-    #[error("after is no cursor of this feed: give the next of an earlier answer, or nothing")]
+    /// A cursor does not come from the feed.
+    #[error("after is not a cursor of this feed; use next from an earlier answer, or omit it")]
     BadCursor,
     /// The table failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An event cannot be written as JSON.
-    #[error("an event cannot be written: {0}")]
+    /// An event cannot be serialized.
+    #[error("cannot serialize an event: {0}")]
     Unwritable(#[from] WriteError),
     /// A request to the table cannot be built.
-    #[error("a request to the table cannot be built: {0}")]
+    #[error("cannot build a request to the table: {0}")]
     Unbuildable(#[from] BuildError),
 }
 
-/// A part of a Page's feed.
+/// A slice of a Page's feed.
 #[derive(Clone, Debug, Serialize)]
 pub struct FeedPage {
     /// The events after the cursor, in the order in which they were processed.
     pub results: Vec<FeedItem>,
-    /// The cursor to go on after; the one that was given if there is no event, none at the beginning.
+    /// The cursor to continue after; the given one if there is no event, none at the beginning.
     pub next: Option<String>,
-    /// Whether there is more right now.
+    /// Whether more events are available now.
     pub more: bool,
 }
 
 /// An event of the feed.
 #[derive(Clone, Debug, Serialize)]
 pub struct FeedItem {
-    /// The event's place in the Page's feed: digits, letters and a dot.
+    /// The event's position in the Page's feed: digits, letters and a dot.
     pub cursor: String,
     /// The event.
     #[serde(flatten)]
@@ -127,10 +126,10 @@ impl Feed {
         environment.variables.is_on(FEED).then(|| Self::new(environment))
     }
 
-    /// Adds an event to its Page's feed, unless it is there.
+    /// Adds an event to its Page's feed, unless it is already there.
     ///
     /// # Errors
-    /// [`FeedError`] if it may not be there; adding it again is safe.
+    /// [`FeedError`] if it may not have been added; adding it again is safe.
     pub async fn add(&self, event: &Event) -> Result<(), FeedError> {
         let text = Inbound::from_event(event)?.into_text(MAX_EVENT_BYTES)?;
         let at = self.next_instant();
@@ -162,11 +161,11 @@ impl Feed {
 
     /// The events of a Page after a cursor, or from the beginning, at most `limit` of them.
     ///
-    /// The same cursor gives the same events again, until they expire, and after them what has come
-    /// since. A `limit` beyond 1 to [`MAX_LIMIT`] counts as the nearest of them.
+    /// The same cursor returns the same events again, until they expire, followed by later ones. `limit`
+    /// is clamped to 1 to [`MAX_LIMIT`].
     ///
     /// # Errors
-    /// [`FeedError::BadCursor`] if the cursor is none; [`FeedError::Store`] if the table fails.
+    /// [`FeedError::BadCursor`] if the cursor is not valid; [`FeedError::Store`] if the table fails.
     pub async fn after(
         &self,
         page_id: &str,
@@ -213,7 +212,7 @@ impl Feed {
     /// Deletes a person's events from the feed of their Page.
     ///
     /// # Errors
-    /// [`FeedError`] if some may be left; calling it again completes the work.
+    /// [`FeedError`] if some may remain; calling it again completes the work.
     pub async fn erase(&self, who: &Who) -> Result<(), FeedError> {
         let mut from = None;
         loop {
@@ -247,7 +246,7 @@ impl Feed {
         request.send().await.map(drop).map_err(|error| unavailable(&error))
     }
 
-    /// The present, moved on so that no two events of this function have the same time.
+    /// The current time, advanced so that no two events of this function have the same time.
     fn next_instant(&self) -> Timestamp {
         let now = self.clock.now().millis();
         let next = |latest: i64| now.max(latest + 1);
@@ -281,7 +280,7 @@ fn is_cursor(text: &str) -> bool {
         })
 }
 
-/// Whether the transaction failed because the mark is there.
+/// Whether the transaction failed because the mark exists.
 fn is_there(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
         return false;

@@ -8,25 +8,27 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
+use strum::IntoStaticStr;
 
 use crate::http;
 use crate::settings::Variables;
 use crate::signature::appsecret_proof;
 use messenger::clock::Timestamp;
 
-/// How long a call may take in all; a step is not begun with less time left.
+/// The total timeout of a call; a step is not begun with less time left.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a failed call means for what comes next.
+/// The meaning of a failed call, which decides what happens next.
 ///
 /// Source: Meta's error reference for the Graph API and the Messenger Platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Fault {
     /// No connection: the request was not sent.
     NotConnected,
     /// The request may have been carried out.
     Unclear,
-    /// Meta says that it was not carried out, and may be tried again.
+    /// Meta reports that it was not carried out, and may be retried.
     Temporary,
     /// The Page's rate limit is reached.
     Throttled,
@@ -34,37 +36,24 @@ pub enum Fault {
     PageRestricted,
     /// The Page is blocked by a policy.
     PolicyBlock,
-    /// The access token is dead.
+    /// The access token is no longer valid.
     TokenDead,
     /// A permission or a review is missing.
     PermissionMissing,
-    /// Meta holds the window closed, against our record.
+    /// Meta considers the window closed, contrary to our record.
     OutsideWindow,
     /// The person cannot be reached.
     PersonUnreachable,
-    /// Media could not be fetched.
+    /// Meta could not fetch the media.
     MediaUnavailable,
-    /// The request is not acceptable.
+    /// Meta rejects the request.
     Invalid,
 }
 
 impl Fault {
     /// The fault's name, for records and counts.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotConnected => "not_connected",
-            Self::Unclear => "unclear",
-            Self::Temporary => "temporary",
-            Self::Throttled => "throttled",
-            Self::PageRestricted => "page_restricted",
-            Self::PolicyBlock => "policy_block",
-            Self::TokenDead => "token_dead",
-            Self::PermissionMissing => "permission_missing",
-            Self::OutsideWindow => "outside_window",
-            Self::PersonUnreachable => "person_unreachable",
-            Self::MediaUnavailable => "media_unavailable",
-            Self::Invalid => "invalid",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     fn of_answer(status: u16, code: Option<i64>, subcode: Option<i64>) -> Self {
@@ -94,7 +83,7 @@ impl Fault {
 /// It carries no URL, no token and none of Meta's free text, which may repeat what was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct GraphError {
-    /// What it means.
+    /// The meaning of the error.
     pub fault: Fault,
     /// Meta's code.
     pub code: Option<i64>,
@@ -102,7 +91,7 @@ pub struct GraphError {
     pub subcode: Option<i64>,
     /// Meta's id of the call, for its support.
     pub trace: Option<String>,
-    /// When Meta takes requests again, if it says so.
+    /// When Meta will accept requests again, if it says so.
     pub regain_after: Option<Duration>,
 }
 
@@ -123,7 +112,7 @@ impl fmt::Display for GraphError {
 }
 
 impl GraphError {
-    /// The error that an answer's status and body tell of.
+    /// The error in an answer, from its status and body.
     pub fn of_answer(status: u16, body: &Value) -> Self {
         let error = &body["error"];
         let code = error["code"].as_i64();
@@ -147,15 +136,15 @@ impl From<Fault> for GraphError {
 /// An answer of Graph.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The body.
+    /// The body, as JSON.
     pub body: Value,
-    /// When Meta takes requests again, if the Page's rate limit is reached.
+    /// When Meta will accept requests again, if the Page's rate limit has been reached.
     pub regain_after: Option<Duration>,
-    /// What Meta's clock said, in whole seconds.
+    /// The answer's `Date`, which has a resolution of one second.
     pub date: Option<Timestamp>,
 }
 
-/// Where Graph is and how it is spoken to.
+/// Settings of the Graph client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphSettings {
     /// The base URL.
@@ -164,7 +153,7 @@ pub struct GraphSettings {
     pub version: String,
     /// Sends the token as a query parameter instead of a header.
     pub token_in_query: bool,
-    /// How long a call may take in all.
+    /// The total timeout of a call.
     pub timeout: Duration,
 }
 
@@ -203,17 +192,17 @@ fn meta() -> Url {
     Url::parse("https://graph.facebook.com").expect("it is a valid URL")
 }
 
-/// What a call is made with.
+/// The credentials of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     /// The access token.
     pub token: &'a SecretString,
-    /// The secret of the app that the token belongs to; a token of an unknown app goes without the
-    /// proof.
+    /// The secret of the app that the token belongs to; without it, the call carries no
+    /// `appsecret_proof`.
     pub app_secret: Option<&'a SecretString>,
 }
 
-/// A client of the Graph API that never repeats a request.
+/// A client of the Graph API that never retries.
 #[derive(Clone, Debug)]
 pub struct Graph {
     http: reqwest::Client,
@@ -226,15 +215,12 @@ impl Graph {
         Self { http: http::client(settings.timeout), settings }
     }
 
-    /// How Graph is spoken to.
+    /// The settings of the client.
     pub fn settings(&self) -> &GraphSettings {
         &self.settings
     }
 
-    /// Gets `/{version}/{path}` with parameters, which must hold nothing that is secret.
-    ///
-    /// # Errors
-    /// [`GraphError`] with what the failure means.
+    /// Gets `/{version}/{path}`; the parameters become part of the URL and must not be secret.
     pub async fn get(
         &self,
         path: &[&str],
@@ -246,9 +232,6 @@ impl Graph {
     }
 
     /// Posts JSON to `/{version}/{path}`.
-    ///
-    /// # Errors
-    /// [`GraphError`] with what the failure means.
     pub async fn post(
         &self,
         path: &[&str],
@@ -259,10 +242,7 @@ impl Graph {
         self.send(request.json(body)).await
     }
 
-    /// Deletes at `/{version}/{path}` what the parameters name.
-    ///
-    /// # Errors
-    /// [`GraphError`] with what the failure means.
+    /// Deletes `/{version}/{path}`, selected by the parameters.
     pub async fn delete(
         &self,
         path: &[&str],

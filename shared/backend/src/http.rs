@@ -1,4 +1,4 @@
-//! HTTPS to others than AWS, with roots that need no parsing at a cold start.
+//! HTTPS to servers other than AWS, with roots that need no parsing at a cold start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use reqwest::dns::Resolve;
 use reqwest::{Client, ClientBuilder};
 use rustls::RootCertStore;
 
-/// A frozen function's connection is dead when it wakes, and a request into it looks unclear.
+/// A frozen function's connections are dead when it wakes, and a request on one would end as unclear.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Builds a client that never repeats a request, follows no redirect and uses no proxy.

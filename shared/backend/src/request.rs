@@ -121,9 +121,9 @@ pub fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSched
     let purpose = match text("purpose")? {
         None if is_of_public_post(fields) => Purpose::PrivateReply,
         None => return Err(RequestError::Missing("purpose")),
-        Some(purpose) => Purpose::from_name(&purpose).ok_or_else(|| {
-            let names = Purpose::ALL.map(Purpose::name).join(", ");
-            wrong("purpose", &format!("is none of {names}"))
+        Some(purpose) => purpose.parse().map_err(|_| {
+            let names = Purpose::NAMES.join(", ");
+            wrong("purpose", &format!("must be one of {names}"))
         })?,
     };
     let author = text("author")?;

@@ -10,39 +10,39 @@ use crate::secrets::{Secret, SecretError, Secrets};
 use messenger::message::Say;
 use messenger::window::Label;
 
-/// What the Send API is asked to do.
+/// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// The Page that speaks.
+    /// The Page that sends.
     pub page_id: &'a str,
-    /// To whom: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
+    /// The recipient: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
     pub person: &'a str,
-    /// What is said.
+    /// The message, or the sender action.
     pub say: &'a Say,
     /// A message's `messaging_type` and `tag`; a sender action has none.
     pub label: Label,
-    /// What comes back in a message's echo, under 1,000 characters.
+    /// Returned in the message's echo; less than 1,000 characters.
     pub metadata: &'a str,
 }
 
 /// Meta's receipt for a message, or a sender action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// The message's id; Meta has been seen to omit it, and a sender action has none.
+    /// The message's mid; Meta has been seen to omit it, and a sender action has none.
     pub mid: Option<String>,
     /// The PSID, unless the recipient was given by `user_ref`.
     pub recipient_id: Option<String>,
-    /// When Meta takes requests again, if the Page's rate limit is now reached.
+    /// When Meta will accept requests again, if the Page's rate limit has now been reached.
     pub regain_after: Option<Duration>,
 }
 
-/// Why a message was not, or perhaps not, sent.
+/// Why a message was not, or may not have been, sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Graph answered with an error, or not at all.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The secret is not at hand.
+    /// The secret cannot be read, or a part of it is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
@@ -55,7 +55,7 @@ pub struct SendApi {
 }
 
 impl SendApi {
-    /// Sends through a Graph client.
+    /// Creates a client of the Send API.
     pub fn new(graph: Graph, secrets: Arc<Secrets>) -> Self {
         Self { graph, secrets }
     }
@@ -67,7 +67,7 @@ impl SendApi {
 
     /// Posts a message, or a sender action, once.
     ///
-    /// A dead token is tried again only if the secret, read anew, holds another one.
+    /// After a dead token, the request is repeated once if a fresh read of the secret has another token.
     ///
     /// # Errors
     /// [`SendError`]; its fault says whether the message may have been delivered.

@@ -1,4 +1,4 @@
-//! Who signed what: webhook signatures, and the proof that goes with an access token.
+//! Signatures: of webhook notifications, of forwarded events, and the proof for an access token.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,13 +8,13 @@ use sha2::Sha256;
 
 use messenger::clock::Timestamp;
 
-/// The header that carries Meta's signature of a notification.
+/// The header with Meta's signature of a notification.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 
-/// The header that carries our own signature of what is forwarded.
+/// The header with our own signature of a forwarded event.
 pub const FORWARD_SIGNATURE_HEADER: &str = "x-messenger-signature-256";
 
-/// Why a notification is not accepted as Meta's.
+/// Why a notification is not accepted as coming from Meta.
 ///
 /// No variant carries the expected value: it would be a forgery oracle.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub enum SignatureError {
     /// The header is not `sha256=` and 64 hexadecimal digits.
     #[error("the X-Hub-Signature-256 header is not of the form sha256=<64 hexadecimal digits>")]
     Malformed,
-    /// No app secret that we hold made this signature over these bytes.
-    #[error("the signature fits none of the app secrets: check app_secret in the secret")]
+    /// None of the app secrets produces this signature for these bytes.
+    #[error("the signature matches none of the app secrets; check app_secret in the secret")]
     Mismatch,
 }
 
 /// Checks the signature over the raw bytes of a notification, in constant time.
 ///
-/// The bytes must be those that arrived: Meta signs the escaped form that it sends.
+/// The bytes must be exactly those received: Meta signs the escaped form that it sends.
 ///
 /// # Errors
 /// [`SignatureError`] unless one of `app_secrets` made the signature; with no secret at all every
@@ -80,23 +80,22 @@ pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
     format!("sha256={}", hex::encode(keyed(app_secret).chain_update(body).finalize().into_bytes()))
 }
 
-/// Signs what is forwarded to another system at an instant: the value of the
-/// [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
+/// Signs a forwarded event: the value of the [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
 ///
-/// The time is signed as well, so that the receiver can refuse what was recorded and sent again.
+/// The time is signed as well, so that the receiver can reject a replay.
 pub fn sign_forward(body: &[u8], forward_secret: &SecretString, at: Timestamp) -> String {
     let seconds = at.millis().div_euclid(1000);
     let mac = keyed(forward_secret).chain_update(format!("{seconds}.")).chain_update(body);
     format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// The `appsecret_proof` that Graph expects beside an access token.
+/// The `appsecret_proof` that Graph expects with an access token.
 pub fn appsecret_proof(access_token: &SecretString, app_secret: &SecretString) -> String {
     let mac = keyed(app_secret).chain_update(access_token.expose_secret());
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Whether a text is the secret, in a time that does not tell how much of it fits.
+/// Whether a text equals the secret, compared in constant time.
 pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
     let claimed = keyed(&SecretString::from(text)).chain_update(b"same").finalize().into_bytes();
     keyed(secret).chain_update(b"same").verify_slice(&claimed).is_ok()

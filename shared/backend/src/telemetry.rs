@@ -1,17 +1,74 @@
-//! Counts, as `CloudWatch` metrics in embedded metric format; never a person, never a text.
+//! Metrics for `CloudWatch`, in embedded metric format; they never contain a person or a text.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use strum::{IntoStaticStr, VariantArray};
 
 use messenger::clock::SharedClock;
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "MessengerBackend";
 
-/// Logs a panic by its place alone: its text may hold what a person wrote.
+/// Something that is counted, by Page.
+///
+/// Each end of an outbox entry is counted once, with its purpose and its reason as details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+pub enum Metric {
+    /// An outbox entry ended as sent: Graph took every message of it, or an echo confirmed it.
+    Sent,
+    /// An outbox entry ended because the messaging windows do not allow it.
+    Refused,
+    /// An outbox entry ended because it cannot be sent.
+    Failed,
+    /// An outbox entry was cancelled before it was sent completely.
+    Cancelled,
+    /// Graph accepted one message of an entry.
+    MessagesSent,
+    /// A sender action (such as a typing indicator) was skipped, as it never holds back a message.
+    ActionsPassedOver,
+    /// An approved utility template is sent instead of a message that the windows refuse.
+    FallbackUsed,
+    /// A message is sent again, because neither Graph nor an echo said what became of it.
+    SentAgain,
+    /// An echo confirmed a message whose outcome was unclear.
+    ConfirmedByEcho,
+    /// A request to Graph ended without a clear answer.
+    Unclear,
+    /// Sending for a Page was paused.
+    PagePaused,
+    /// Meta refused a message as outside the window although the table allowed it.
+    WindowRecordWrong,
+    /// The Page's token lacks a permission that a message needs.
+    PermissionMissing,
+    /// The webhook queued an event.
+    EventsReceived,
+    /// The webhook received an event for a Page that the application's secret does not name.
+    ForeignEvents,
+    /// The webhook queued an event of a kind that this version does not know.
+    UnknownEvents,
+    /// The webhook queued only the envelope of an event that is too large for the queue.
+    TruncatedEvents,
+    /// An event was delivered to one of the forward URLs.
+    Forwarded,
+    /// An attempt to deliver an event to a forward URL failed; it is repeated.
+    ForwardFailed,
+    /// An event was not forwarded because its URL is no longer configured.
+    ForwardDropped,
+    /// A person's data were erased.
+    Erased,
+}
+
+impl Metric {
+    /// The metric's name in `CloudWatch`.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Logs only the place of a panic: its message may contain what a person wrote.
 pub fn log_panics_by_place() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -19,7 +76,7 @@ pub fn log_panics_by_place() {
     }));
 }
 
-/// Writes counts to where the functions' log goes.
+/// Writes metrics to the functions' log.
 ///
 /// Source: `CloudWatch`'s embedded metric format specification.
 #[derive(Clone)]
@@ -35,7 +92,7 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Writes one line of JSON per count to the standard output, which Lambda hands to `CloudWatch`.
+    /// Writes one line of JSON per count to the standard output, which Lambda passes to `CloudWatch`.
     pub fn to_stdout(clock: SharedClock) -> Self {
         #[expect(
             clippy::print_stdout,
@@ -44,20 +101,22 @@ impl Telemetry {
         Self::to(clock, |line| println!("{line}"))
     }
 
-    /// Hands each count to a function.
+    /// Passes each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { clock, write: Arc::new(write) }
     }
 
     /// Counts one occurrence for a Page, with details that do not become dimensions.
-    pub fn count(&self, metric: &str, page_id: &str, details: &[(&str, &str)]) {
+    pub fn count(&self, metric: Metric, page_id: &str, details: &[(&str, &str)]) {
         self.count_many(&[(metric, 1)], page_id, details);
     }
 
     /// Counts several things for a Page at once.
-    pub fn count_many(&self, metrics: &[(&str, u64)], page_id: &str, details: &[(&str, &str)]) {
-        let named: Vec<_> =
-            metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
+    pub fn count_many(&self, metrics: &[(Metric, u64)], page_id: &str, details: &[(&str, &str)]) {
+        let named: Vec<_> = metrics
+            .iter()
+            .map(|(metric, _)| json!({"Name": metric.name(), "Unit": "Count"}))
+            .collect();
         let mut line = json!({
             "_aws": {
                 "Timestamp": self.clock.now().millis(),
@@ -71,8 +130,8 @@ impl Telemetry {
         for (name, value) in details {
             line[name] = value.into();
         }
-        for (name, count) in metrics {
-            line[*name] = (*count).into();
+        for (metric, count) in metrics {
+            line[metric.name()] = (*count).into();
         }
         (self.write)(&line);
     }

@@ -1,4 +1,4 @@
-//! Time, passed in wherever a rule depends on it.
+//! Time: instants, and the clock that is passed in.
 
 use std::fmt;
 use std::future::Future;
@@ -17,12 +17,12 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Makes an instant from milliseconds since the epoch.
+    /// An instant given in milliseconds since the epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Makes an instant from a number that Meta sent, which is in seconds or in milliseconds.
+    /// An instant given as Meta's number, which is in seconds or in milliseconds.
     ///
     /// Lead-gen, referral and call events carry seconds, all others milliseconds. Numbers below
     /// 10^11 are seconds: as milliseconds they would lie before March 1973.
@@ -35,7 +35,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads an RFC 3339 instant such as `2026-11-22T09:30:00Z`.
+    /// Parses an RFC 3339 instant such as `2026-11-22T09:30:00Z`.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(parsed.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
@@ -90,19 +90,19 @@ fn millis_of(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where a function reads the time and waits for it to pass.
+/// The source of the current time, and of delays.
 ///
-/// Windows must be testable to the millisecond, so nothing but an implementation of this trait
-/// asks the machine what time it is.
+/// Windows must be testable to the millisecond, so only an implementation of this trait reads the
+/// system's clock.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The present instant.
+    /// The current instant.
     fn now(&self) -> Timestamp;
 
     /// Completes once `span` has passed on this clock.
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// A clock that functions and clients hold together.
+/// A clock that is shared by a function and its clients.
 pub type SharedClock = Arc<dyn Clock>;
 
 #[cfg(test)]

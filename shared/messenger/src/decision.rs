@@ -1,4 +1,4 @@
-//! What the bot decides about one event: to say now, to say later, to remember.
+//! What the bot decides about an event: messages now, messages later, a new state.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::event::{Event, Platform};
 use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Say, UtilityTemplate};
 use crate::window::{Purpose, Standing};
 
-/// A bot: from an event, its conversation and the present time to a decision.
+/// A bot: maps an event, its conversation and the current time to a decision.
 pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
 
-/// What the bot's author sees of a conversation.
+/// A conversation as the bot sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conversation {
-    /// The author's own state, `null` at first.
+    /// The bot's own state, `null` at first.
     pub state: Value,
     /// The platform, the person's last message, the window's end.
     pub standing: Standing,
 }
 
 impl Conversation {
-    /// The author's state as a type of the author's, its default if it is absent or of another form.
+    /// The bot's state, deserialized; the type's default if it is absent or has another form.
     pub fn state<T: serde::de::DeserializeOwned + Default>(&self) -> T {
         T::deserialize(&self.state).unwrap_or_default()
     }
 }
 
-/// What the bot decides; nothing unless something is added.
+/// A bot's decision; empty unless something is added.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// What to send now, in order.
@@ -38,29 +38,29 @@ pub struct Decision {
     pub follow_ups: Vec<FollowUp>,
     /// The new state; unchanged if absent.
     pub state: Option<Value>,
-    /// For how long the bot says nothing to this person.
+    /// How long the bot stays quiet for this person.
     pub quiet_for: Option<Duration>,
 }
 
 /// A message that is due later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FollowUp {
-    /// What to say, in order.
+    /// What to send, in order.
     pub messages: Vec<Say>,
-    /// When.
+    /// When to send it.
     pub when: When,
-    /// Why: decides the window and the label.
+    /// Why it is sent; decides the window and the label.
     pub purpose: Purpose,
-    /// Whether a new message from the person makes it needless.
+    /// Whether a new message from the person cancels it.
     pub cancelled_by_answer: bool,
-    /// What goes instead if the windows refuse it.
+    /// What is sent instead if the windows refuse it.
     pub fallback: Option<UtilityTemplate>,
 }
 
 /// When something is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// So many milliseconds after the decision.
+    /// This many milliseconds after the decision.
     AfterMillis(u64),
     /// At an instant.
     At(Timestamp),
@@ -77,7 +77,7 @@ impl FollowUp {
         Self::new(When::At(instant), say)
     }
 
-    /// Cancels it as soon as the person is heard from: whatever opens the window is an answer.
+    /// Cancels it as soon as the person answers: any event that opens the window counts.
     #[must_use]
     pub fn unless_answered(mut self) -> Self {
         self.cancelled_by_answer = true;
@@ -92,14 +92,14 @@ impl FollowUp {
     }
 
     /// Sends a utility template instead if the windows refuse it when it is due: they have closed, or
-    /// the person was never heard from. Messenger only; on Instagram it is refused all the same.
+    /// the person has never written. Messenger only; on Instagram the follow-up is refused anyway.
     #[must_use]
     pub fn or_template(mut self, template: UtilityTemplate) -> Self {
         self.fallback = Some(template);
         self
     }
 
-    /// Says something more after it.
+    /// Sends something more after it.
     #[must_use]
     pub fn then(mut self, say: impl Into<Say>) -> Self {
         self.messages.push(say.into());
@@ -118,7 +118,7 @@ impl FollowUp {
 }
 
 impl Decision {
-    /// Says, changes and schedules nothing.
+    /// Sends, schedules and changes nothing.
     pub fn nothing() -> Self {
         Self::default()
     }
@@ -137,19 +137,18 @@ impl Decision {
         self
     }
 
-    /// Remembers a state, at most 512 bytes as JSON unless set otherwise.
+    /// Stores a new state; by default at most 512 bytes as JSON.
     ///
     /// # Errors
-    /// [`Invalid`] if the value cannot be written as JSON.
+    /// [`Invalid`] if the value cannot be serialized.
     pub fn remember(mut self, state: &impl Serialize) -> Result<Self, Invalid> {
-        let value = serde_json::to_value(state).map_err(|error| {
-            Invalid::new("state", format!("cannot be written as JSON: {error}"))
-        })?;
+        let value = serde_json::to_value(state)
+            .map_err(|error| Invalid::new("state", format!("cannot be serialized: {error}")))?;
         self.state = Some(value);
         Ok(self)
     }
 
-    /// Says nothing more to this person for a while, because people take over.
+    /// Keeps the bot quiet for this person for a while, because a human takes over.
     #[must_use]
     pub fn quiet_for(mut self, span: Duration) -> Self {
         self.quiet_for = Some(span);
@@ -161,10 +160,10 @@ impl Decision {
         *self == Self::default()
     }
 
-    /// Checks what the platform and the table can take.
+    /// Checks the limits of the platform and of the table.
     ///
     /// # Errors
-    /// [`Invalid`] names the limit that is broken.
+    /// [`Invalid`] names the limit that is exceeded.
     pub fn check(&self, platform: Platform, max_state_bytes: usize) -> Result<(), Invalid> {
         check_messages(&self.say, Purpose::Reply, platform)?;
         for follow_up in &self.follow_ups {
@@ -178,7 +177,8 @@ impl Decision {
         check_size(self.say.iter().chain(later))?;
         let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
         if state_bytes > max_state_bytes {
-            let problem = format!("has {state_bytes} bytes as JSON; the most is {max_state_bytes}");
+            let problem =
+                format!("has {state_bytes} bytes as JSON; at most {max_state_bytes} are allowed");
             return Err(Invalid::new("state", problem));
         }
         Ok(())
@@ -188,14 +188,15 @@ impl Decision {
 /// Checks the messages of one reply or follow-up.
 ///
 /// # Errors
-/// [`Invalid`] names the limit that is broken.
+/// [`Invalid`] names the limit that is exceeded.
 pub fn check_messages(
     messages: &[Say],
     purpose: Purpose,
     platform: Platform,
 ) -> Result<(), Invalid> {
     if messages.len() > MAX_MESSAGES {
-        let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
+        let problem =
+            format!("has {} messages; at most {MAX_MESSAGES} are allowed", messages.len());
         return Err(Invalid::new("messages", problem));
     }
     check_size(messages.iter())?;
@@ -214,14 +215,14 @@ fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    let problem = format!("have {bytes} bytes as JSON; the most is {MAX_BYTES}");
+    let problem = format!("have {bytes} bytes as JSON; at most {MAX_BYTES} are allowed");
     Err(Invalid::new("messages", problem))
 }
 
-/// Checks the fallback of a follow-up, on the platform that has such.
+/// Checks the fallback template of a follow-up.
 ///
 /// # Errors
-/// [`Invalid`] names the limit that is broken.
+/// [`Invalid`] names the limit that is exceeded.
 pub fn check_fallback(fallback: Option<&UtilityTemplate>) -> Result<(), Invalid> {
     let Some(template) = fallback else { return Ok(()) };
     let checked = Say::from(template.clone()).check(Platform::Messenger);

@@ -1,6 +1,7 @@
 //! The platform, pure: what Meta sends, what may be sent to Meta, and when.
 //!
 //! There is no AWS here, no HTTP client and no clock: a bot and its tests compile against this crate alone.
+#![warn(clippy::missing_errors_doc)]
 
 pub mod clock;
 pub mod decision;

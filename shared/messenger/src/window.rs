@@ -1,12 +1,12 @@
-//! When we may say it: Meta's messaging windows as one pure decision.
+//! When a message may be sent: Meta's messaging windows as one pure decision.
 //!
 //! Source: Meta's Messenger Platform policy (standard messaging, message tags, human agent, utility
 //! messages) and its announcement that three tags end on 27 April 2026.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
@@ -16,14 +16,31 @@ use crate::message::{Invalid, Say, Use};
 pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
 
 /// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
-pub const SEVEN_DAYS: Duration = Duration::from_hours(168);
+pub const SEVEN_DAYS: Duration = Duration::from_hours(24 * 7);
 
 /// From this instant on (27 April 2026, 00:00 UTC) Meta refuses three of the message tags.
 pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000);
 
 /// Why a message is sent; decides which window and which label apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Purpose {
     /// The bot's answer to an event.
     Reply,
@@ -47,39 +64,17 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 9] = [
-        Self::Reply,
-        Self::Update,
-        Self::Human,
-        Self::Feedback,
-        Self::AccountUpdate,
-        Self::ConfirmedEventUpdate,
-        Self::PostPurchaseUpdate,
-        Self::Utility,
-        Self::PrivateReply,
-    ];
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
+
+    /// The name of every purpose.
+    pub const NAMES: &[&str] = <Self as VariantNames>::VARIANTS;
 
     /// The purpose's name in settings, requests and the table.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reply => "reply",
-            Self::Update => "update",
-            Self::Human => "human",
-            Self::Feedback => "feedback",
-            Self::AccountUpdate => "account_update",
-            Self::ConfirmedEventUpdate => "confirmed_event_update",
-            Self::PostPurchaseUpdate => "post_purchase_update",
-            Self::Utility => "utility",
-            Self::PrivateReply => "private_reply",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
-    /// Finds a purpose by its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
-    }
-
-    /// Checks that what is said is what the purpose may carry; a sender action may go with all.
+    /// Checks that the content fits the purpose; a sender action fits all of them.
     ///
     /// # Errors
     /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
@@ -95,11 +90,11 @@ impl Purpose {
         Err(Invalid::new(
             "message",
             match wanted {
-                Use::Feedback => "the purpose feedback carries a customer_feedback template only",
-                Use::Utility => {
-                    "the purpose utility carries a reference to a utility template only"
+                Use::Feedback => "the purpose feedback requires a customer_feedback template",
+                Use::Utility => "the purpose utility requires a reference to a utility template",
+                Use::General => {
+                    "a feedback or utility template requires the purpose of the same name"
                 }
-                Use::General => "a feedback or utility template needs the purpose of that name",
             },
         ))
     }
@@ -114,14 +109,9 @@ impl Purpose {
     }
 }
 
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A message tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Tag {
     /// Written by a person, up to 7 days.
     HumanAgent,
@@ -137,20 +127,14 @@ pub enum Tag {
 
 impl Tag {
     /// The tag as the Send API spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HumanAgent => "HUMAN_AGENT",
-            Self::CustomerFeedback => "CUSTOMER_FEEDBACK",
-            Self::AccountUpdate => "ACCOUNT_UPDATE",
-            Self::ConfirmedEventUpdate => "CONFIRMED_EVENT_UPDATE",
-            Self::PostPurchaseUpdate => "POST_PURCHASE_UPDATE",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// How a message is labelled for Meta: `messaging_type` and `tag`.
 ///
-/// A sender action has no label: it may go only where a message needs no special one.
+/// A sender action has no label: it may be sent only where a message needs no special one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// `RESPONSE`.
@@ -180,7 +164,7 @@ impl Label {
     }
 
     /// The Send API's `tag`.
-    pub const fn tag(self) -> Option<&'static str> {
+    pub fn tag(self) -> Option<&'static str> {
         match self {
             Self::Tagged(tag) => Some(tag.name()),
             _ => None,
@@ -189,7 +173,8 @@ impl Label {
 }
 
 /// Why the windows do not allow a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// The person never wrote to the Page, as far as we know.
     #[error(
@@ -209,21 +194,21 @@ pub enum Refusal {
         "tag_retired: Meta refuses this message tag since 27 April 2026; use a utility template (purpose utility)"
     )]
     TagRetired,
-    /// `HUMAN_AGENT` is for what a person wrote, and nobody is named.
-    #[error("author_missing: a message for purpose human needs the author who wrote it")]
+    /// `HUMAN_AGENT` is for what a person wrote, and no author is named.
+    #[error("author_missing: a message with the purpose human must name its author")]
     AuthorMissing,
     /// More than 7 days have passed since the comment or the visitor's post.
     #[error("comment_too_old: the comment or post is more than 7 days old")]
     CommentTooOld,
-    /// Instagram has no such message.
+    /// Instagram does not support such a message.
     #[error(
-        "not_on_instagram: Instagram takes neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
+        "not_on_instagram: Instagram supports neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
     )]
     NotOnInstagram,
 }
 
 impl Refusal {
-    /// Whether the windows are all that stands against it, so that a utility template may go.
+    /// Whether only the windows forbid it, so that a utility template may be sent instead.
     pub const fn leaves_fallback(self) -> bool {
         match self {
             Self::NeverHeardFrom
@@ -235,16 +220,8 @@ impl Refusal {
     }
 
     /// The refusal's name: the first word of its text.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NeverHeardFrom => "never_heard_from",
-            Self::WindowClosed => "window_closed",
-            Self::SevenDaysPassed => "seven_days_passed",
-            Self::TagRetired => "tag_retired",
-            Self::AuthorMissing => "author_missing",
-            Self::CommentTooOld => "comment_too_old",
-            Self::NotOnInstagram => "not_on_instagram",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -255,14 +232,14 @@ pub struct Standing {
     pub platform: Platform,
     /// The person's last window-opening action.
     pub last_message_at: Option<Timestamp>,
-    /// The end of the standard window; its length belongs to the conversation.
+    /// The end of the standard window, whose length can differ between conversations.
     pub free_until: Option<Timestamp>,
 }
 
 /// How close to a window's edge a message may still leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How far we stay from each edge.
+    /// The margin kept at each edge.
     pub margin: Duration,
 }
 
@@ -275,10 +252,10 @@ impl Default for Policy {
 /// Decides whether a message may be sent at `now`, and under which label.
 ///
 /// For a private reply, `standing` is that of the comment or post: its last message is the comment.
-/// An edge is the last instant at which Meta still takes a message; we stop a margin before it.
+/// An edge is the last instant at which Meta accepts a message; sending stops a margin before it.
 ///
 /// # Errors
-/// [`Refusal`] says why not.
+/// [`Refusal`] if the windows do not allow it.
 pub fn decide(
     purpose: Purpose,
     author: Option<&str>,
@@ -298,7 +275,7 @@ pub fn decide(
         }
         Purpose::Utility | Purpose::Feedback if on_instagram => Err(Refusal::NotOnInstagram),
         Purpose::Utility => Ok(Label::Utility),
-        // Of a comment whose time we do not know, Meta alone can tell.
+        // The age of a comment without a time is known to Meta alone.
         Purpose::PrivateReply if heard.is_none() || in_seven_days => Ok(Label::Response),
         Purpose::PrivateReply => Err(Refusal::CommentTooOld),
         _ if heard.is_none() => Err(Refusal::NeverHeardFrom),
@@ -327,8 +304,8 @@ pub struct Chance {
     pub until: Option<Timestamp>,
 }
 
-/// What may be sent at `now` to a person, for each purpose for which something may: what to do about
-/// a refusal.
+/// The purposes for which something may be sent to a person at `now`: the alternatives to a refused
+/// message.
 pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chance> {
     let until = |purpose| match purpose {
         Purpose::Human | Purpose::Feedback => {
@@ -337,7 +314,7 @@ pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chan
         Purpose::Utility => None,
         _ => standing.free_until,
     };
-    let allowed = Purpose::ALL.into_iter().filter(|purpose| {
+    let allowed = Purpose::ALL.iter().copied().filter(|purpose| {
         *purpose != Purpose::PrivateReply
             && decide(*purpose, Some("somebody"), standing, now, policy).is_ok()
     });
@@ -348,9 +325,9 @@ pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chan
 /// What the windows allow of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// What is meant, under this label.
+    /// The entry itself, under this label.
     AsMeant(Label),
-    /// Its fallback template instead, because what is meant is refused.
+    /// Its fallback template, because the entry itself is refused.
     Fallback(Refusal),
 }
 
@@ -364,11 +341,11 @@ impl Allowed {
     }
 }
 
-/// Decides like [`decide`]; what only the windows refuse leaves its fallback template, if there is
-/// one and utility messages may go.
+/// Decides like [`decide`]; if only the windows refuse it, its fallback template is allowed, provided
+/// there is one and utility messages are allowed.
 ///
 /// # Errors
-/// [`Refusal`] says why neither may be sent.
+/// [`Refusal`] if neither may be sent.
 pub fn decide_with_fallback(
     purpose: Purpose,
     author: Option<&str>,

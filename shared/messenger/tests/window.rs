@@ -1,6 +1,6 @@
 //! The messaging windows: Meta's tables, edge by edge, and what must hold between the edges.
 //!
-//! What Meta takes is stated anew here, without a margin and in plain milliseconds.
+//! What Meta takes is stated again here, without a margin and in plain milliseconds.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot build its own material has failed")]
 
@@ -191,7 +191,7 @@ fn the_default_margin_is_a_minute() {
 
 #[test]
 fn a_person_never_heard_from_gets_utility_templates_only() {
-    for purpose in Purpose::ALL {
+    for &purpose in Purpose::ALL {
         for now in [BEFORE, AFTER] {
             let to = |platform| outcome(purpose, Some("Ana"), &never_heard(platform), now, 0);
             let (messenger, instagram) = match purpose {
@@ -291,7 +291,7 @@ fn a_purpose_carries_its_own_content_only() {
     let feedback = Say::from_json(&feedback).unwrap();
     let utility = Say::from_json(&utility).unwrap();
     let typing = Say::from(Action::TypingOn);
-    for purpose in Purpose::ALL {
+    for &purpose in Purpose::ALL {
         let carried =
             [&text, &feedback, &utility, &typing].map(|say| purpose.check_content(say).is_ok());
         let expected = match purpose {
@@ -308,7 +308,7 @@ fn a_fallback_goes_where_only_the_windows_refuse_and_never_on_instagram() {
     let policy = Policy { margin: Duration::ZERO };
     for platform in PLATFORMS {
         for standing in [never_heard(platform), heard_at(AFTER, DAY, platform)] {
-            for purpose in Purpose::ALL {
+            for &purpose in Purpose::ALL {
                 for author in [None, Some("desk")] {
                     for age in [0, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1] {
                         let now = ms(AFTER + age);

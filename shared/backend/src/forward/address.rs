@@ -1,61 +1,65 @@
-//! Which addresses are the public internet.
+//! Which addresses belong to the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The IPv4 networks that are not public: base and length of the prefix.
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// The IPv4 networks that are not public.
 ///
-/// Source: IANA's IPv4 special-purpose address registry (RFC 6890 and its successors), multicast and
-/// the reserved rest.
-const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
-    (Ipv4Addr::UNSPECIFIED, 8),
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    (Ipv4Addr::new(169, 254, 0, 0), 16),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    (Ipv4Addr::new(224, 0, 0, 0), 4),
-    (Ipv4Addr::new(240, 0, 0, 0), 4),
+/// Source: IANA's IPv4 special-purpose address registry (RFC 6890 and its successors); multicast and
+/// the reserved range.
+const NOT_PUBLIC_V4: [Ipv4Net; 15] = [
+    v4([0, 0, 0, 0], 8),
+    v4([10, 0, 0, 0], 8),
+    v4([100, 64, 0, 0], 10),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 0, 0, 0], 24),
+    v4([192, 0, 2, 0], 24),
+    v4([192, 88, 99, 0], 24),
+    v4([192, 168, 0, 0], 16),
+    v4([198, 18, 0, 0], 15),
+    v4([198, 51, 100, 0], 24),
+    v4([203, 0, 113, 0], 24),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
 ];
 
-/// The only IPv6 network that is public at all: global unicast.
+/// The only IPv6 network with public addresses: global unicast.
 ///
 /// Outside it are loopback, unique local, link-local, multicast, and every form that carries an IPv4
 /// address (mapped, compatible, NAT64).
-const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0], 3);
 
 /// What is not public in [`GLOBAL_UNICAST`]: protocol assignments with Teredo, documentation, 6to4.
 ///
 /// Source: IANA's IPv6 special-purpose address registry.
-const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
-];
+const NOT_PUBLIC_V6: [Ipv6Net; 4] =
+    [v6([0x2001, 0], 23), v6([0x2001, 0xdb8], 32), v6([0x2002, 0], 16), v6([0x3fff, 0], 20)];
 
-/// Whether an address is of the public internet, or is this machine's own and that is allowed.
+/// Whether an address is public, or is a loopback address and those are allowed.
 pub fn is_public(address: IpAddr, allow_local: bool) -> bool {
     if allow_local && address.is_loopback() {
         return true;
     }
     match address {
-        IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|&(base, length)| {
-            (address.to_bits() ^ base.to_bits()) >> (Ipv4Addr::BITS - length) == 0
-        }),
+        IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|network| network.contains(&address)),
         IpAddr::V6(address) => {
-            let is_in = |&(base, length): &(Ipv6Addr, u32)| {
-                (address.to_bits() ^ base.to_bits()) >> (Ipv6Addr::BITS - length) == 0
-            };
-            is_in(&GLOBAL_UNICAST) && !NOT_PUBLIC_V6.iter().any(is_in)
+            GLOBAL_UNICAST.contains(&address)
+                && !NOT_PUBLIC_V6.iter().any(|network| network.contains(&address))
         }
     }
+}
+
+/// A network by its address; a prefix that is too long does not compile.
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+/// A network by the first two groups of its address, the others being zero.
+const fn v6([a, b]: [u16; 2], prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), prefix)
 }
 
 #[cfg(test)]
@@ -67,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_and_those_right_beside_the_others() {
+    fn public_addresses_and_the_neighbours_of_the_others() {
         for text in [
             "1.1.1.1",
             "9.255.255.255",
@@ -93,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_public() {
+    fn addresses_that_are_not_public() {
         for text in [
             "0.0.0.0",
             "10.0.0.1",

@@ -1,4 +1,4 @@
-//! Forwarding: where each inbound event is posted to, and what may be connected to for that.
+//! Forwarding: the URLs that inbound events are posted to, and which addresses may be connected to.
 
 mod address;
 
@@ -7,22 +7,22 @@ use reqwest::Url;
 
 use crate::settings::Variables;
 
-/// The message attribute that tells where a message of the forward queue goes.
+/// The message attribute with the URL that a message of the forward queue goes to.
 pub const URL_ATTRIBUTE: &str = "url";
 
 /// The variable that lists them.
 pub const URLS: &str = "FORWARD_URLS";
 const MAX_URLS: usize = 10;
 
-/// The longest URL in bytes: it travels beside an event of almost the largest size that a queue takes.
+/// The maximum length of a URL in bytes: its attribute counts towards the size of a queue message.
 const MAX_URL_BYTES: usize = 2000;
 
-/// Where events are forwarded to.
+/// The URLs that events are forwarded to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destinations {
-    /// The addresses, none twice.
+    /// The URLs, without duplicates.
     pub urls: Vec<Url>,
-    /// Whether plain http and this machine itself are allowed, for tests.
+    /// Whether plain http and loopback addresses are allowed, for tests.
     pub allow_local: bool,
 }
 
@@ -44,7 +44,7 @@ impl Destinations {
             }
         }
         if urls.len() > MAX_URLS {
-            variables.reject(URLS, format!("has more than {MAX_URLS} URLs"));
+            variables.reject(URLS, format!("must have at most {MAX_URLS} URLs"));
         }
         Some(Self { urls, allow_local })
     }
@@ -56,15 +56,15 @@ fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
         return Err("must be https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not carry a user or a password");
+        return Err("must not contain a user or a password");
     }
     if url.as_str().len() > MAX_URL_BYTES {
-        return Err("it is too long");
+        return Err("must have at most 2,000 bytes");
     }
-    let host = url.host_str().ok_or("it names no host")?;
+    let host = url.host_str().ok_or("has no host")?;
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
     if literal.is_ok_and(|address| !is_public(address, allow_local)) {
-        return Err("its address is not public");
+        return Err("must not be a non-public address");
     }
     Ok(url)
 }

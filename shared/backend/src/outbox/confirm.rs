@@ -1,6 +1,7 @@
 //! Echoes: Meta's word that a message was delivered.
 
 use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState, Who};
+use crate::telemetry::Metric;
 
 use super::{Outbox, OutboxError};
 
@@ -44,7 +45,7 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.telemetry.count("ConfirmedByEcho", &key.who.page_id, &[]);
+        self.telemetry.count(Metric::ConfirmedByEcho, &key.who.page_id, &[]);
         let guard = Guard::Free { due_at: Some(due_at), now };
         if entry.next_step().is_some() {
             let fate = Fate::Waits { due_at: now, reason: None, rescheduled: false };

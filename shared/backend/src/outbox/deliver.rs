@@ -8,6 +8,7 @@ use crate::store::{
     Change, ConversationItem, Entry, EntryKey, Fate, Guard, Status, StepChange, StepKey, StepState,
     Waiting, Who,
 };
+use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
 use messenger::window::Label;
 
@@ -168,7 +169,7 @@ impl Outbox {
             }
         };
         if step.state == StepState::Unconfirmed {
-            self.telemetry.count("SentAgain", &key.who.page_id, &[]);
+            self.telemetry.count(Metric::SentAgain, &key.who.page_id, &[]);
         }
         let claim = Change {
             steps: match refusal {
@@ -185,7 +186,7 @@ impl Outbox {
         };
         if let Some(refusal) = refusal {
             let details = [("reason", refusal.name())];
-            self.telemetry.count("FallbackUsed", &key.who.page_id, &details);
+            self.telemetry.count(Metric::FallbackUsed, &key.who.page_id, &details);
         }
         self.send_from(key, entry, label, conversation, turn).await
     }
@@ -222,7 +223,7 @@ impl Outbox {
             };
             if !entry.steps[index].is_action() {
                 let details = [("type", label.messaging_type())];
-                self.telemetry.count("MessagesSent", &key.who.page_id, &details);
+                self.telemetry.count(Metric::MessagesSent, &key.who.page_id, &details);
             }
             entry.steps[index].state = state;
             let mut steps = vec![StepChange {
@@ -288,7 +289,7 @@ impl Outbox {
         } else {
             "window_closed"
         };
-        self.telemetry.count("ActionsPassedOver", outgoing.page_id, &[("reason", reason)]);
+        self.telemetry.count(Metric::ActionsPassedOver, outgoing.page_id, &[("reason", reason)]);
         Ok((StepState::PassedOver, Sent::default()))
     }
 
@@ -392,9 +393,11 @@ impl Outbox {
     async fn note(&self, key: &EntryKey, error: &GraphError) -> Result<(), OutboxError> {
         let page_id = &key.who.page_id;
         match error.fault {
-            Fault::Unclear => self.telemetry.count("Unclear", page_id, &[]),
-            Fault::OutsideWindow => self.telemetry.count("WindowRecordWrong", page_id, &[]),
-            Fault::PermissionMissing => self.telemetry.count("PermissionMissing", page_id, &[]),
+            Fault::Unclear => self.telemetry.count(Metric::Unclear, page_id, &[]),
+            Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
+            Fault::PermissionMissing => {
+                self.telemetry.count(Metric::PermissionMissing, page_id, &[]);
+            }
             _ => {}
         }
         self.pause_for(page_id, error).await.map(drop)

@@ -34,7 +34,7 @@ use crate::store::{
     CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Settlement, Status, Store,
     StoreError,
 };
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Metric, Telemetry};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::RateClass;
 use messenger::window::Policy;
@@ -243,7 +243,7 @@ impl Outbox {
         let why = Cancellation::Answered(answered_at);
         let outcome = self.store.cancel_entry(key, why, now, expires_at).await?;
         if outcome == CancelOutcome::Cancelled {
-            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", why.reason())]);
+            self.telemetry.count(Metric::Cancelled, &key.who.page_id, &[("reason", why.reason())]);
         }
         Ok(outcome)
     }
@@ -296,10 +296,10 @@ impl Outbox {
     /// Counts an entry's end.
     fn count_end(&self, key: &EntryKey, entry: &Entry, status: Status, reason: Option<&str>) {
         let metric = match status {
-            Status::Sent => "Sent",
-            Status::Refused => "Refused",
-            Status::Failed => "Failed",
-            Status::Cancelled => "Cancelled",
+            Status::Sent => Metric::Sent,
+            Status::Refused => Metric::Refused,
+            Status::Failed => Metric::Failed,
+            Status::Cancelled => Metric::Cancelled,
             Status::Open => return,
         };
         let reason = reason.and_then(|reason| reason.split(':').next()).unwrap_or("done");

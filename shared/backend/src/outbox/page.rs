@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::graph::{Fault, GraphError};
 use crate::store::{PageItem, Pause};
+use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
 
 use super::{KnownPage, Outbox, OutboxError};
@@ -85,7 +86,7 @@ impl Outbox {
         let pause = Pause { until: now + span, reason, secret_version, count };
         let page = self.store.pause_page(page_id, &pause).await?;
         self.remember_page(page_id, page).await;
-        self.telemetry.count("PagePaused", page_id, &[("reason", reason)]);
+        self.telemetry.count(Metric::PagePaused, page_id, &[("reason", reason)]);
         tracing::error!(page = page_id, %error, until = %pause.until, "the Page is paused");
         Ok(true)
     }

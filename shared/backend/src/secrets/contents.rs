@@ -1,4 +1,4 @@
-//! What the secret holds: the applications with their Pages, and the keys of the functions.
+//! The contents of the secret: the applications with their Pages, and the keys of the functions.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::SecretError;
 
-/// The key of the application that stands at the top level of the secret.
+/// The key of the application at the top level of the secret.
 pub const DEFAULT_APPLICATION: &str = "default";
 
-/// The most characters of an application's key.
+/// The maximum length of an application's key.
 const LONGEST_KEY: usize = 40;
 
 /// The secret's contents.
@@ -48,9 +48,9 @@ pub struct Page {
     pub access_token: SecretString,
 }
 
-/// What stands in the secret beside the default application, whose fields are at the top level.
+/// The rest of the secret's top level, where the fields of the default application are.
 #[derive(Deserialize)]
-struct Beside {
+struct TopLevel {
     #[serde(default)]
     applications: BTreeMap<String, Application>,
     #[serde(default)]
@@ -68,7 +68,7 @@ impl Secret {
             column: error.column(),
         };
         let default: Application = serde_json::from_str(text).map_err(malformed)?;
-        let Beside { mut applications, api_key, forward_secret, whatsapp_token } =
+        let TopLevel { mut applications, api_key, forward_secret, whatsapp_token } =
             serde_json::from_str(text).map_err(malformed)?;
         if !applications.keys().all(|key| is_key(key)) {
             return Err(SecretError::InvalidKey);
@@ -97,12 +97,12 @@ impl Secret {
         self.applications.get(key)
     }
 
-    /// All applications, each with its key.
+    /// All applications with their keys.
     pub fn applications(&self) -> impl Iterator<Item = (&str, &Application)> {
         self.applications.iter().map(|(key, application)| (key.as_str(), application))
     }
 
-    /// The application that a Page belongs to.
+    /// The application that owns a Page.
     ///
     /// # Errors
     /// [`SecretError::Missing`] if the secret does not name the Page.
@@ -122,33 +122,24 @@ impl Secret {
         self.applications.values().flat_map(Application::page_ids)
     }
 
-    /// The bearer key of those who may send through the API.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
+    /// The bearer key for callers of the API.
     pub fn api_key(&self) -> Result<&SecretString, SecretError> {
         self.api_key.as_ref().ok_or(SecretError::Missing("api_key"))
     }
 
-    /// The key that signs what is forwarded to other systems.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
+    /// The key that signs forwarded events.
     pub fn forward_secret(&self) -> Result<&SecretString, SecretError> {
         self.forward_secret.as_ref().ok_or(SecretError::Missing("forward_secret"))
     }
 
-    /// The token with which `WhatsApp` business accounts are read.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
+    /// The token for reading `WhatsApp` business accounts.
     pub fn whatsapp_token(&self) -> Result<&SecretString, SecretError> {
         self.whatsapp_token.as_ref().ok_or(SecretError::Missing("whatsapp_token"))
     }
 }
 
 impl Application {
-    /// What is written but empty counts as missing.
+    /// An empty value counts as missing.
     fn filled(self) -> Self {
         Self {
             app_id: self.app_id.filter(|id| !id.is_empty()),
@@ -159,31 +150,22 @@ impl Application {
         }
     }
 
-    /// The app's id, by which the echoes of its other parts are known.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
+    /// The app's id.
     pub fn app_id(&self) -> Result<&str, SecretError> {
         self.app_id.as_deref().ok_or(SecretError::Missing("app_id"))
     }
 
     /// The app secret.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
     pub fn app_secret(&self) -> Result<&SecretString, SecretError> {
         self.app_secret.as_ref().ok_or(SecretError::Missing("app_secret"))
     }
 
-    /// The app secrets that a signature may come from: the present and, in a rotation, the previous.
+    /// The app secrets that a signature may be made with: the current and, in a rotation, the previous.
     pub fn app_secrets(&self) -> impl Iterator<Item = &SecretString> {
         self.app_secret.iter().chain(&self.previous_app_secret)
     }
 
-    /// The token that Meta repeats when it verifies the webhook.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if it is not filled in.
+    /// The token that Meta sends when it verifies the webhook.
     pub fn verify_token(&self) -> Result<&SecretString, SecretError> {
         self.verify_token.as_ref().ok_or(SecretError::Missing("verify_token"))
     }
@@ -212,7 +194,7 @@ impl Application {
     }
 }
 
-/// Whether a text can be the key of an application beside the default one: it is part of a URL.
+/// Whether a text is valid as the key of a further application: it is part of a URL.
 fn is_key(key: &str) -> bool {
     (1..=LONGEST_KEY).contains(&key.len())
         && key != DEFAULT_APPLICATION
@@ -282,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_two_applications_is_refused_and_nothing_is_told_of_it() {
+    fn a_page_in_two_applications_is_refused_without_showing_secrets() {
         let error = parse(
             r#"{"pages":{"10":{"access_token":"hush"}},
                 "applications":{"shop":{"app_secret":"hush","pages":{"10":{"access_token":"hush"}}}}}"#,

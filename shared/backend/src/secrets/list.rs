@@ -1,4 +1,4 @@
-//! The list of the applications; it tells which parts are filled in, and shows none of them.
+//! The list of the applications: which parts are set, without their values.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{Application, DEFAULT_APPLICATION, Secret};
 
 impl Secret {
     /// Key, app id, webhook, Pages and missing parts of each application; `webhook_url` is that of
-    /// the default one, and ends in `/webhook`.
+    /// the default one and ends in `/webhook`.
     pub fn list(&self, webhook_url: &str) -> Value {
         let applications = self.applications().map(|(key, application)| {
             json!({
@@ -22,7 +22,7 @@ impl Secret {
 }
 
 impl Application {
-    /// The parts that are not filled in.
+    /// The parts that are not set.
     pub fn missing(&self) -> Vec<String> {
         let parts = [
             ("app_id", self.app_id().is_err()),

@@ -1,4 +1,4 @@
-//! The secret: the applications with their app secrets and the Pages' tokens, kept for a while.
+//! The secret: the applications with their app secrets and the Pages' tokens, cached.
 
 mod contents;
 mod list;
@@ -15,43 +15,47 @@ pub use list::callback_url;
 use crate::aws::describe;
 use messenger::clock::{SharedClock, Timestamp};
 
-/// After this time a secret is read again before it is used.
+/// The age at which a cached secret is read again before it is used.
 pub const FRESH_FOR: Duration = Duration::from_mins(5);
 
-/// A secret read less than this ago is not read again, whatever happens.
+/// The minimum time between two reads of the secret.
 pub const REREAD_AT_MOST_EVERY: Duration = Duration::from_mins(1);
 
-/// Why a secret, or a part of it, is not at hand.
+/// Why the secret, or a part of it, is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager did not give it.
+    /// Secrets Manager did not return it.
     #[error("the secret cannot be read: {0}")]
     Unavailable(String),
-    /// It is not of the documented form.
-    #[error("the secret is not of the form that README.md shows (line {line}, column {column})")]
+    /// It does not have the documented form.
+    #[error("the secret does not have the form shown in README.md (line {line}, column {column})")]
     Malformed {
-        /// Where the JSON goes wrong.
+        /// The line of the error.
         line: usize,
-        /// Where the JSON goes wrong.
+        /// The column of the error.
         column: usize,
     },
     /// An application's key cannot be a part of its webhook's URL.
-    #[error("a key in applications is not 1 to 40 of a to z, 0 to 9 and -, or it is default")]
+    #[error(
+        "a key in applications must have 1 to 40 characters of a-z, 0-9 and -, and must not be default"
+    )]
     InvalidKey,
-    /// A Page stands in two applications.
-    #[error("one Page stands in the applications {first} and {second}: remove it from one of them")]
+    /// A Page is listed in two applications.
+    #[error(
+        "a Page is listed in both applications {first} and {second}; remove it from one of them"
+    )]
     PageInTwoApplications {
-        /// An application's key.
+        /// The key of one application.
         first: String,
-        /// Another application's key.
+        /// The key of the other application.
         second: String,
     },
     /// A part of it is missing.
-    #[error("the secret lacks {0}: fill it in as README.md shows")]
+    #[error("missing in the secret: {0}; set it as README.md shows")]
     Missing(&'static str),
 }
 
-/// Reads the secret and keeps it for some minutes.
+/// Reads the secret and caches it for some minutes.
 #[derive(Debug)]
 pub struct Secrets {
     client: Client,
@@ -68,7 +72,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// Reads the secret of this name or ARN.
+    /// Creates a reader of the secret with this name or ARN.
     pub fn new(client: Client, id: impl Into<String>, clock: SharedClock) -> Self {
         Self { client, id: id.into(), clock, kept: Mutex::new(None) }
     }
@@ -89,7 +93,7 @@ impl Secrets {
         self.not_older_than(REREAD_AT_MOST_EVERY).await
     }
 
-    /// The secret after `version`: read anew, unless another version is at hand already.
+    /// A version of the secret other than `version` if there is one: the cached one, or else a fresh read.
     ///
     /// # Errors
     /// [`SecretError`] if it cannot be read.
@@ -126,7 +130,7 @@ impl Secrets {
                 Ok(secret)
             }
             (Err(error), Some(kept)) => {
-                tracing::warn!(%error, "the secret is used beyond its time");
+                tracing::warn!(%error, "the secret cannot be read again; the cached one is used");
                 kept.tried_at = now;
                 Ok(Arc::clone(&kept.secret))
             }

@@ -1,4 +1,4 @@
-//! An inbound event in the form in which other systems get it.
+//! An inbound event in the form that other systems receive.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -8,22 +8,22 @@ use super::record::{WriteError, cut_to_envelope, escape_for_sqs};
 use super::{Event, Platform};
 use crate::clock::Timestamp;
 
-/// What another system gets of an event: what we know about it, and Meta's own JSON.
+/// An event as another system receives it: its parsed properties, and Meta's own JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inbound {
-    /// Names the event; the same for each delivery of it.
+    /// Identifies the event; the same at each delivery of it.
     pub id: String,
     /// `message`, `postback` and so on; `unknown` for what this version does not know.
     pub kind: String,
     /// The Page, or the Instagram account.
     pub page_id: String,
-    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to nobody.
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to no person.
     pub psid: Option<String>,
     /// When it happened, ms since the epoch.
     pub at: Option<Timestamp>,
     /// When the webhook received it, ms since the epoch.
     pub received_at: Timestamp,
-    /// The platform.
+    /// The platform of the Page or account.
     pub platform: Platform,
     /// Whether the event was too large and only its envelope is left.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -33,7 +33,7 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// What other systems get of an event.
+    /// Converts an event.
     ///
     /// # Errors
     /// [`WriteError`] if its raw text is not JSON.
@@ -51,8 +51,8 @@ impl Inbound {
         })
     }
 
-    /// The JSON text, at most `limit` bytes long: an event that is too large is cut down to its
-    /// envelope. A queue takes every character of it.
+    /// The JSON text, at most `limit` bytes long: an event that is too large is reduced to its
+    /// envelope. SQS accepts every character of it.
     ///
     /// # Errors
     /// [`WriteError`] if a field cannot be written as JSON.

@@ -1,4 +1,4 @@
-//! Reading JSON that is not always of the documented form.
+//! Reading JSON that does not always have the documented form.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Reads an item; the parts of it that nest too deeply to be read become empty objects.
+/// Parses an item; parts that are nested too deeply become empty objects.
 pub(super) fn tolerant(json: &str) -> Value {
     if let Ok(value) = serde_json::from_str(json) {
         return value;
@@ -62,7 +62,7 @@ pub(super) fn tolerant(json: &str) -> Value {
     Value::Object(parts.into_iter().map(|(key, part)| (key, read(part))).collect())
 }
 
-/// A string, or a number or flag in its place.
+/// A string, or a number or boolean in its place.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -85,7 +85,7 @@ pub(super) fn number(value: &Value) -> Option<i64> {
     }
 }
 
-/// Whether a flag is set, in any of the forms in which it may come.
+/// Whether a flag is set, as a boolean, a number or a string.
 pub(super) fn flag(value: &Value) -> bool {
     matches!(text(value).as_deref(), Some("true" | "1"))
 }

@@ -1,8 +1,8 @@
-//! What Meta tells us: the events of a Page's conversations.
+//! Inbound events: what Meta reports about a Page's conversations.
 //!
-//! Every kind that is not read here still arrives, as [`Kind::Unknown`] with its raw JSON. The
-//! shapes are those of Meta's webhook reference, read tolerantly: a number where a string is
-//! expected, or a missing field, never loses an event.
+//! A kind that is not known here becomes [`Kind::Unknown`] with its raw JSON. The shapes are those of
+//! Meta's webhook reference, parsed leniently: a number instead of a string, or a missing field, never
+//! loses an event.
 
 mod inbound;
 mod json;
@@ -11,6 +11,7 @@ mod parse;
 mod record;
 
 use sha2::{Digest, Sha256};
+use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
 
@@ -18,12 +19,15 @@ pub use inbound::Inbound;
 pub use notification::{MAX_EVENTS, Unreadable, split};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
-/// The beginning of every `metadata` that the outbox writes, by which its echoes are known.
+/// The prefix of every `metadata` that the outbox writes, by which it recognizes its echoes.
 pub const METADATA_MARK: &str = "mb1.";
 
-/// The surface that a conversation happens on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// The platform of a conversation.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Platform {
     /// A Facebook Page's Messenger.
     #[default]
@@ -34,31 +38,28 @@ pub enum Platform {
 
 impl Platform {
     /// The platform's name in the table.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Messenger => "messenger",
-            Self::Instagram => "instagram",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// One thing that happened, in the form that the functions work with.
+/// An inbound event, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Names the event; the same for each delivery of it.
+    /// Identifies the event; the same at each delivery of it.
     pub id: String,
     /// The Page (or Instagram account) that it happened to.
     pub page_id: String,
     /// The notification's `object`: `page` or `instagram`.
     pub object: String,
-    /// The platform.
+    /// The platform of the Page or account.
     pub platform: Platform,
     /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
     pub container: String,
     /// Whose conversation it belongs to: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
     pub person: Option<String>,
-    /// When it happened, by Meta's account, but never after its receipt; absent where Meta
-    /// gives no time.
+    /// When it happened according to Meta, but never after its receipt; absent if Meta gives no
+    /// time.
     pub at: Option<Timestamp>,
     /// When the webhook received it.
     pub received_at: Timestamp,
@@ -66,29 +67,31 @@ pub struct Event {
     pub entry_time: Option<i64>,
     /// Whether it was too large for the queue and only its envelope is left.
     pub truncated: bool,
-    /// What happened.
+    /// What happened, parsed.
     pub kind: Kind,
     /// The event as Meta sent it.
     pub raw: String,
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
+/// The kind of an event, with its content.
+#[derive(Clone, Debug, PartialEq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The person wrote, tapped a quick reply or sent attachments.
     Message(Message),
-    /// A message left the Page: one of ours, of another app, or of a person in the Page inbox.
+    /// A message was sent from the Page: by us, by another app, or by a person in the Page inbox.
     Echo(Echo),
     /// The person edited a message.
     Edit(Edit),
-    /// The person reacted to a message, or took the reaction back.
+    /// The person reacted to a message, or removed the reaction.
     Reaction(Reaction),
     /// The person tapped a button, the menu or Get Started.
     Postback(Postback),
     /// The person came by a link or an ad.
     Referral(Referral),
     /// The person opted in to something.
+    #[strum(serialize = "optin")]
     OptIn(OptIn),
     /// Messages were delivered.
     Delivery(Delivery),
@@ -98,9 +101,9 @@ pub enum Kind {
     Handover(Handover),
     /// The person answered a customer feedback template; the answers are in the raw JSON.
     Feedback,
-    /// Something that this version does not know.
+    /// An event of a kind that this version does not know.
     Unknown {
-        /// The field that tells the kind, for counting.
+        /// The field that identifies the kind, for counting.
         name: String,
     },
 }
@@ -120,7 +123,7 @@ pub struct Message {
     pub reply_to: Option<String>,
     /// Where the person came from.
     pub referral: Option<Referral>,
-    /// Whether this tells that the person took the message back (Instagram).
+    /// Whether the person deleted the message (Instagram).
     pub is_deleted: bool,
 }
 
@@ -135,7 +138,7 @@ pub struct Attachment {
     pub sticker_id: Option<String>,
 }
 
-/// A message that left the Page.
+/// A message that was sent from the Page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
     /// The message's id.
@@ -166,12 +169,12 @@ pub struct Edit {
     pub num_edit: Option<i64>,
 }
 
-/// A reaction; it carries the mid of the message that it is about.
+/// A reaction; it carries the mid of the message reacted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
     /// The message's id.
     pub mid: Option<String>,
-    /// Whether the reaction was taken back.
+    /// Whether the reaction was removed.
     pub is_unreact: bool,
     /// The reaction's name, such as `love`.
     pub reaction: Option<String>,
@@ -205,7 +208,7 @@ pub struct Referral {
     pub ad_id: Option<String>,
 }
 
-/// Consent to something; its tokens are in the raw JSON, so that they end in no log.
+/// Consent to something; its tokens are in the raw JSON only, so that no log contains them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptIn {
     /// `notification_messages`, `one_time_notif_req`; absent for plugins.
@@ -259,7 +262,7 @@ pub enum Handover {
 }
 
 impl Event {
-    /// Whether a person did this that opens, or opens anew, the standard messaging window.
+    /// Whether this is an act of the person that opens, or renews, the standard messaging window.
     ///
     /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me. The checkbox plugin's
     /// opt-in opens it for its `user_ref`.
@@ -282,17 +285,17 @@ impl Event {
         opens && self.at.is_some()
     }
 
-    /// Whether nothing is known of the person but the checkbox plugin's reference.
+    /// Whether the person is known only by the checkbox plugin's reference.
     fn is_of_user_ref(&self) -> bool {
         self.person.as_deref().is_some_and(|person| person.starts_with("user_ref:"))
     }
 
-    /// Whether another app holds the conversation.
+    /// Whether another app controls the conversation.
     pub fn is_standby(&self) -> bool {
         self.container == "standby"
     }
 
-    /// Whether it only confirms something about messages that left.
+    /// Whether it only confirms something about messages that were sent.
     pub fn is_receipt(&self) -> bool {
         match &self.kind {
             Kind::Delivery(_) | Kind::Read(_) => true,
@@ -303,7 +306,7 @@ impl Event {
 
     /// The queue's message group: events of one group are processed in order.
     ///
-    /// It is a hash, so that the queue shows nobody's PSID. Each receipt has a group of its own: a
+    /// It is a hash, so that the queue does not reveal PSIDs. Each receipt has a group of its own: a
     /// confirmation must not wait behind the event that waits for it, nor behind another receipt.
     pub fn group(&self) -> String {
         let whose = match &self.person {
@@ -325,20 +328,7 @@ impl Event {
 impl Kind {
     /// The kind's name, for counting and for the log.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Message(_) => "message",
-            Self::Echo(_) => "echo",
-            Self::Edit(_) => "edit",
-            Self::Reaction(_) => "reaction",
-            Self::Postback(_) => "postback",
-            Self::Referral(_) => "referral",
-            Self::OptIn(_) => "optin",
-            Self::Delivery(_) => "delivery",
-            Self::Read(_) => "read",
-            Self::Handover(_) => "handover",
-            Self::Feedback => "feedback",
-            Self::Unknown { .. } => "unknown",
-        }
+        self.into()
     }
 
     /// The mid, for the kinds that are one per mid.
@@ -355,7 +345,7 @@ impl Kind {
     }
 }
 
-/// SHA-256 in hexadecimal over parts that cannot run into each other.
+/// SHA-256 in hexadecimal over length-prefixed parts, so that no two lists of parts look alike.
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! From an item of a notification to an [`Event`].
+//! Parses a notification's item into an [`Event`].
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// Fields beside which the one that tells the kind stands.
+/// The fields that do not identify the kind of an item.
 const COMMON_FIELDS: [&str; 6] =
     ["sender", "recipient", "timestamp", "prior_message", "hop_context", "is_instagram"];
 
@@ -54,8 +54,8 @@ fn derive_id(place: &Place<'_>, kind: &Kind, raw: &str) -> String {
     }
 }
 
-/// When it happened, but never later than its receipt: a time from the future would keep a window
-/// open for too long, and the margin at a window's edge is for clocks alone.
+/// When it happened, but never later than its receipt: a time in the future would keep a window open
+/// for too long, and the margin at a window's edge allows for differing clocks only.
 fn time(item: &Value, place: &Place<'_>) -> Option<Timestamp> {
     let stated = number(&item["timestamp"])
         .or_else(|| number(&item["value"]["created_time"]))

@@ -1,32 +1,35 @@
-//! Sender actions: what the person sees beside messages.
+//! Sender actions: typing indicators, seen marks and reactions.
 //!
 //! Source: Meta's Send API reference and its guides of sender actions, for Messenger and Instagram.
 
 use serde::Serialize;
+use strum::{EnumDiscriminants, EnumString, VariantNames};
 
 use super::Invalid;
 use super::part::Part;
 
-/// Something that the person sees beside messages: typing, seen, a reaction.
+/// A sender action: a typing indicator, a seen mark, a reaction.
 ///
-/// It is never tried twice, and nothing waits for it: one that Meta refuses is passed over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// It is never retried, and nothing waits for it: one that Meta refuses is skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, EnumDiscriminants)]
+#[strum_discriminants(name(ActionKind), vis(), derive(EnumString, VariantNames))]
+#[strum_discriminants(strum(serialize_all = "snake_case"))]
 #[serde(tag = "sender_action", content = "payload", rename_all = "snake_case")]
 pub enum Action {
-    /// Shows that an answer is being written, until it arrives or for 20 s.
+    /// Shows a typing indicator, until a message arrives or for 20 s.
     TypingOn,
-    /// Ends it.
+    /// Ends the typing indicator.
     TypingOff,
     /// Shows that the person's messages were seen.
     MarkSeen,
-    /// Reacts to a message of the person.
+    /// Adds a reaction to a message of the person.
     React {
         /// The message's mid.
         message_id: String,
         /// An emoji; on Instagram `love`.
         reaction: String,
     },
-    /// Takes a reaction back.
+    /// Removes a reaction.
     Unreact {
         /// The message's mid.
         message_id: String,
@@ -35,21 +38,22 @@ pub enum Action {
 
 /// Checks `sender_action` and its `payload`.
 pub(super) fn check(body: &Part) -> Result<(), Invalid> {
-    let kinds = ["typing_on", "typing_off", "mark_seen", "react", "unreact"];
     let payload = body.at("payload");
-    match body.at("sender_action").one_of(&kinds)? {
-        "react" => {
+    match body.at("sender_action").variant()? {
+        ActionKind::React => {
             body.fields(&["sender_action", "payload"])?;
             payload.fields(&["message_id", "reaction"])?;
             payload.at("message_id").text(1..=1000)?;
             payload.at("reaction").text(1..=50).map(drop)
         }
-        "unreact" => {
+        ActionKind::Unreact => {
             body.fields(&["sender_action", "payload"])?;
             payload.fields(&["message_id"])?;
             payload.at("message_id").text(1..=1000).map(drop)
         }
-        "mark_seen" => body.fields(&["sender_action"]),
-        _ => body.fields(&["sender_action", "persona_id"]),
+        ActionKind::MarkSeen => body.fields(&["sender_action"]),
+        ActionKind::TypingOn | ActionKind::TypingOff => {
+            body.fields(&["sender_action", "persona_id"])
+        }
     }
 }

@@ -1,35 +1,26 @@
-//! Attachments: media by address or by id, and what only Instagram has.
+//! Attachments: media by URL or by id, and those that only Instagram has.
 //!
 //! Source: Meta's references of the Send API, of saving assets, and of Instagram messaging.
 
 use serde_json::{Map, Value, json};
+use strum::IntoStaticStr;
 
 use super::part::Part;
 use super::{Invalid, template};
 use crate::event::Platform;
 
 /// The kinds of media that a message can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum MediaKind {
-    /// A picture.
+    /// An image.
     Image,
-    /// A sound.
+    /// An audio file.
     Audio,
-    /// A film.
+    /// A video.
     Video,
-    /// Anything else.
+    /// Any other file.
     File,
-}
-
-impl MediaKind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Audio => "audio",
-            Self::Video => "video",
-            Self::File => "file",
-        }
-    }
 }
 
 /// Where media come from.
@@ -52,12 +43,12 @@ impl Media {
         Self { from: Source::Url(url.into()), is_reusable: false }
     }
 
-    /// Media that Meta has saved before, by `attachment_id`, which is valid for 90 days.
+    /// Media that Meta has saved, by `attachment_id`, which is valid for 90 days.
     pub fn saved(attachment_id: impl Into<String>) -> Self {
         Self { from: Source::Saved(attachment_id.into()), is_reusable: false }
     }
 
-    /// Lets Meta save what it fetches from the URL, to be sent again.
+    /// Lets Meta save what it fetches from the URL, so that it can be sent again.
     #[must_use]
     pub fn reusable(mut self) -> Self {
         self.is_reusable = true;
@@ -73,7 +64,7 @@ impl Media {
         if self.is_reusable {
             payload.insert("is_reusable".to_owned(), true.into());
         }
-        json!({"type": kind.name(), "payload": payload})
+        json!({"type": <&str>::from(kind), "payload": payload})
     }
 }
 
@@ -132,7 +123,7 @@ fn check_media(payload: &Part) -> Result<(), Invalid> {
     match payload.at("attachment_id").there() {
         None => payload.at("url").https().map(drop),
         Some(_) if payload.at("url").there().is_some() => {
-            Err(payload.wrong("holds both url and attachment_id; give one of them"))
+            Err(payload.wrong("has both url and attachment_id; use one of them"))
         }
         Some(id) => id.id(),
     }

@@ -1,16 +1,19 @@
 //! Buttons of templates.
 //!
-//! Source: Meta's reference of buttons; Instagram has those of a web page and of a postback.
+//! Source: Meta's reference of buttons; Instagram has only those for a web page and a postback.
 
 use serde::Serialize;
+use strum::{EnumDiscriminants, EnumString, VariantNames};
 
 use super::Invalid;
 use super::part::Part;
 use crate::event::Platform;
 
 /// A button of a template.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, EnumDiscriminants)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[strum_discriminants(name(ButtonKind), vis(), derive(EnumString, VariantNames))]
+#[strum_discriminants(strum(serialize_all = "snake_case"))]
 pub enum Button {
     /// Opens a web page.
     WebUrl {
@@ -22,14 +25,14 @@ pub enum Button {
         #[serde(flatten)]
         webview: Webview,
     },
-    /// Comes back as a postback event.
+    /// Causes a postback event.
     Postback {
         /// The label, at most 20 characters.
         title: String,
-        /// What comes back, at most 1,000 characters.
+        /// The payload of the event, at most 1,000 characters.
         payload: String,
     },
-    /// Calls a telephone number.
+    /// Calls a phone number.
     PhoneNumber {
         /// The label, at most 20 characters.
         title: String,
@@ -47,10 +50,10 @@ pub enum Button {
     GamePlay {
         /// The label, at most 20 characters.
         title: String,
-        /// What the game gets, at most 1,000 characters.
+        /// The data passed to the game, at most 1,000 characters.
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<String>,
-        /// Against whom, or where.
+        /// The opponent, or the thread.
         #[serde(skip_serializing_if = "Option::is_none")]
         game_metadata: Option<GameMetadata>,
     },
@@ -62,7 +65,7 @@ impl Button {
         Self::WebUrl { url: url.into(), title: title.into(), webview: Webview::default() }
     }
 
-    /// A button that comes back as a postback event.
+    /// A button that causes a postback event.
     pub fn postback(title: impl Into<String>, payload: impl Into<String>) -> Self {
         Self::Postback { title: title.into(), payload: payload.into() }
     }
@@ -80,14 +83,15 @@ pub struct Webview {
     /// The page for clients without Messenger Extensions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_url: Option<String>,
-    /// `hide` takes the share button off the page.
+    /// `hide` removes the share button from the page.
     #[serde(rename = "webview_share_button", skip_serializing_if = "Option::is_none")]
     pub share_button: Option<String>,
 }
 
 /// How high a page is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum HeightRatio {
     /// Half of the screen.
     Compact,
@@ -97,7 +101,7 @@ pub enum HeightRatio {
     Full,
 }
 
-/// Against whom a game is started, or where.
+/// The opponent of a game, or its thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GameMetadata {
@@ -116,42 +120,41 @@ const WEB_URL: [&str; 6] = [
     "webview_share_button",
 ];
 
-/// Checks `buttons`, of which there are 3 at most.
+/// Checks `buttons`, at most 3.
 pub(super) fn check(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
-    let kinds: &[&str] = match platform {
-        Platform::Messenger => {
-            &["web_url", "postback", "phone_number", "account_link", "account_unlink", "game_play"]
-        }
-        Platform::Instagram => &["web_url", "postback"],
-    };
     for button in buttons.list(1..=3)? {
-        let kind = button.at("type").one_of(kinds)?;
+        let part = button.at("type");
+        let kind: ButtonKind = part.variant()?;
+        let is_on_both = matches!(kind, ButtonKind::WebUrl | ButtonKind::Postback);
+        if platform == Platform::Instagram && !is_on_both {
+            return Err(part.wrong("is for Messenger only"));
+        }
         match kind {
-            "web_url" => {
+            ButtonKind::WebUrl => {
                 button.fields(&[&WEB_URL[..], &["title"]].concat())?;
+                button.at("title").text(1..=20)?;
                 check_web_url(&button)?;
             }
-            "account_link" => {
+            ButtonKind::Postback | ButtonKind::PhoneNumber => {
+                button.fields(&["type", "title", "payload"])?;
+                button.at("title").text(1..=20)?;
+                let payload = button.at("payload");
+                let text = payload.text(1..=1000)?;
+                if kind == ButtonKind::PhoneNumber && !text.starts_with('+') {
+                    return Err(payload.wrong("must be a phone number with + and country code"));
+                }
+            }
+            ButtonKind::AccountLink => {
                 button.fields(&["type", "url"])?;
                 button.at("url").https()?;
             }
-            "account_unlink" => button.fields(&["type"])?,
-            "game_play" => {
+            ButtonKind::AccountUnlink => button.fields(&["type"])?,
+            ButtonKind::GamePlay => {
                 button.fields(&["type", "title", "payload", "game_metadata"])?;
+                button.at("title").text(1..=20)?;
                 button.at("payload").optional_text(1..=1000)?;
                 button.at("game_metadata").optional(check_game_metadata)?;
             }
-            _ => {
-                button.fields(&["type", "title", "payload"])?;
-                let payload = button.at("payload");
-                let text = payload.text(1..=1000)?;
-                if kind == "phone_number" && !text.starts_with('+') {
-                    return Err(payload.wrong("is no number with + and country code"));
-                }
-            }
-        }
-        if !kind.starts_with("account_") {
-            button.at("title").text(1..=20)?;
         }
     }
     Ok(())
@@ -166,8 +169,9 @@ pub(super) fn check_default_action(action: &Part) -> Result<(), Invalid> {
 
 fn check_web_url(button: &Part) -> Result<(), Invalid> {
     button.at("url").web()?;
-    let ratios = ["compact", "tall", "full"];
-    button.at("webview_height_ratio").optional(|part| part.one_of(&ratios).map(drop))?;
+    button
+        .at("webview_height_ratio")
+        .optional(|part| part.one_of(HeightRatio::VARIANTS).map(drop))?;
     button.at("messenger_extensions").optional(Part::flag)?;
     button.at("fallback_url").optional(Part::web)?;
     button.at("webview_share_button").optional(|part| part.one_of(&["hide"]).map(drop))
@@ -177,6 +181,6 @@ fn check_game_metadata(metadata: &Part) -> Result<(), Invalid> {
     metadata.fields(&["player_id", "context_id"])?;
     match (metadata.at("player_id").there(), metadata.at("context_id").there()) {
         (Some(id), None) | (None, Some(id)) => id.text(1..=200).map(drop),
-        _ => Err(metadata.wrong("must hold either player_id or context_id")),
+        _ => Err(metadata.wrong("must have either player_id or context_id")),
     }
 }

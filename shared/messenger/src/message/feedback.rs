@@ -19,7 +19,7 @@ pub struct FeedbackTemplate {
     pub button_title: String,
     /// Exactly one screen with one question.
     pub feedback_screens: Vec<FeedbackScreen>,
-    /// Where the business tells what it does with the answers.
+    /// What the business does with the answers.
     pub business_privacy: BusinessPrivacy,
     /// 1 to 7; Meta's default is 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ fn check_question(question: &Part) -> Result<(), Invalid> {
     question.fields(&["id", "type", "title", "score_label", "score_option", "follow_up"])?;
     let id = question.at("id");
     if !id.text(1..=80)?.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(id.wrong("may hold letters, digits and underscores only"));
+        return Err(id.wrong("may contain only letters, digits and underscores"));
     }
     question.at("type").one_of(&["csat", "nps", "ces", "free_form"])?;
     question.at("title").optional_text(5..=85)?;

@@ -1,7 +1,7 @@
-//! What we may say: messages in the Send API's own form, checked against the platform's limits.
+//! Outgoing messages in the Send API's own form, checked against the platform's limits.
 //!
-//! A message is kept as the JSON that Meta gets. The types here help to write it; whatever its
-//! origin, it is checked part by part, so that an error names the part that is wrong.
+//! A message is kept as the JSON that Meta receives. The types here help to write it; regardless of its
+//! origin it is checked field by field, so that an error names the field that is wrong.
 //!
 //! Source of the forms and limits: Meta's references of the Send API, of templates, buttons and quick
 //! replies, and of Instagram messaging, which has less of each.
@@ -33,11 +33,10 @@ pub use utility::{TemplateLanguage, UtilityTemplate};
 use crate::event::Platform;
 use part::Part;
 
-/// The most messages and sender actions that one reply or follow-up may consist of.
+/// The maximum number of messages and sender actions in one reply or follow-up.
 pub const MAX_MESSAGES: usize = 10;
 
-/// The most bytes of JSON that one decision or request may consist of: an item of the table holds
-/// 400 KB in all.
+/// The maximum size of one decision or request, in bytes of JSON: an item of the table holds 400 KB.
 pub const MAX_BYTES: usize = 200 * 1024;
 
 /// The Send API's `message` object.
@@ -48,7 +47,7 @@ pub struct Message(Value);
 /// What a message may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Anything but the two below.
+    /// Any other purpose.
     General,
     /// Only a customer feedback survey.
     Feedback,
@@ -62,29 +61,29 @@ pub enum Use {
 /// stickers, 10 for audio and video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateClass {
-    /// Everything but sound and film.
+    /// Everything except audio and video.
     Text,
-    /// Sound and film.
+    /// Audio and video.
     Media,
 }
 
-/// Which limit of the platform a message breaks.
+/// A limit or rule of the platform that a message breaks.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
     /// Where, as a path within what was given.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub problem: String,
 }
 
 impl Invalid {
-    /// Says what is wrong with a field.
+    /// A problem with a field.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
 
-    /// Says where the field is.
+    /// Prefixes the path of the field.
     #[must_use]
     pub fn within(self, outer: &str) -> Self {
         Self { field: format!("{outer}.{}", self.field), ..self }
@@ -100,15 +99,15 @@ impl Message {
         Self::checked(json!({"text": text.into()}))
     }
 
-    /// Media by `https` URL, or by the id under which Meta has saved them.
+    /// Media by `https` URL, or by the id of an attachment saved at Meta.
     ///
     /// # Errors
-    /// [`Invalid`] if the URL or the id is none.
+    /// [`Invalid`] if the URL or the id is not valid.
     pub fn media(kind: MediaKind, media: impl Into<Media>) -> Result<Self, Invalid> {
         Self::checked(json!({"attachment": media.into().attachment(kind)}))
     }
 
-    /// 2 to 30 pictures side by side; on Instagram at most 10.
+    /// 2 to 30 images side by side; on Instagram at most 10.
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
@@ -137,7 +136,7 @@ impl Message {
     /// A post of the account's own; Instagram only.
     ///
     /// # Errors
-    /// [`Invalid`] if the id is none.
+    /// [`Invalid`] if the id is not valid.
     pub fn post(id: impl Into<String>) -> Result<Self, Invalid> {
         Self::checked(json!({"attachment": {"type": "MEDIA_SHARE", "payload": {"id": id.into()}}}))
     }
@@ -166,8 +165,8 @@ impl Message {
         Self::template(&json!(template))
     }
 
-    /// Any template by its `payload`, as Meta's reference has it: media, product, receipt, coupon and
-    /// the others.
+    /// Any template by its `payload`, in the form of Meta's reference: media, product, receipt, coupon
+    /// and the others.
     ///
     /// # Errors
     /// [`Invalid`] if its `template_type` is not known, or a limit is broken.
@@ -224,7 +223,7 @@ impl Message {
     }
 }
 
-/// Whether one of the platforms takes it; if none does, what is wrong with it on Messenger.
+/// Whether at least one platform accepts it; if none does, the problem on Messenger.
 fn on_either(check: impl Fn(Platform) -> Result<(), Invalid>) -> Result<(), Invalid> {
     check(Platform::Messenger).or_else(|invalid| check(Platform::Instagram).map_err(|_| invalid))
 }
@@ -233,13 +232,13 @@ fn on_either(check: impl Fn(Platform) -> Result<(), Invalid>) -> Result<(), Inva
 fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
     const CONTENTS: [&str; 5] = ["text", "attachment", "attachments", "sticker_id", "template"];
     if let Some(metadata) = message.at("metadata").there() {
-        return Err(metadata.wrong("is the project's own, by which it finds the message's echo"));
+        return Err(metadata.wrong("is reserved: the outbox recognizes the message's echo by it"));
     }
     message.fields(&[&CONTENTS[..], &["quick_replies"]].concat())?;
     let contents: Vec<_> =
         CONTENTS.into_iter().filter_map(|name| Some((name, message.at(name).there()?))).collect();
     let [(name, content)] = contents.as_slice() else {
-        return Err(message.wrong(format!("must hold one of {}", CONTENTS.join(", "))));
+        return Err(message.wrong(format!("must have exactly one of {}", CONTENTS.join(", "))));
     };
     match *name {
         "text" => check_text(content, platform)?,
@@ -253,7 +252,7 @@ fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
     }
     match message.at("quick_replies").there() {
         Some(replies) if !matches!(*name, "text" | "attachment") => {
-            Err(replies.wrong("go with a text or an attachment only"))
+            Err(replies.wrong("can only accompany a text or an attachment"))
         }
         Some(replies) => quick_reply::check(&replies, platform),
         None => Ok(()),
@@ -263,7 +262,9 @@ fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
 fn check_text(text: &Part, platform: Platform) -> Result<(), Invalid> {
     let bytes = text.text(1..=1999)?.len();
     if platform == Platform::Instagram && bytes > 1000 {
-        return Err(text.wrong(format!("has {bytes} bytes; the most on Instagram is 1,000")));
+        return Err(
+            text.wrong(format!("has {bytes} bytes; at most 1,000 are allowed on Instagram"))
+        );
     }
     Ok(())
 }

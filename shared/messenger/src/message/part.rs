@@ -1,15 +1,17 @@
-//! A JSON value, read part by part: whatever is wrong with it is named by its path.
+//! A JSON value, read part by part, so that an error names the path of what is wrong.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use serde_json::Value;
+use strum::VariantNames;
 
 use super::Invalid;
 
 /// The longest URL, in bytes.
 const LONGEST_URL: usize = 2048;
 
-/// A part of a JSON value, and where it is. What is absent is null.
+/// A part of a JSON value, and its path. A part that is absent is null.
 #[derive(Clone, Debug)]
 pub(super) struct Part<'a> {
     path: String,
@@ -22,12 +24,12 @@ impl<'a> Part<'a> {
         Self { path: String::new(), value }
     }
 
-    /// The value of a field of this name.
+    /// A value that is the field with this name.
     pub(super) fn named(name: &str, value: &'a Value) -> Self {
         Self { path: name.to_owned(), value }
     }
 
-    /// The field of this name.
+    /// The field with this name.
     pub(super) fn at(&self, name: &str) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
         Self { path: format!("{}{dot}{name}", self.path), value: &self.value[name] }
@@ -46,22 +48,22 @@ impl<'a> Part<'a> {
         if self.value.is_null() { Ok(()) } else { check(self) }
     }
 
-    /// Says what is wrong with the part.
+    /// A problem with the part.
     pub(super) fn wrong(&self, problem: impl Into<String>) -> Invalid {
         let field = if self.path.is_empty() { "message" } else { &self.path };
         Invalid::new(field, problem)
     }
 
-    /// An object, of whatever fields.
+    /// An object with any fields.
     pub(super) fn object(&self) -> Result<(), Invalid> {
         match self.value {
             Value::Object(_) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an object")),
+            _ => Err(self.wrong("must be an object")),
         }
     }
 
-    /// An object of these fields, any of which may be absent, and no others.
+    /// An object with no other fields than these, any of which may be absent.
     pub(super) fn fields(&self, known: &[&str]) -> Result<(), Invalid> {
         self.object()?;
         let given = self.value.as_object().into_iter().flatten();
@@ -76,12 +78,12 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// A string of so many characters (Unicode scalar values), and not of white space alone.
+    /// A string with this many characters (Unicode scalar values), and not only white space.
     pub(super) fn text(&self, lengths: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
         let text = match self.value {
             Value::String(text) => text,
             Value::Null => return Err(self.wrong("is missing")),
-            _ => return Err(self.wrong("is not a string")),
+            _ => return Err(self.wrong("must be a string")),
         };
         let (least, most) = (*lengths.start(), *lengths.end());
         if least > 0 && text.trim().is_empty() {
@@ -94,7 +96,7 @@ impl<'a> Part<'a> {
         Err(self.wrong(format!("has {count} characters; {least} to {most} are allowed")))
     }
 
-    /// An optional string of so many characters.
+    /// An optional string with this many characters.
     pub(super) fn optional_text(&self, lengths: RangeInclusive<usize>) -> Result<(), Invalid> {
         self.optional(|part| part.text(lengths).map(drop))
     }
@@ -104,21 +106,27 @@ impl<'a> Part<'a> {
         match self.value.as_str() {
             Some(text) if names.contains(&text) => Ok(text),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong(format!("is none of {}", names.join(", ")))),
+            _ => Err(self.wrong(format!("must be one of {}", names.join(", ")))),
         }
     }
 
-    /// A list of so many items.
+    /// The name of one of an enum's variants.
+    pub(super) fn variant<T: FromStr + VariantNames>(&self) -> Result<T, Invalid> {
+        let name = self.one_of(T::VARIANTS)?;
+        name.parse().map_err(|_| self.wrong("is not known"))
+    }
+
+    /// A list with this many items.
     pub(super) fn list(&self, counts: RangeInclusive<usize>) -> Result<Vec<Self>, Invalid> {
         let items = match self.value {
             Value::Array(items) => items,
             Value::Null => return Err(self.wrong("is missing")),
-            _ => return Err(self.wrong("is not a list")),
+            _ => return Err(self.wrong("must be a list")),
         };
         let (least, most) = (*counts.start(), *counts.end());
         if !counts.contains(&items.len()) {
             let count = items.len();
-            return Err(self.wrong(format!("holds {count} items; {least} to {most} are allowed")));
+            return Err(self.wrong(format!("has {count} items; {least} to {most} are allowed")));
         }
         let item = |(index, value)| Self { path: format!("{}[{index}]", self.path), value };
         Ok(items.iter().enumerate().map(item).collect())
@@ -130,7 +138,7 @@ impl<'a> Part<'a> {
             Value::Number(number) if number.is_u64() => Ok(()),
             Value::String(id) if is_numeric(id) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is no id: a number, or a string of digits")),
+            _ => Err(self.wrong("must be an id: a number, or a string of digits")),
         }
     }
 
@@ -139,7 +147,7 @@ impl<'a> Part<'a> {
         match self.value.as_u64() {
             Some(number) if range.contains(&number) => Ok(()),
             _ => Err(self.wrong(format!(
-                "is not a number from {} to {}",
+                "must be a number from {} to {}",
                 range.start(),
                 range.end()
             ))),
@@ -152,30 +160,30 @@ impl<'a> Part<'a> {
             Value::Number(_) => Ok(()),
             Value::String(text) if text.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an amount")),
+            _ => Err(self.wrong("must be an amount")),
         }
     }
 
     /// `true` or `false`.
     pub(super) fn flag(&self) -> Result<(), Invalid> {
-        if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("is neither true nor false")) }
+        if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("must be true or false")) }
     }
 
-    /// The address of a secure web page.
+    /// An `https` URL.
     pub(super) fn https(&self) -> Result<&'a str, Invalid> {
         match self.value.as_str() {
             Some(url) if is_url(url, &["https://"]) => Ok(url),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an https URL of at most 2,048 bytes")),
+            _ => Err(self.wrong("must be an https URL of at most 2,048 bytes")),
         }
     }
 
-    /// The address of a web page.
+    /// An `http` or `https` URL.
     pub(super) fn web(&self) -> Result<(), Invalid> {
         match self.value.as_str() {
             Some(url) if is_url(url, &["https://", "http://"]) => Ok(()),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an http or https URL of at most 2,048 bytes")),
+            _ => Err(self.wrong("must be an http or https URL of at most 2,048 bytes")),
         }
     }
 }

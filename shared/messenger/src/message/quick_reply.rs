@@ -27,7 +27,7 @@ impl QuickReply {
         Self { content_type: "text", title, payload, image_url: None }
     }
 
-    /// Offers the telephone number of the person's account.
+    /// Offers the phone number of the person's account.
     pub fn phone_number() -> Self {
         Self::of_account("user_phone_number")
     }
@@ -37,7 +37,7 @@ impl QuickReply {
         Self::of_account("user_email")
     }
 
-    /// Shows a picture beside the title, which may then be empty; not on Instagram.
+    /// Shows an image next to the title, which may then be empty; not on Instagram.
     #[must_use]
     pub fn with_image(mut self, url: impl Into<String>) -> Self {
         self.image_url = Some(url.into());

@@ -1,4 +1,4 @@
-//! One thing to say: a message with its options, or a sender action.
+//! One item to send: a message with its options, or a sender action.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::part::Part;
 use super::{Action, Invalid, Message, RateClass, Use, UtilityTemplate, action};
 use crate::event::Platform;
 
-/// One thing to say: a message with its options, or a sender action.
+/// One item to send: a message with its options, or a sender action.
 ///
 /// Serialised as the body of a Send API request, without `recipient`, `messaging_type` and `tag`,
 /// which are decided when it is sent.
@@ -38,19 +38,19 @@ impl Say {
     pub const FIELDS: [&str; 6] =
         ["message", "persona_id", "reply_to", "notification_type", "sender_action", "payload"];
 
-    /// Says it under the name and picture of a persona of the Page; Messenger only.
+    /// Sends it under the name and picture of a persona of the Page; Messenger only.
     #[must_use]
     pub fn as_persona(self, id: impl Into<String>) -> Self {
         self.with("persona_id", id.into().into())
     }
 
-    /// Shows the message as the answer to one of the conversation, by its mid.
+    /// Shows the message as a reply to another one of the conversation, by its mid.
     #[must_use]
     pub fn in_reply_to(self, mid: impl Into<String>) -> Self {
         self.with("reply_to", json!({"mid": mid.into()}))
     }
 
-    /// Notifies the person on the screen only, without sound and vibration.
+    /// Notifies the person without sound or vibration.
     #[must_use]
     pub fn silently(self) -> Self {
         self.with("notification_type", "SILENT_PUSH".into())
@@ -95,7 +95,7 @@ impl Say {
             }
             (None, Some(_)) => action::check(&body)?,
             (Some(_), Some(action)) => {
-                return Err(action.wrong("goes alone, never together with a message"));
+                return Err(action.wrong("cannot be combined with a message"));
             }
             (None, None) => return Err(body.at("message").wrong("is missing")),
         }
@@ -118,7 +118,7 @@ impl Say {
         self.0.get("message").filter(|message| !message.is_null())
     }
 
-    /// What it may be used for; a sender action may accompany everything.
+    /// What it may be used for; nothing in particular if it is a sender action.
     pub fn usable_for(&self) -> Option<Use> {
         self.message().map(super::usable_for)
     }
@@ -128,7 +128,7 @@ impl Say {
         self.message().map_or(RateClass::Text, super::rate_class)
     }
 
-    /// How many bytes it has as JSON.
+    /// Its size in bytes as JSON.
     pub fn bytes(&self) -> usize {
         self.0.to_string().len()
     }

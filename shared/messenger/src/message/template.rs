@@ -1,10 +1,11 @@
-//! Templates: messages of a form that Meta draws.
+//! Templates: structured messages.
 //!
 //! Source: Meta's references of the Messenger templates and of Instagram messaging. Instagram has
 //! the button, generic and product templates only. What a receipt, a coupon, a form for the person's
-//! details or a request to opt in holds beyond what is checked here goes to Meta as it is.
+//! details or a request to opt in contains beyond what is checked here is passed to Meta unchanged.
 
 use serde::Serialize;
+use strum::{EnumString, VariantNames};
 
 use super::part::Part;
 use super::{Button, Invalid, button, feedback};
@@ -18,7 +19,7 @@ pub struct Element {
     /// At most 80 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subtitle: Option<String>,
-    /// The picture.
+    /// The URL of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_url: Option<String>,
     /// The page that a tap on the card opens.
@@ -33,43 +34,59 @@ pub struct Element {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename = "web_url")]
 pub struct DefaultAction {
-    /// The page.
+    /// The URL of the page.
     pub url: String,
 }
 
-const KINDS: [&str; 11] = [
-    "button",
-    "generic",
-    "product",
-    "media",
-    "receipt",
-    "coupon",
-    "customer_feedback",
-    "customer_information",
-    "instant_form",
-    "notification_messages",
-    "one_time_notif_req",
-];
+/// The values of `template_type`.
+#[derive(Clone, Copy, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+enum Kind {
+    Button,
+    Generic,
+    Product,
+    Media,
+    Receipt,
+    Coupon,
+    CustomerFeedback,
+    CustomerInformation,
+    InstantForm,
+    NotificationMessages,
+    OneTimeNotifReq,
+}
 
-/// The templates that Instagram has.
-const ON_INSTAGRAM: [&str; 3] = ["button", "generic", "product"];
+impl Kind {
+    const fn is_on_instagram(self) -> bool {
+        match self {
+            Self::Button | Self::Generic | Self::Product => true,
+            Self::Media
+            | Self::Receipt
+            | Self::Coupon
+            | Self::CustomerFeedback
+            | Self::CustomerInformation
+            | Self::InstantForm
+            | Self::NotificationMessages
+            | Self::OneTimeNotifReq => false,
+        }
+    }
+}
 
 /// Checks the `payload` of a template.
 pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
     payload.object()?;
-    let kind = payload.at("template_type");
-    let name = kind.one_of(&KINDS)?;
-    if platform == Platform::Instagram && !ON_INSTAGRAM.contains(&name) {
-        return Err(kind.wrong("is for Messenger only"));
+    let part = payload.at("template_type");
+    let kind: Kind = part.variant()?;
+    if platform == Platform::Instagram && !kind.is_on_instagram() {
+        return Err(part.wrong("is for Messenger only"));
     }
-    match name {
-        "button" => {
+    match kind {
+        Kind::Button => {
             payload.fields(&["template_type", "text", "buttons"])?;
             payload.at("text").text(1..=640)?;
             button::check(&payload.at("buttons"), platform)
         }
-        "generic" => check_generic(payload, platform),
-        "product" => {
+        Kind::Generic => check_generic(payload, platform),
+        Kind::Product => {
             payload.fields(&["template_type", "elements"])?;
             for product in payload.at("elements").list(1..=10)? {
                 product.fields(&["id"])?;
@@ -77,22 +94,22 @@ pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
             }
             Ok(())
         }
-        "media" => check_media(payload, platform),
-        "receipt" => check_receipt(payload),
-        "coupon" => check_coupon(payload),
-        "customer_feedback" => feedback::check(payload),
-        "customer_information" => {
+        Kind::Media => check_media(payload, platform),
+        Kind::Receipt => check_receipt(payload),
+        Kind::Coupon => check_coupon(payload),
+        Kind::CustomerFeedback => feedback::check(payload),
+        Kind::CustomerInformation => {
             for country in payload.at("countries").list(1..=250)? {
                 country.text(2..=2)?;
             }
             payload.at("business_privacy").at("url").https()?;
             payload.at("expires_in_days").optional(|part| part.number(1..=7))
         }
-        "instant_form" => {
+        Kind::InstantForm => {
             payload.fields(&["template_type", "form_id"])?;
             payload.at("form_id").id()
         }
-        _ => {
+        Kind::NotificationMessages | Kind::OneTimeNotifReq => {
             payload.at("title").optional_text(1..=65)?;
             payload.at("payload").optional_text(1..=1000)
         }
@@ -105,21 +122,23 @@ fn check_generic(payload: &Part, platform: Platform) -> Result<(), Invalid> {
     let ratios = ["horizontal", "square"];
     payload.at("image_aspect_ratio").optional(|part| part.one_of(&ratios).map(drop))?;
     for element in payload.at("elements").list(1..=10)? {
-        let beside = ["subtitle", "image_url", "default_action", "buttons"];
-        element.fields(&[&["title"], &beside[..]].concat())?;
+        let optional = ["subtitle", "image_url", "default_action", "buttons"];
+        element.fields(&[&["title"], &optional[..]].concat())?;
         element.at("title").text(1..=80)?;
         element.at("subtitle").optional_text(1..=80)?;
         element.at("image_url").optional(Part::web)?;
         element.at("default_action").optional(button::check_default_action)?;
         element.at("buttons").optional(|buttons| button::check(buttons, platform))?;
-        if beside.iter().all(|name| element.at(name).there().is_none()) {
-            return Err(element.wrong("needs a subtitle, a picture or a button beside its title"));
+        if optional.iter().all(|name| element.at(name).there().is_none()) {
+            return Err(
+                element.wrong("needs a subtitle, an image or a button in addition to its title")
+            );
         }
     }
     Ok(())
 }
 
-/// One picture or film that Meta has: saved, or on Facebook.
+/// One image or video that Meta already has: saved, or on Facebook.
 fn check_media(payload: &Part, platform: Platform) -> Result<(), Invalid> {
     payload.fields(&["template_type", "elements", "sharable"])?;
     payload.at("sharable").optional(Part::flag)?;
@@ -131,9 +150,11 @@ fn check_media(payload: &Part, platform: Platform) -> Result<(), Invalid> {
             (Some(id), None) => id.id()?,
             (None, Some(url)) if is_on_facebook(url.https()?) => {}
             (None, Some(url)) => {
-                return Err(url.wrong("is not on facebook.com; save the media and give its id"));
+                return Err(url.wrong(
+                    "must be on facebook.com; otherwise save the media and use its attachment_id",
+                ));
             }
-            _ => return Err(element.wrong("must hold either attachment_id or url")),
+            _ => return Err(element.wrong("must have either attachment_id or url")),
         }
     }
     Ok(())
@@ -171,10 +192,10 @@ fn check_coupon(payload: &Part) -> Result<(), Invalid> {
     payload.at("image_url").optional(Part::web)?;
     match payload.at("coupon_code").there() {
         Some(code) if code.text(1..=1000)?.contains(char::is_whitespace) => {
-            Err(code.wrong("holds white space"))
+            Err(code.wrong("must not contain white space"))
         }
         None if payload.at("coupon_url").there().is_none() => {
-            Err(payload.at("coupon_code").wrong("is missing, and so is coupon_url"))
+            Err(payload.at("coupon_code").wrong("is required if there is no coupon_url"))
         }
         _ => Ok(()),
     }

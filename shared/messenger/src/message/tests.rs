@@ -498,7 +498,7 @@ fn instagram_has_no_personas() {
 }
 
 #[test]
-fn sound_and_film_count_against_a_rate_of_their_own() {
+fn audio_and_video_count_against_a_rate_of_their_own() {
     let class = |value: Value| Say::from_json(&value).unwrap().rate_class();
     let film = json!({"template_type": "media", "elements": [{"media_type": "video", "attachment_id": "9"}]});
     let picture = json!({"template_type": "media", "elements": [{"media_type": "image", "attachment_id": "9"}]});

@@ -16,7 +16,7 @@ pub struct UtilityTemplate {
     pub name: String,
     /// The language that it was approved in.
     pub language: TemplateLanguage,
-    /// What fills its places.
+    /// The values of its placeholders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<Value>,
 }
@@ -29,23 +29,23 @@ pub struct TemplateLanguage {
 }
 
 impl UtilityTemplate {
-    /// A template without places to fill, such as `order_shipped` in `en_US`.
+    /// A template without placeholders, such as `order_shipped` in `en_US`.
     pub fn new(name: impl Into<String>, language: impl Into<String>) -> Self {
         let language = TemplateLanguage { code: language.into() };
         Self { name: name.into(), language, components: Vec::new() }
     }
 
-    /// Reads a reference in the Send API's form, which stands in a field of this name.
+    /// Reads a reference in the Send API's form; errors name this field.
     ///
     /// # Errors
     /// [`Invalid`] if it has another form or breaks a limit.
     pub fn from_json(field: &str, value: &Value) -> Result<Self, Invalid> {
         check(&Part::named(field, value), Platform::Messenger)?;
         Self::deserialize(value)
-            .map_err(|_| Invalid::new(field, "is not a reference to a utility template"))
+            .map_err(|_| Invalid::new(field, "must be a reference to a utility template"))
     }
 
-    /// Fills the template's places.
+    /// Sets the values of the template's placeholders.
     #[must_use]
     pub fn with_components(mut self, components: Vec<Value>) -> Self {
         self.components = components;

@@ -1,4 +1,4 @@
-//! Meta's tutorial "Try it" in three calls: the Pages, their conversations, the first message.
+//! Finding a Page and a person, and sending the first message: Meta's tutorial "Try it" in three calls.
 
 use backend::graph::Access;
 use backend::outbox::{OutboxError, ToSchedule, Turn};
@@ -16,10 +16,10 @@ use crate::batch::get_privately;
 use crate::payload::{Payload, PayloadError};
 use crate::{Setup, SetupError};
 
-/// Stands for a token that is not shown.
-const HIDDEN: &str = "hidden; show_tokens shows it";
+/// Replaces a token that is not shown.
+const HIDDEN: &str = "hidden; set show_tokens to true to see it";
 
-/// A list as Graph gives it, without its paging: the links in that hold the token.
+/// A list as Graph returns it, without `paging`, whose links contain the token.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct List<T> {
     #[serde(default = "Vec::new")]
@@ -67,7 +67,7 @@ struct ConversationMessage {
 }
 
 impl Setup {
-    /// The Pages that a user manages, by a user token that the payload gives.
+    /// The Pages that the user of the payload's `user_token` manages.
     pub(crate) async fn pages(
         &self,
         payload: Payload<'_>,
@@ -77,7 +77,11 @@ impl Setup {
         let token = payload.token("user_token")?.ok_or(PayloadError::Missing("user_token"))?;
         let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
         let Some(application) = secret.application(key) else {
-            return Err(PayloadError::wrong("application", "the secret names no such one").into());
+            return Err(PayloadError::wrong(
+                "application",
+                "there is no such application in the secret",
+            )
+            .into());
         };
         let show_tokens = payload.flag("show_tokens")?;
         let access = Access { token: &token, app_secret: application.app_secret().ok() };
@@ -104,7 +108,7 @@ impl Setup {
         Ok(serde_json::to_value(pages)?)
     }
 
-    /// A Page's newest conversations, or the one with a person.
+    /// A Page's latest conversations, or the one with a person.
     pub(crate) async fn conversations(
         &self,
         payload: Payload<'_>,
@@ -114,9 +118,7 @@ impl Setup {
         let page_id = payload.id("page_id")?;
         let platform = payload.text("platform")?.unwrap_or("messenger");
         if !["messenger", "instagram"].contains(&platform) {
-            return Err(
-                PayloadError::wrong("platform", "is neither messenger nor instagram").into()
-            );
+            return Err(PayloadError::wrong("platform", "must be messenger or instagram").into());
         }
         let app = App::of_page(secret, page_id)?;
         let mut parameters =
@@ -129,10 +131,10 @@ impl Setup {
         Ok(serde_json::to_value(serde_json::from_value::<List<Conversation>>(answer.body)?)?)
     }
 
-    /// Sends a person's message, as every message leaves: through the outbox.
+    /// Sends a message written by a person, through the outbox like every other message.
     ///
-    /// It is tried at once. What cannot be sent now stays in the outbox for the next run of the
-    /// schedule, as the answer tells.
+    /// It is attempted at once. What cannot be sent now stays in the outbox for the next scheduled run;
+    /// the answer says so.
     pub(crate) async fn first_message(
         &self,
         payload: Payload<'_>,
