@@ -1,0 +1,264 @@
+//! Which events open the window.
+
+use super::*;
+
+/// What happened, its container, its JSON (with `@` where the time stands), whether it opens.
+pub(crate) type Sample = (&'static str, &'static str, &'static str, bool);
+
+pub(crate) const SAMPLES: [Sample; 42] = [
+    ("text", "messaging", r#""message":{"mid":"m1","text":"hi"}"#, true),
+    (
+        "quick reply",
+        "messaging",
+        r#""message":{"mid":"m2","text":"Yes","quick_reply":{"payload":"YES"}}"#,
+        true,
+    ),
+    (
+        "attachment",
+        "messaging",
+        r#""message":{"mid":"m3","attachments":[{"type":"image","payload":{"url":"https://example.com/a.png"}}]}"#,
+        true,
+    ),
+    (
+        "text while another app holds the conversation",
+        "standby",
+        r#""message":{"mid":"m4","text":"hi"}"#,
+        true,
+    ),
+    (
+        "message that follows an ad",
+        "messaging",
+        r#""message":{"mid":"m5","text":"hi","referral":{"ref":"r","ad_id":"9","source":"ADS","type":"OPEN_THREAD"}}"#,
+        true,
+    ),
+    (
+        "message about a product",
+        "messaging",
+        r#""message":{"mid":"m6","text":"hi","referral":{"product":{"id":"1"}}}"#,
+        true,
+    ),
+    ("message taken back", "messaging", r#""message":{"mid":"m7","is_deleted":true}"#, false),
+    (
+        "Get Started",
+        "messaging",
+        r#""postback":{"mid":"m8","title":"Get Started","payload":"GS"}"#,
+        true,
+    ),
+    ("button or menu", "messaging", r#""postback":{"title":"Menu","payload":"MENU"}"#, true),
+    (
+        "postback by a link",
+        "messaging",
+        r#""postback":{"mid":"m9","payload":"GS","referral":{"ref":"r","source":"SHORTLINK","type":"OPEN_THREAD"}}"#,
+        true,
+    ),
+    (
+        "postback by an ad",
+        "messaging",
+        r#""postback":{"mid":"m10","payload":"GS","referral":{"source":"ADS","type":"OPEN_THREAD"}}"#,
+        true,
+    ),
+    (
+        "postback while another app holds the conversation",
+        "standby",
+        r#""postback":{"mid":"m11","title":"Go"}"#,
+        true,
+    ),
+    (
+        "link",
+        "messaging",
+        r#""referral":{"ref":"r","source":"SHORTLINK","type":"OPEN_THREAD"}"#,
+        true,
+    ),
+    (
+        "reaction",
+        "messaging",
+        r#""reaction":{"reaction":"love","emoji":"❤","action":"react","mid":"m1"}"#,
+        true,
+    ),
+    ("reaction taken back", "messaging", r#""reaction":{"action":"unreact","mid":"m1"}"#, false),
+    (
+        "ad alone",
+        "messaging",
+        r#""referral":{"ref":"r","ad_id":"9","source":"ADS","type":"OPEN_THREAD"}"#,
+        false,
+    ),
+    (
+        "lead complete",
+        "messaging",
+        r#""referral":{"source":"ADS","type":"LEAD_COMPLETE"},"lead":{"data":[{"question":"q","answer":"a"}]}"#,
+        true,
+    ),
+    (
+        "lead incomplete",
+        "messaging",
+        r#""referral":{"source":"ADS","type":"LEAD_INCOMPLETE"}"#,
+        true,
+    ),
+    (
+        "opt-in to marketing messages",
+        "messaging",
+        r#""optin":{"type":"notification_messages","payload":"p","notification_messages_token":"T"}"#,
+        false,
+    ),
+    (
+        "opt-in to one message",
+        "messaging",
+        r#""optin":{"type":"one_time_notif_req","payload":"p","one_time_notif_token":"T"}"#,
+        false,
+    ),
+    ("opt-in by a plugin", "messaging", r#""optin":{"ref":"r"}"#, false),
+    ("opt-in by a checkbox", "messaging", r#""optin":{"ref":"r","user_ref":"u"}"#, false),
+    (
+        "comment on the Page",
+        "changes",
+        r#"{"field":"feed","value":{"item":"comment","verb":"add","comment_id":"10_1","post_id":"10_2","created_time":@,"from":{"id":"77"},"message":"hi"}}"#,
+        false,
+    ),
+    (
+        "visitor post on the Page",
+        "changes",
+        r#"{"field":"feed","value":{"item":"status","verb":"add","post_id":"10_2","created_time":@,"from":{"id":"77"},"message":"hi"}}"#,
+        false,
+    ),
+    (
+        "comment on Instagram",
+        "changes",
+        r#"{"field":"comments","value":{"id":"5","text":"hi","created_time":@,"from":{"id":"77"}}}"#,
+        false,
+    ),
+    ("delivery", "messaging", r#""delivery":{"mids":["m0"],"watermark":@}"#, false),
+    ("read", "messaging", r#""read":{"watermark":@}"#, false),
+    ("read on Instagram", "messaging", r#""read":{"mid":"m0"}"#, false),
+    (
+        "echo of ours",
+        "messaging",
+        r#""message":{"mid":"m12","is_echo":true,"app_id":15,"metadata":"mb1.x","text":"hi"}"#,
+        false,
+    ),
+    (
+        "echo of a person's in the Page inbox",
+        "messaging",
+        r#""message":{"mid":"m13","is_echo":true,"app_id":26390203743090,"text":"hi"}"#,
+        false,
+    ),
+    (
+        "echo while another app holds the conversation",
+        "standby",
+        r#""message":{"mid":"m14","is_echo":true,"app_id":16,"text":"hi"}"#,
+        false,
+    ),
+    ("edit", "messaging", r#""message_edit":{"mid":"m1","text":"new","num_edit":1}"#, false),
+    (
+        "handover: pass",
+        "messaging",
+        r#""pass_thread_control":{"previous_owner_app_id":"1","new_owner_app_id":"2"}"#,
+        false,
+    ),
+    (
+        "handover: take",
+        "messaging",
+        r#""take_thread_control":{"previous_owner_app_id":"1","new_owner_app_id":"2"}"#,
+        false,
+    ),
+    (
+        "handover: request",
+        "messaging",
+        r#""request_thread_control":{"requested_owner_app_id":3}"#,
+        false,
+    ),
+    ("handover: roles", "messaging", r#""app_roles":{"123":["primary_receiver"]}"#, false),
+    ("policy", "messaging", r#""policy_enforcement":{"action":"warning","reason":"r"}"#, false),
+    (
+        "label",
+        "changes",
+        r#"{"field":"inbox_labels","timestamp":@,"value":{"user":{"id":"77"},"action":"add","label":{"id":"L"}}}"#,
+        false,
+    ),
+    (
+        "answer to a survey",
+        "messaging",
+        r#""messaging_feedback":{"feedback_screens":[{"screen_id":0,"questions":{"q1":{"type":"csat","payload":"5"}}}]}"#,
+        false,
+    ),
+    (
+        "feedback on a response",
+        "messaging",
+        r#""response_feedback":{"feedback":"Good response","mid":"m0"}"#,
+        false,
+    ),
+    (
+        "account linked",
+        "messaging",
+        r#""account_linking":{"status":"linked","authorization_code":"c"}"#,
+        false,
+    ),
+    ("account unlinked", "messaging", r#""account_linking":{"status":"unlinked"}"#, false),
+];
+
+/// A sample's JSON with the time in it, as Meta may spell it.
+pub(crate) fn item(sample: &Sample, time: &str) -> String {
+    let (_, container, body, _) = sample;
+    let whole = if *container == "changes" {
+        (*body).to_owned()
+    } else if body.contains(r#""is_echo""#) {
+        format!(r#"{{"sender":{{"id":"10"}},"recipient":{{"id":"77"}},"timestamp":@,{body}}}"#)
+    } else {
+        format!(r#"{{"sender":{{"id":"77"}},"recipient":{{"id":"10"}},"timestamp":@,{body}}}"#)
+    };
+    whole.replace('@', time)
+}
+
+/// The event that arrives at `received` as the only one of its notification.
+pub(crate) fn event(object: &str, container: &str, item: &str, received: i64) -> Event {
+    let body = format!(r#"{{"object":"{object}","entry":[{{"id":"10","{container}":[{item}]}}]}}"#);
+    let mut events = split(body.as_bytes(), ms(received)).unwrap();
+    assert_eq!(events.len(), 1, "{body}");
+    events.remove(0)
+}
+
+/// What the windows of a conversation depend on after these events, in the order of their arrival:
+/// as in the table, only a newer window-opening event replaces what is known.
+pub(crate) fn standing_after<'a>(events: impl IntoIterator<Item = &'a Event>) -> Standing {
+    events.into_iter().filter(|event| event.opens_window()).fold(
+        Standing::default(),
+        |known, event| {
+            let at = event.at.unwrap();
+            if known.last_message_at.is_some_and(|last| last >= at) {
+                return known;
+            }
+            heard_at(at.millis(), DAY, event.platform)
+        },
+    )
+}
+
+#[test]
+fn what_opens_the_window() {
+    let at = AFTER - 5;
+    for object in ["page", "instagram"] {
+        for sample in &SAMPLES {
+            let (what, container, _, opens) = sample;
+            let event = event(object, container, &item(sample, &at.to_string()), AFTER);
+            assert_eq!(event.at, Some(ms(at)), "{what}: its time is known");
+            assert_eq!(event.opens_window(), *opens, "{what} ({object})");
+            let standing = standing_after([&event]);
+            let reply = |now| outcome(Purpose::Reply, None, &standing, now, 0);
+            let (last, next) = if *opens {
+                (RESPONSE, WINDOW_CLOSED)
+            } else {
+                (NEVER_HEARD_FROM, NEVER_HEARD_FROM)
+            };
+            assert_eq!(reply(at + DAY), last, "{what} ({object})");
+            assert_eq!(reply(at + DAY + 1), next, "{what} ({object})");
+        }
+    }
+}
+
+#[test]
+fn without_a_time_nothing_opens_the_window() {
+    for sample in &SAMPLES {
+        let (what, container, ..) = sample;
+        let event = event("page", container, &item(sample, "null"), AFTER);
+        assert_eq!(event.at, None, "{what}");
+        assert!(!event.opens_window(), "{what}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Faults of the queue.
+
+use super::*;
+
+#[tokio::test]
+async fn entries_that_fail_at_the_end_of_a_batch_are_sent_again_before_the_next_batch() {
+    let platform = platform().await;
+    let items = numbered(25);
+    platform.sqs.fail_next(Fault::Entries(vec![7, 8, 9]));
+    platform.sqs.fail_next(Fault::Entries(vec![1, 2]));
+    assert_eq!(receive(&platform, &notification(&items)).await, 200);
+    assert_eq!(raws(&platform), in_json(&items));
+    assert_eq!(platform.sqs.calls()["SendMessageBatch"], 5);
+}
+
+// Expected to fail until what follows a failed entry of its group is held back: the accepted entries of
+// a batch are in the queue before the failed one is sent again.
+#[tokio::test]
+#[should_panic(expected = "an entry that failed is queued behind its successors")]
+async fn an_entry_that_fails_in_the_middle_of_a_batch_keeps_its_place() {
+    let platform = platform().await;
+    let items = numbered(10);
+    platform.sqs.fail_next(Fault::Entries(vec![3]));
+    let status = receive(&platform, &notification(&items)).await;
+    let in_order = raws(&platform) == in_json(&items);
+    assert!(status != 200 || in_order, "an entry that failed is queued behind its successors");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_as_a_whole_entry_by_entry_is_sent_again() {
+    let platform = platform().await;
+    let items = numbered(10);
+    platform.sqs.fail_next(Fault::Entries((0..10).collect()));
+    assert_eq!(receive(&platform, &notification(&items)).await, 200);
+    assert_eq!(raws(&platform), in_json(&items));
+}
+
+#[tokio::test]
+async fn entries_that_fail_for_ever_are_not_called_received() {
+    let platform = platform().await;
+    let webhook = webhook_that_answers_within(&platform, Duration::from_millis(200));
+    for _ in 0..20 {
+        platform.sqs.fail_next(Fault::Entries(vec![0]));
+    }
+    let body = notification(&[message(PSID, "m_1", "hi")]);
+    assert_eq!(webhook.handle(signed(&platform, &body)).await.status(), 500);
+    assert_nothing_queued(&platform);
+}
+
+#[tokio::test]
+async fn while_the_queue_is_down_nothing_is_called_received_and_nothing_is_lost() {
+    let platform = platform().await;
+    let body = samples::body("webhook/batch").unwrap();
+    platform.sqs.set_down(true);
+    let told = invoke(&platform, signed(&platform, &body)).await;
+    assert_eq!(told, (500, "NOT_QUEUED".to_owned()));
+    assert_nothing_queued(&platform);
+    platform.sqs.set_down(false);
+    assert_eq!(receive(&platform, &body).await, 200);
+    assert_eq!(events(&platform).len(), 8);
+}
+
+#[tokio::test]
+async fn what_fails_for_one_person_is_queued_for_the_others_and_at_metas_retry_for_all() {
+    let platform = platform().await;
+    let people = ["1001", "1002", "1003"];
+    let body = notification(&people.map(|psid| message(psid, psid, psid)));
+    platform.sqs.fail_next(Fault::Unavailable);
+    assert_eq!(receive(&platform, &body).await, 500);
+    assert_eq!(events(&platform).len(), 2);
+    assert_eq!(receive(&platform, &body).await, 200);
+    let queued: BTreeSet<_> = texts(&platform).into_iter().collect();
+    assert_eq!(queued.iter().collect::<Vec<_>>(), people.iter().collect::<Vec<_>>());
+    assert_eq!(events(&platform).len(), 3);
+}
+
+#[tokio::test]
+async fn when_the_queues_answer_is_lost_metas_retry_doubles_nothing() {
+    let platform = platform().await;
+    let items = numbered(10);
+    platform.sqs.fail_next(Fault::AnswerLost);
+    assert_eq!(receive(&platform, &notification(&items)).await, 500);
+    assert_eq!(receive(&platform, &notification(&items)).await, 200);
+    assert_eq!(raws(&platform), in_json(&items));
+}
+
+#[tokio::test]
+async fn when_the_queues_answer_is_lost_the_sdks_retry_doubles_nothing() {
+    let platform = platform_with(|options| {
+        options.variables.insert("AWS_MAX_ATTEMPTS".to_owned(), "3".to_owned());
+    })
+    .await;
+    let items = numbered(10);
+    platform.sqs.fail_next(Fault::AnswerLost);
+    assert_eq!(receive(&platform, &notification(&items)).await, 200);
+    assert_eq!(raws(&platform), in_json(&items));
+    assert_eq!(platform.sqs.calls()["SendMessageBatch"], 2);
+}
+
+#[tokio::test]
+async fn a_silent_queue_is_not_waited_for() {
+    let platform = platform().await;
+    let webhook = webhook_that_answers_within(&platform, Duration::from_millis(200));
+    let request = verification("subscribe", VERIFY_TOKEN, "1");
+    assert_eq!(webhook.handle(request).await.status(), 200, "the secret is at hand");
+    platform.sqs.fail_next(Fault::Silence);
+    let body = notification(&[message(PSID, "m_1", "hi")]);
+    // Without the limit this would never end.
+    let answer = tokio::time::timeout(MINUTE, webhook.handle(signed(&platform, &body))).await;
+    assert_eq!(answer.expect("the limit holds").status(), 500);
+    assert_nothing_queued(&platform);
+}
+
+#[tokio::test]
+async fn after_a_silent_queue_metas_retry_loses_and_doubles_nothing() {
+    let platform = platform().await;
+    let webhook = webhook_that_answers_within(&platform, Duration::from_millis(200));
+    let body = notification(&numbered(3));
+    platform.sqs.fail_next(Fault::Silence);
+    let mut answers = Vec::new();
+    while answers.last() != Some(&200) && answers.len() < 50 {
+        answers.push(webhook.handle(signed(&platform, &body)).await.status().as_u16());
+    }
+    assert!(answers.len() >= 2 && answers.starts_with(&[500]), "{answers:?}");
+    assert_eq!(raws(&platform), in_json(&numbered(3)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_waits_at_meta_while_its_queue_is_down() {
+    for body in [b"not JSON".to_vec(), samples::body("webhook/unknown-page").unwrap()] {
+        let platform = platform().await;
+        platform.sqs.set_down(true);
+        assert_eq!(receive(&platform, &body).await, 500);
+        platform.sqs.set_down(false);
+        assert_eq!(receive(&platform, &body).await, 200);
+        assert_eq!(reasons(&platform).len(), 1);
+    }
+}
