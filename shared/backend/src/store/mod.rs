@@ -3,10 +3,13 @@
 //! Every change is one conditional `UpdateItem` or `PutItem`, so that its cost can be counted and
 //! two functions can never both win.
 
+mod change;
 mod conversation;
 mod deletion;
+mod entries;
 mod entry;
 mod erasure;
+mod keys;
 mod page;
 mod request;
 mod update;
@@ -19,13 +22,13 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
+pub use change::{Change, Fate, Guard, StepChange};
 pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
 pub use deletion::{Deletion, DeletionState};
-pub use entry::{
-    CancelOutcome, Cancellation, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step,
-    StepChange, StepKey, StepState,
-};
+pub use entries::{CancelOutcome, Cancellation, Created};
+pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::ERASED_FOR;
+pub use keys::{EntryKey, StepKey};
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
 use update::Update;
 
