@@ -133,7 +133,7 @@ impl Message {
             page_id: key.who.page_id.clone(),
             psid: own.or(entry.psid),
             status: entry.status.name(),
-            reason: entry.reason,
+            reason: entry.reason.map(|reason| reason.to_string()),
             purpose: entry.purpose.name(),
             author: entry.author,
             due_at: entry.due_at.filter(|_| entry.status == Status::Open).map(instant),
@@ -141,7 +141,7 @@ impl Message {
             give_up_at: instant(entry.give_up_at),
             ended_at: entry.ended_at.map(instant),
             attempts: entry.attempts,
-            fallback_reason: entry.fallback_reason,
+            fallback_reason: entry.fallback_reason.map(|reason| reason.to_string()),
             steps: entry.steps.into_iter().map(step).collect(),
         }
     }

@@ -168,12 +168,14 @@ impl Summary {
                 self.skipped += 1;
                 return;
             }
-            Outcome::Ended(status, reason) => (status, reason.unwrap_or_default()),
+            Outcome::Ended(status, reason) => (status, reason),
         };
         self.claimed += 1;
-        let reason = reason.split(':').next().unwrap_or_default().to_owned();
+        let reason = reason.map(|reason| reason.code().to_owned()).unwrap_or_default();
         match status {
-            Status::Sent | Status::Open => self.sent += 1,
+            Status::Sent => self.sent += 1,
+            // An entry that has ended is not open.
+            Status::Open => {}
             Status::Refused => *self.refused.entry(reason).or_default() += 1,
             Status::Failed => *self.failed.entry(reason).or_default() += 1,
             Status::Cancelled => *self.cancelled.entry(reason).or_default() += 1,

@@ -49,6 +49,22 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 12] = [
+        Self::NotConnected,
+        Self::Unclear,
+        Self::Temporary,
+        Self::Throttled,
+        Self::PageRestricted,
+        Self::PolicyBlock,
+        Self::TokenDead,
+        Self::PermissionMissing,
+        Self::OutsideWindow,
+        Self::PersonUnreachable,
+        Self::MediaUnavailable,
+        Self::Invalid,
+    ];
+
     /// The fault's name, for records and counts.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! May this step be sent now?
 
-use crate::store::{ConversationItem, Entry, Status};
+use crate::store::{ConversationItem, Entry, Reason, Status};
 use messenger::clock::Timestamp;
 use messenger::window::{Allowed, Label, Purpose, Refusal, decide_with_fallback};
 
@@ -14,11 +14,11 @@ pub(super) enum Go {
     /// Send the fallback instead of this and all that comes after it.
     Fallback(Refusal),
     /// Send nothing of it any more.
-    End(Status, String),
+    End(Status, Reason),
     /// Try again later; the entry keeps its place.
-    Wait(Timestamp, &'static str),
+    Wait(Timestamp, Reason),
     /// Try again much later; the entry gives up its place.
-    Reschedule(Timestamp, &'static str),
+    Reschedule(Timestamp, Reason),
 }
 
 impl Outbox {
@@ -33,14 +33,14 @@ impl Outbox {
     ) -> Result<Go, OutboxError> {
         let now = self.clock.now();
         if now >= entry.give_up_at {
-            let last = entry.reason.as_deref().unwrap_or("it was never its turn");
-            return Ok(Go::End(Status::Failed, format!("gave_up: {last}")));
+            let last = entry.reason.clone().map(Box::new);
+            return Ok(Go::End(Status::Failed, Reason::GaveUp(last)));
         }
         if entry
             .cancelled_by_answer_after
             .is_some_and(|after| conversation.last_message_at > Some(after))
         {
-            return Ok(Go::End(Status::Cancelled, "answered".to_owned()));
+            return Ok(Go::End(Status::Cancelled, Reason::Answered));
         }
         let standing = conversation.standing();
         let allowed = match decide_with_fallback(
@@ -52,23 +52,23 @@ impl Outbox {
             &self.settings.policy,
         ) {
             Ok(allowed) => allowed,
-            Err(refusal) => return Ok(Go::End(Status::Refused, refusal.to_string())),
+            Err(refusal) => return Ok(Go::End(Status::Refused, refusal.into())),
         };
         if let Some(until) = conversation.quiet_until.filter(|_| conversation.is_quiet(now)) {
             match entry.purpose {
                 Purpose::Human => {}
                 _ if entry.despite_quiet => {}
                 Purpose::Reply => {
-                    return Ok(Go::End(Status::Cancelled, "taken_over: people answer".to_owned()));
+                    return Ok(Go::End(Status::Cancelled, Reason::TakenOver));
                 }
-                _ => return Ok(Go::Reschedule(until, "quiet: people answer")),
+                _ => return Ok(Go::Reschedule(until, Reason::Quiet)),
             }
         }
         if self.pause_of(page_id).await?.is_some() {
-            return Ok(Go::Wait(now, "page_paused"));
+            return Ok(Go::Wait(now, Reason::PagePaused));
         }
         if !turn.has_time(now) {
-            return Ok(Go::Wait(now, "no_time_left"));
+            return Ok(Go::Wait(now, Reason::NoTimeLeft));
         }
         Ok(match allowed {
             Allowed::AsMeant(label) => Go::Send(label),

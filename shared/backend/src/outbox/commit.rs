@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::Fault;
 use crate::store::{
-    Change, ConversationItem, Created, Entry, EntryKey, Fate, Guard, MAX_WAITING, Settlement,
-    Status, Step, StepChange, StepState, Waiting, Who,
+    Change, ConversationItem, Created, Entry, EntryKey, Fate, Guard, MAX_WAITING, Reason,
+    Settlement, Status, Step, StepChange, StepState, Waiting, Who,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, When};
@@ -91,7 +92,7 @@ impl Outbox {
             // Ours if a lost answer made the SDK ask twice.
             Created::New | Created::Existing(_) => {
                 if !matches!(entry.status, Status::Open | Status::Sent) {
-                    self.count_end(&key, &entry, entry.status, entry.reason.as_deref());
+                    self.count_end(&key, &entry, entry.status, entry.reason.as_ref());
                 }
                 self.settle_decision(&key, &entry, &heard).await?;
                 self.unlist(&ended).await?;
@@ -180,7 +181,7 @@ impl Outbox {
                 let mut entry = entry(Vec::new());
                 entry.ended_from_start(
                     Status::Failed,
-                    format!("invalid: {invalid}"),
+                    Reason::Invalid(invalid.to_string()),
                     now,
                     self.expires_at(now),
                 );
@@ -193,17 +194,12 @@ impl Outbox {
         entry.despite_quiet = decision.quiet_for.is_some();
         entry.unapplied = Self::unapplied(heard, decision, now)?;
         if entry.steps.is_empty() {
-            entry.ended_from_start(
-                Status::Sent,
-                "nothing_to_say".to_owned(),
-                now,
-                self.expires_at(now),
-            );
+            entry.ended_from_start(Status::Sent, Reason::NothingToSay, now, self.expires_at(now));
             return Ok((entry, None));
         }
         let go = match blocked_until {
-            Some(until) => Go::Wait(until.max(now), "earlier_messages_wait"),
-            None if !heard.exclusive => Go::Wait(now, "busy"),
+            Some(until) => Go::Wait(until.max(now), Reason::EarlierMessagesWait),
+            None if !heard.exclusive => Go::Wait(now, Reason::Busy),
             None => self.check(&key.who.page_id, &entry, &heard.conversation, turn).await?,
         };
         match go {
@@ -219,14 +215,14 @@ impl Outbox {
             }
             Go::Wait(due_at, reason) => {
                 entry.due_at = Some(due_at);
-                entry.reason = Some(reason.to_owned());
+                entry.reason = Some(reason);
             }
             // A reply has no fallback; if it had, the schedule would send it.
-            Go::Fallback(refusal) => entry.reason = Some(refusal.name().to_owned()),
+            Go::Fallback(refusal) => entry.reason = Some(refusal.into()),
             Go::Reschedule(due_at, reason) => {
                 entry.first_due = due_at;
                 entry.due_at = Some(due_at);
-                entry.reason = Some(reason.to_owned());
+                entry.reason = Some(reason);
             }
         }
         Ok((entry, None))
@@ -312,8 +308,8 @@ impl Outbox {
             );
             later.cancelled_by_answer_after = follow_up.cancelled_by_answer_after;
             if room == 0 {
-                let (now, reason) =
-                    (self.clock.now(), format!("too_many_waiting: {MAX_WAITING} is the most"));
+                let now = self.clock.now();
+                let reason = Reason::TooManyWaiting;
                 later.ended_from_start(Status::Failed, reason, now, self.expires_at(now));
             }
             match self.store.create_entry(&later).await? {
@@ -321,7 +317,7 @@ impl Outbox {
                     room -= 1;
                     settlement.add.push(later.waiting());
                 }
-                Created::New => self.count_end(&key, &later, later.status, later.reason.as_deref()),
+                Created::New => self.count_end(&key, &later, later.status, later.reason.as_ref()),
                 Created::Existing(there) if there.is_open() => settlement.add.push(there.waiting()),
                 Created::Existing(_) => {}
             }
@@ -374,7 +370,7 @@ impl Outbox {
         let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
         let grace = if is_unclear { self.settings.echo_grace } else { std::time::Duration::ZERO };
         let due_at = self.clock.now() + grace;
-        let fate = Fate::Waits { due_at, reason: Some("unclear".to_owned()), rescheduled: false };
+        let fate = Fate::Waits { due_at, reason: Some(Fault::Unclear.into()), rescheduled: false };
         Change { steps, applied: true, ..Change::to(fate) }
     }
 

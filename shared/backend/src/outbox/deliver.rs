@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::graph::{Fault, GraphError};
 use crate::send::{Outgoing, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, Entry, EntryKey, Fate, Guard, Status, StepChange, StepKey, StepState,
-    Waiting, Who,
+    Change, ConversationItem, Entry, EntryKey, Fate, Guard, Reason, Status, StepChange, StepKey,
+    StepState, Waiting, Who,
 };
 use messenger::clock::Timestamp;
-use messenger::window::Label;
+use messenger::window::{Label, Refusal};
 
 use super::check::Go;
 use super::{Outbox, OutboxError, Turn};
@@ -21,7 +21,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It has ended, for this reason if there is one.
-    Ended(Status, Option<String>),
+    Ended(Status, Option<Reason>),
     /// It waits until then, and goes before everything later.
     Waits(Timestamp),
     /// It waits until then, and goes before nothing.
@@ -129,7 +129,7 @@ impl Outbox {
         let guard = Guard::Free { due_at: Some(due_at), now };
         match blocked_until {
             Some(until) if until > now => {
-                return self.put_off(key, guard, until, "earlier_messages_wait", false).await;
+                return self.put_off(key, guard, until, Reason::EarlierMessagesWait, false).await;
             }
             Some(_) => return Ok(Outcome::Waits(due_at)),
             None => {}
@@ -150,8 +150,8 @@ impl Outbox {
             });
         }
         if step.state == StepState::Unconfirmed && step.sends >= 2 {
-            let reason = "outcome_unknown: sent twice, and never confirmed".to_owned();
-            return self.end(key, guard, &entry, Status::Failed, Some(reason)).await;
+            let reason = Some(Reason::OutcomeUnknown);
+            return self.end(key, guard, &entry, Status::Failed, reason).await;
         }
         let (label, refusal) = match self
             .check(&key.who.page_id, &entry, conversation, turn)
@@ -177,7 +177,7 @@ impl Outbox {
             },
             attempts: Some(entry.attempts + 1),
             applied: true,
-            fallback_reason: refusal.map(|refusal| refusal.to_string()),
+            fallback_reason: refusal.map(Reason::from),
             ..Change::to(Fate::Held { taken: Some(turn.hold.clone()) })
         };
         let Some(entry) = self.store.change_entry(key, guard, claim).await? else {
@@ -240,9 +240,9 @@ impl Outbox {
                         steps.push(begin(&entry, next));
                         Fate::Held { taken: None }
                     }
-                    Go::Send(_) => waits(self.clock.now(), "throttled", false),
+                    Go::Send(_) => waits(self.clock.now(), Fault::Throttled, false),
                     // Only an action was sent: the next attempt changes over, in one write.
-                    Go::Fallback(refusal) => waits(self.clock.now(), refusal.name(), false),
+                    Go::Fallback(refusal) => waits(self.clock.now(), refusal, false),
                     Go::End(status, reason) => self.ended(status, Some(reason)),
                     Go::Wait(due_at, reason) => waits(due_at, reason, false),
                     Go::Reschedule(due_at, reason) => waits(due_at, reason, true),
@@ -286,7 +286,7 @@ impl Outbox {
                 }
             }
         } else {
-            "window_closed"
+            Refusal::WindowClosed.name()
         };
         self.telemetry.count("ActionsPassedOver", outgoing.page_id, &[("reason", reason)]);
         Ok((StepState::PassedOver, Sent::default()))
@@ -305,7 +305,7 @@ impl Outbox {
             Ok(go) => go,
             Err(error) => {
                 tracing::warn!(entry = key.id, %error, "the next message waits");
-                Go::Wait(self.clock.now(), "not_checked")
+                Go::Wait(self.clock.now(), Reason::NotChecked)
             }
         }
     }
@@ -317,7 +317,7 @@ impl Outbox {
             Fate::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
             Fate::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
             Fate::Ended { status, reason, .. } => {
-                self.count_end(key, entry, status, reason.as_deref());
+                self.count_end(key, entry, status, reason.as_ref());
                 Some(Outcome::Ended(status, reason))
             }
         }
@@ -371,8 +371,8 @@ impl Outbox {
     fn fate_after(&self, entry: &Entry, error: &SendError) -> (bool, Fate) {
         let now = self.clock.now();
         let again = |reason| waits(now + backoff(entry.attempts), reason, false);
-        let SendError::Graph(error) = error else { return (false, again("no_secret")) };
-        let reason = error.fault.name();
+        let SendError::Graph(error) = error else { return (false, again(Reason::NoSecret)) };
+        let reason = Reason::from(error.fault);
         match error.fault {
             Fault::Unclear => (true, waits(now + self.settings.echo_grace, reason, false)),
             Fault::NotConnected | Fault::Temporary => (false, again(reason)),
@@ -384,7 +384,7 @@ impl Outbox {
             | Fault::PermissionMissing
             | Fault::PersonUnreachable
             | Fault::MediaUnavailable
-            | Fault::Invalid => (false, self.ended(Status::Failed, Some(error.to_string()))),
+            | Fault::Invalid => (false, self.ended(Status::Failed, Some(error.into()))),
         }
     }
 
@@ -408,7 +408,7 @@ impl Outbox {
         if entry.next_step().is_none() {
             return self.end(key, guard, &entry, Status::Sent, None).await;
         }
-        let fate = waits(self.clock.now(), "confirmed_by_echo", false);
+        let fate = waits(self.clock.now(), Reason::ConfirmedByEcho, false);
         let change = Change { applied: true, ..Change::to(fate.clone()) };
         Ok(match self.store.change_entry(key, guard, change).await? {
             Some(entry) => self.outcome_of(key, &entry, fate).unwrap_or(Outcome::Lost),
@@ -421,7 +421,7 @@ impl Outbox {
         key: &EntryKey,
         guard: Guard<'_>,
         due_at: Timestamp,
-        reason: &'static str,
+        reason: Reason,
         rescheduled: bool,
     ) -> Result<Outcome, OutboxError> {
         let change = Change { applied: true, ..Change::to(waits(due_at, reason, rescheduled)) };
@@ -437,13 +437,13 @@ impl Outbox {
         guard: Guard<'_>,
         entry: &Entry,
         status: Status,
-        reason: Option<String>,
+        reason: Option<Reason>,
     ) -> Result<Outcome, OutboxError> {
         let change = Change { applied: true, ..Change::to(self.ended(status, reason.clone())) };
         if self.store.change_entry(key, guard, change).await?.is_none() {
             return Ok(Outcome::Lost);
         }
-        self.count_end(key, entry, status, reason.as_deref());
+        self.count_end(key, entry, status, reason.as_ref());
         Ok(Outcome::Ended(status, reason))
     }
 }
@@ -474,8 +474,8 @@ fn fall_back(entry: &Entry) -> Vec<StepChange> {
     planned.chain(entry.fallback().map(|spare| begin(entry, spare))).collect()
 }
 
-fn waits(due_at: Timestamp, reason: &str, rescheduled: bool) -> Fate {
-    Fate::Waits { due_at, reason: Some(reason.to_owned()), rescheduled }
+fn waits(due_at: Timestamp, reason: impl Into<Reason>, rescheduled: bool) -> Fate {
+    Fate::Waits { due_at, reason: Some(reason.into()), rescheduled }
 }
 
 /// One minute, doubled with each attempt, an hour at most.

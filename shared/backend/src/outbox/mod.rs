@@ -30,8 +30,8 @@ use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::{SettingError, Variables};
 use crate::store::{
-    CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Settlement, Status, Store,
-    StoreError,
+    CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Reason, Settlement, Status,
+    Store, StoreError,
 };
 use crate::telemetry::Telemetry;
 use messenger::clock::{SharedClock, Timestamp};
@@ -266,7 +266,7 @@ impl Outbox {
         let why = Cancellation::Answered(answered_at);
         let outcome = self.store.cancel_entry(key, why, now, expires_at).await?;
         if outcome == CancelOutcome::Cancelled {
-            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", why.reason())]);
+            self.telemetry.count("Cancelled", &key.who.page_id, &[("reason", why.reason().code())]);
         }
         Ok(outcome)
     }
@@ -284,7 +284,7 @@ impl Outbox {
         let why = Cancellation::Withdrawn;
         let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
         if outcome == CancelOutcome::Cancelled {
-            self.count_end(key, entry, Status::Cancelled, Some(why.reason()));
+            self.count_end(key, entry, Status::Cancelled, Some(&why.reason()));
             let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
             self.store.settle(&key.who, &settlement).await?;
         }
@@ -301,7 +301,7 @@ impl Outbox {
         &self.settings
     }
 
-    fn ended(&self, status: Status, reason: Option<String>) -> Fate {
+    fn ended(&self, status: Status, reason: Option<Reason>) -> Fate {
         let at = self.clock.now();
         Fate::Ended { status, reason, at, expires_at: self.expires_at(at) }
     }
@@ -312,7 +312,7 @@ impl Outbox {
     }
 
     /// Counts an entry's end.
-    fn count_end(&self, key: &EntryKey, entry: &Entry, status: Status, reason: Option<&str>) {
+    fn count_end(&self, key: &EntryKey, entry: &Entry, status: Status, reason: Option<&Reason>) {
         let metric = match status {
             Status::Sent => "Sent",
             Status::Refused => "Refused",
@@ -320,7 +320,7 @@ impl Outbox {
             Status::Cancelled => "Cancelled",
             Status::Open => return,
         };
-        let reason = reason.and_then(|reason| reason.split(':').next()).unwrap_or("done");
+        let reason = reason.map_or("done", Reason::code);
         let details = [("purpose", entry.purpose.name()), ("reason", reason)];
         self.telemetry.count(metric, &key.who.page_id, &details);
     }

@@ -2,7 +2,7 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step,
+    Change, ConversationItem, Created, Entry, EntryKey, Guard, MAX_WAITING, Reason, Status, Step,
     StoreError, Who,
 };
 use messenger::clock::Timestamp;
@@ -139,12 +139,12 @@ impl Outbox {
             Created::Existing(there) => (*there, false),
         };
         if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
-            let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
+            let reason = Some(Reason::TooManyWaiting);
             let guard = Guard::Free { due_at: entry.due_at, now };
             let change = Change::to(self.ended(Status::Failed, reason.clone()));
             self.store.change_entry(&key, guard, change).await?;
             self.store.unlist_entry(&key).await?;
-            self.count_end(&key, &entry, Status::Failed, reason.as_deref());
+            self.count_end(&key, &entry, Status::Failed, reason.as_ref());
             return Err(ScheduleError::TooManyWaiting);
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);

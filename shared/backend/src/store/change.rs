@@ -1,7 +1,7 @@
 //! Changes of an entry, as one conditional update each.
 
 use super::update::IntoValue;
-use super::{Entry, EntryKey, Hold, Status, StepState, Update};
+use super::{Entry, EntryKey, Hold, Reason, Status, StepState, Update};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
@@ -32,7 +32,7 @@ pub enum Fate {
         /// Until when.
         due_at: Timestamp,
         /// Why.
-        reason: Option<String>,
+        reason: Option<Reason>,
         /// Whether this is a new first due time, so that it no longer goes before younger entries.
         rescheduled: bool,
     },
@@ -42,7 +42,7 @@ pub enum Fate {
         /// How.
         status: Status,
         /// Why.
-        reason: Option<String>,
+        reason: Option<Reason>,
         /// When.
         at: Timestamp,
         /// When the table drops it, in seconds since the epoch.
@@ -77,7 +77,7 @@ pub struct Change {
     /// Whether what its decision had to change is changed.
     pub applied: bool,
     /// Why the fallback goes instead of the rest from now on, if that is decided.
-    pub fallback_reason: Option<String>,
+    pub fallback_reason: Option<Reason>,
 }
 
 impl Change {

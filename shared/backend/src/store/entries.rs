@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::change::set_optional;
 use super::{
-    Change, Entry, EntryKey, Guard, Status, StepKey, StepState, Store, StoreError, Update, parse,
-    unavailable,
+    Change, Entry, EntryKey, Guard, Reason, Status, StepKey, StepState, Store, StoreError, Update,
+    parse, unavailable,
 };
 use messenger::clock::Timestamp;
 
@@ -30,10 +30,10 @@ pub enum Cancellation {
 
 impl Cancellation {
     /// What the entry and the counts hold as the reason.
-    pub const fn reason(self) -> &'static str {
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::Answered(_) => "answered",
-            Self::Withdrawn => "withdrawn",
+            Self::Answered(_) => Reason::Answered,
+            Self::Withdrawn => Reason::Withdrawn,
         }
     }
 }
@@ -170,7 +170,7 @@ impl Store {
             .when("#status = :open")
             .when("attribute_not_exists(#lease_until) OR #lease_until < :now")
             .value("cancelled", Status::Cancelled.name())
-            .value("reason", cancellation.reason())
+            .value("reason", &cancellation.reason())
             .value("now", now)
             .value("expires", Timestamp::from_millis(expires_at))
             .value("open", Status::Open.name());

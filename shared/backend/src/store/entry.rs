@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EntryKey, Hold, StoreError, Waiting};
+use super::{EntryKey, Hold, Reason, StoreError, Waiting};
 use messenger::clock::Timestamp;
 use messenger::message::{Say, UtilityTemplate};
 use messenger::window::Purpose;
@@ -133,12 +133,12 @@ pub struct Entry {
     pub steps: Vec<Step>,
     /// Why the fallback goes instead, if it does; the purpose is then `utility`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_reason: Option<String>,
+    pub fallback_reason: Option<Reason>,
     /// How it stands.
     pub status: Status,
     /// Why it ended, or why it still waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// When it was first due, ms since the epoch.
     pub first_due: Timestamp,
     /// When it was decided, ms since the epoch.
@@ -259,7 +259,7 @@ impl Entry {
     pub fn ended_from_start(
         &mut self,
         status: Status,
-        reason: String,
+        reason: Reason,
         now: Timestamp,
         expires_at: i64,
     ) {

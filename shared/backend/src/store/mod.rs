@@ -11,6 +11,7 @@ mod entry;
 mod erasure;
 mod keys;
 mod page;
+mod reason;
 mod request;
 mod update;
 
@@ -30,6 +31,7 @@ pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::ERASED_FOR;
 pub use keys::{EntryKey, StepKey};
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
+pub use reason::Reason;
 use update::Update;
 
 use crate::aws::describe;
