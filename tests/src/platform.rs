@@ -48,7 +48,7 @@ const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 const API_TIMEOUT: Duration = Duration::from_secs(29);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
-const FOURTEEN_DAYS: Duration = Duration::from_hours(336);
+const FOURTEEN_DAYS: Duration = Duration::from_hours(24 * 14);
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// How the platform is set up.

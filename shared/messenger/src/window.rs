@@ -16,7 +16,7 @@ use crate::message::{Invalid, Say, Use};
 pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
 
 /// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
-pub const SEVEN_DAYS: Duration = Duration::from_hours(168);
+pub const SEVEN_DAYS: Duration = Duration::from_hours(24 * 7);
 
 /// From this instant on (27 April 2026, 00:00 UTC) Meta refuses three of the message tags.
 pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000);

@@ -30,8 +30,8 @@ use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::{SettingError, Variables};
 use crate::store::{
-    CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Reason, Settlement, Status,
-    Store, StoreError,
+    CancelOutcome, Cancellation, Entry, EntryKey, ExpiresAt, Fate, Hold, PageItem, Reason,
+    Settlement, Status, Store, StoreError,
 };
 use crate::telemetry::Telemetry;
 use messenger::clock::{SharedClock, Timestamp};
@@ -306,9 +306,9 @@ impl Outbox {
         Fate::Ended { status, reason, at, expires_at: self.expires_at(at) }
     }
 
-    /// When an entry that ends at `at` is dropped, in seconds since the epoch.
-    pub fn expires_at(&self, at: Timestamp) -> i64 {
-        (at + self.settings.retention).millis() / 1000
+    /// When an entry that ends at `at` is dropped.
+    fn expires_at(&self, at: Timestamp) -> ExpiresAt {
+        ExpiresAt::after(at, self.settings.retention)
     }
 
     /// Counts an entry's end.

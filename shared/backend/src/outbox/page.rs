@@ -15,7 +15,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_hours(4);
 
 /// A pause that only a new version of the secret ends is looked at again after this time.
-const UNTIL_MENDED: Duration = Duration::from_hours(8760);
+const UNTIL_MENDED: Duration = Duration::from_hours(24 * 365);
 
 impl Outbox {
     /// Until when a Page is paused, as known at most 5 s ago.

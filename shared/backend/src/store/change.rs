@@ -1,7 +1,7 @@
 //! Changes of an entry, as one conditional update each.
 
 use super::update::IntoValue;
-use super::{Entry, EntryKey, Hold, Reason, Status, StepState, Update};
+use super::{Entry, EntryKey, ExpiresAt, Hold, Reason, Status, StepState, Update};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
@@ -45,8 +45,8 @@ pub enum Fate {
         reason: Option<Reason>,
         /// When.
         at: Timestamp,
-        /// When the table drops it, in seconds since the epoch.
-        expires_at: i64,
+        /// When the table drops it.
+        expires_at: ExpiresAt,
     },
 }
 
@@ -145,7 +145,7 @@ impl Change {
                     .set("#status = :status, #ended_at = :at, #expires_at = :expires")
                     .value("status", status.name())
                     .value("at", *at)
-                    .value("expires", Timestamp::from_millis(*expires_at))
+                    .value("expires", *expires_at)
                     .remove("#lease_until, #lease_by");
                 match reason {
                     Some(reason) => update.set("#reason = :reason").value("reason", reason),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Hold, Store, StoreError, Update, Who};
+use super::{Hold, Store, StoreError, Update, Updated, Who};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::window::Standing;
@@ -193,10 +193,10 @@ impl Store {
         let arrived = || unless_erased(Update::default(), received_at);
         let both = mark_busy(record(arrived(), heard), hold, now);
         let old = match self.update_conversation(who, both).await? {
-            Ok(conversation) => {
+            Updated::Now(conversation) => {
                 return Ok(Some(Opened { conversation, exclusive: true }));
             }
-            Err(old) => old.unwrap_or_default(),
+            Updated::Unmet(old) => old.unwrap_or_default(),
         };
         if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
             return Ok(None);
@@ -210,8 +210,10 @@ impl Store {
             }
         };
         Ok(Some(match self.update_conversation(who, rest).await? {
-            Ok(conversation) => Opened { conversation, exclusive: !is_busy },
-            Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
+            Updated::Now(conversation) => Opened { conversation, exclusive: !is_busy },
+            Updated::Unmet(now_old) => {
+                Opened { conversation: now_old.unwrap_or(old), exclusive: false }
+            }
         }))
     }
 
@@ -267,7 +269,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ConversationItem>, StoreError> {
         let update = mark_busy(Update::default(), hold, now);
-        Ok(self.update_conversation(who, update).await?.ok())
+        Ok(self.update_conversation(who, update).await?.now())
     }
 
     /// Gives the busy mark back and forgets entries that have ended.
@@ -312,7 +314,7 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update_conversation(who, update).await?.is_ok() {
+        if self.update_conversation(who, update).await?.is_made() {
             Ok(())
         } else {
             let rest = Settlement { state: None, ..settlement.clone() };
@@ -332,14 +334,14 @@ impl Store {
                 .value("most", MAX_WAITING as u64)
         };
         match self.update_conversation(who, add()).await? {
-            Ok(_) => Ok(true),
-            Err(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
-            Err(_) => {
+            Updated::Now(_) => Ok(true),
+            Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
+            Updated::Unmet(_) => {
                 let with_map = Update::default()
                     .set("#waiting = if_not_exists(#waiting, :none)")
                     .value("none", BTreeMap::new());
-                self.update_conversation(who, with_map).await?.ok();
-                Ok(self.update_conversation(who, add()).await?.is_ok())
+                self.update_conversation(who, with_map).await?;
+                Ok(self.update_conversation(who, add()).await?.is_made())
             }
         }
     }
@@ -348,7 +350,7 @@ impl Store {
         &self,
         who: &Who,
         update: Update,
-    ) -> Result<Result<ConversationItem, Option<ConversationItem>>, StoreError> {
+    ) -> Result<Updated<ConversationItem>, StoreError> {
         self.update(&who.pk(), SORT_KEY, update).await
     }
 }

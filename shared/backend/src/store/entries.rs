@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::change::set_optional;
 use super::{
-    Change, Entry, EntryKey, Guard, Reason, Status, StepKey, StepState, Store, StoreError, Update,
-    parse, unavailable,
+    Change, Entry, EntryKey, ExpiresAt, Guard, Reason, Status, StepKey, StepState, Store,
+    StoreError, Update, Updated, parse, unavailable,
 };
 use messenger::clock::Timestamp;
 
@@ -102,8 +102,8 @@ impl Store {
     ) -> Result<Option<Entry>, StoreError> {
         let update = change.update(key, guard);
         Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
-            Ok(entry) => Some(entry),
-            Err(entry) => entry.filter(|entry| change.is_made(entry, guard)),
+            Updated::Now(entry) => Some(entry),
+            Updated::Unmet(entry) => entry.filter(|entry| change.is_made(entry, guard)),
         })
     }
 
@@ -124,7 +124,7 @@ impl Store {
             .value("sending", StepState::Sending.name())
             .value("unconfirmed", StepState::Unconfirmed.name());
         let update = set_optional(update, &format!("{step}.#mid"), "mid", mid);
-        Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.ok())
+        Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.now())
     }
 
     /// Notes the PSID of whom an entry went to.
@@ -160,7 +160,7 @@ impl Store {
         key: &EntryKey,
         cancellation: Cancellation,
         now: Timestamp,
-        expires_at: i64,
+        expires_at: ExpiresAt,
     ) -> Result<CancelOutcome, StoreError> {
         let update = Update::default()
             .set(
@@ -172,7 +172,7 @@ impl Store {
             .value("cancelled", Status::Cancelled.name())
             .value("reason", &cancellation.reason())
             .value("now", now)
-            .value("expires", Timestamp::from_millis(expires_at))
+            .value("expires", expires_at)
             .value("open", Status::Open.name());
         let update = match cancellation {
             Cancellation::Answered(at) => {
@@ -184,9 +184,9 @@ impl Store {
             }
         };
         Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
-            Ok(_) => CancelOutcome::Cancelled,
-            Err(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
-            Err(_) => CancelOutcome::EndedBefore,
+            Updated::Now(_) => CancelOutcome::Cancelled,
+            Updated::Unmet(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
+            Updated::Unmet(_) => CancelOutcome::EndedBefore,
         })
     }
 }

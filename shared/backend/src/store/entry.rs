@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EntryKey, Hold, Reason, StoreError, Waiting};
+use super::{EntryKey, ExpiresAt, Hold, Reason, StoreError, Waiting};
 use messenger::clock::Timestamp;
 use messenger::message::{Say, UtilityTemplate};
 use messenger::window::Purpose;
@@ -175,9 +175,9 @@ pub struct Entry {
     /// When it ended, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When the table drops it, in **seconds** since the epoch, as `DynamoDB`'s TTL wants it.
+    /// When the table drops it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<i64>,
+    pub expires_at: Option<ExpiresAt>,
 }
 
 impl Entry {
@@ -261,7 +261,7 @@ impl Entry {
         status: Status,
         reason: Reason,
         now: Timestamp,
-        expires_at: i64,
+        expires_at: ExpiresAt,
     ) {
         self.due_page = None;
         self.due_at = None;

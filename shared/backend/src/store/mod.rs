@@ -9,6 +9,7 @@ mod deletion;
 mod entries;
 mod entry;
 mod erasure;
+mod expiry;
 mod keys;
 mod page;
 mod reason;
@@ -29,6 +30,7 @@ pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::ERASED_FOR;
+pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
 pub use reason::Reason;
@@ -95,6 +97,38 @@ impl Who {
     }
 }
 
+/// What came of a conditional update.
+#[derive(Clone, Debug)]
+pub(crate) enum Updated<T> {
+    /// It is made: the item as it is now.
+    Now(T),
+    /// Its condition does not hold: the item as it is, if there is one.
+    Unmet(Option<T>),
+}
+
+impl<T> Updated<T> {
+    /// The item, if the update is made.
+    fn now(self) -> Option<T> {
+        match self {
+            Self::Now(item) => Some(item),
+            Self::Unmet(_) => None,
+        }
+    }
+
+    /// The item, whether or not the update is made.
+    fn item(self) -> Option<T> {
+        match self {
+            Self::Now(item) => Some(item),
+            Self::Unmet(item) => item,
+        }
+    }
+
+    /// Whether the update is made.
+    const fn is_made(&self) -> bool {
+        matches!(self, Self::Now(_))
+    }
+}
+
 /// The table.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -121,18 +155,18 @@ impl Store {
         answer.item.map(parse).transpose()
     }
 
-    /// Updates an item: the new item, or, if the condition does not hold, the old one.
+    /// Updates an item if the update's condition holds.
     async fn update<T: DeserializeOwned>(
         &self,
         pk: &str,
         sk: &str,
         update: Update,
-    ) -> Result<Result<T, Option<T>>, StoreError> {
+    ) -> Result<Updated<T>, StoreError> {
         match update.send(&self.client, &self.table, key(pk, sk)).await {
-            Ok(item) => parse(item).map(Ok),
+            Ok(item) => parse(item).map(Updated::Now),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    failed.item.clone().map(parse).transpose().map(Err)
+                    failed.item.clone().map(parse).transpose().map(Updated::Unmet)
                 }
                 _ => Err(unavailable(&error)),
             },
