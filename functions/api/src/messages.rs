@@ -2,7 +2,7 @@
 
 use backend::outbox::{ToSchedule, Turn};
 use backend::request;
-use backend::store::{CancelOutcome, Entry, EntryKey, Status, Step};
+use backend::store::{CancelOutcome, Cancellation, Entry, EntryKey, Status, Step};
 use lambda_http::http::StatusCode;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
@@ -228,11 +228,11 @@ impl Api {
         let entry = self.outbox.store().entry(&key).await?.ok_or_else(unknown)?;
         let conflict = |code, message| Problem::new(StatusCode::CONFLICT, code, message);
         let outcome = match entry.status {
-            Status::Open => self.outbox.withdraw(&key, &entry).await?,
+            Status::Open => self.outbox.cancel(&key, Cancellation::Withdrawn).await?,
             _ => CancelOutcome::EndedBefore,
         };
         match outcome {
-            CancelOutcome::Cancelled => Answer::ok(&self.message(&key).await?),
+            CancelOutcome::Cancelled(_) => Answer::ok(&self.message(&key).await?),
             CancelOutcome::Kept => Err(conflict("being_sent", "it is being sent")),
             CancelOutcome::EndedBefore => Err(conflict("ended", "it has ended")),
         }

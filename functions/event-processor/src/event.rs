@@ -1,7 +1,9 @@
 //! One event: what it means for the conversation, and what is said to it.
 
 use backend::outbox::{Heard, OutboxError, Turn, entry_id};
-use backend::store::{CancelOutcome, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who};
+use backend::store::{
+    CancelOutcome, Cancellation, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who,
+};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
 use messenger::event::{Echo, Event, Handover, Kind};
@@ -91,7 +93,7 @@ impl Processor {
         };
         for waiting in conversation.waiting.iter().filter(|waiting| waiting.cancelled_by_answer) {
             let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
-            let outcome = self.outbox.cancel(&key, answered_at).await?;
+            let outcome = self.outbox.cancel(&key, Cancellation::Answered(answered_at)).await?;
             if outcome != CancelOutcome::Kept {
                 forget.push(waiting.clone());
             }

@@ -73,7 +73,7 @@ impl FollowUps {
         if !turn.has_time(self.clock.now()) {
             return Ok(());
         }
-        if self.outbox.is_paused_for_sweep(page_id).await? {
+        if self.outbox.pauses().until_by_fresh_read(page_id).await?.is_some() {
             add(summary, |summary| summary.paused += 1);
             return Ok(());
         }
@@ -107,7 +107,8 @@ impl FollowUps {
                 })
                 .await;
             let go_on = turn.has_time(self.clock.now());
-            if due.rest.is_none() || !go_on || self.outbox.pause_of(page_id).await?.is_some() {
+            if due.rest.is_none() || !go_on || self.outbox.pauses().until(page_id).await?.is_some()
+            {
                 return Ok(());
             }
             due = self.outbox.store().due(page_id, self.clock.now(), due.rest).await?;

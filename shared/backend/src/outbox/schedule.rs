@@ -10,7 +10,8 @@ use messenger::decision::{check_fallback, check_messages};
 use messenger::message::{Invalid, Say, UtilityTemplate};
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
-use super::commit::{after_all_waiting, steps};
+use super::next::Halt;
+use super::plan::{after_all_waiting, steps};
 use super::{Outbox, OutboxError};
 
 /// A message to be stored for later.
@@ -141,10 +142,10 @@ impl Outbox {
         if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
             let reason = Some(Reason::TooManyWaiting);
             let guard = Guard::Free { due_at: entry.due_at, now };
-            let change = Change::to(self.ended(Status::Failed, reason.clone()));
+            let change = Change::to(self.fate(Halt::End(Status::Failed, reason.clone())));
             self.store.change_entry(&key, guard, change).await?;
             self.store.unlist_entry(&key).await?;
-            self.count_end(&key, &entry, Status::Failed, reason.as_ref());
+            self.count_end(&key, entry.purpose, Status::Failed, reason.as_ref());
             return Err(ScheduleError::TooManyWaiting);
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);

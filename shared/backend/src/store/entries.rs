@@ -39,10 +39,10 @@ impl Cancellation {
 }
 
 /// What came of cancelling an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// It is cancelled now.
-    Cancelled,
+    Cancelled(Box<Entry>),
     /// It stays: it is younger than the answer, or somebody is sending it.
     Kept,
     /// It had ended, or is gone.
@@ -184,7 +184,7 @@ impl Store {
             }
         };
         Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
-            Updated::Now(_) => CancelOutcome::Cancelled,
+            Updated::Now(entry) => CancelOutcome::Cancelled(Box::new(entry)),
             Updated::Unmet(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
             Updated::Unmet(_) => CancelOutcome::EndedBefore,
         })

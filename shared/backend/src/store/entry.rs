@@ -259,14 +259,14 @@ impl Entry {
     pub fn ended_from_start(
         &mut self,
         status: Status,
-        reason: Reason,
+        reason: Option<Reason>,
         now: Timestamp,
         expires_at: ExpiresAt,
     ) {
         self.due_page = None;
         self.due_at = None;
         self.status = status;
-        self.reason = Some(reason);
+        self.reason = reason;
         self.ended_at = Some(now);
         self.expires_at = Some(expires_at);
     }
