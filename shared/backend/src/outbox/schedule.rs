@@ -2,8 +2,8 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, Created, Entry, EntryKey, Guard, MAX_WAITING, Reason, Status, Step,
-    StoreError, Who,
+    Change, ConversationItem, Created, Entry, EntryKey, Guard, LastMessage, MAX_WAITING, Reason,
+    Status, Step, StoreError, Who,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages};
@@ -121,9 +121,9 @@ impl Outbox {
         if is_private_reply {
             give_up_at = give_up_at.min(wanted.commented_at.unwrap_or(now) + SEVEN_DAYS);
         }
-        if wanted.commented_at.is_some() {
+        if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
-            let heard = Standing { free_until: wanted.commented_at, ..standing };
+            let heard = LastMessage { platform: standing.platform, at, free_until: at };
             self.store.record_heard(&key.who, &heard, now).await?;
         }
         let first_due = later.unwrap_or(decided_at);

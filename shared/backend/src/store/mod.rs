@@ -25,7 +25,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
 pub use change::{Change, Fate, Guard, StepChange};
-pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
+pub use conversation::{ConversationItem, LastMessage, MAX_WAITING, Opened, Settlement, Waiting};
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
