@@ -4,6 +4,7 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backend::store::Reason;
 use serde_json::{Map, Value};
 use simulator::meta::{GraphRequest, Outcome};
 use simulator::platform::{Options, Platform};
@@ -71,8 +72,8 @@ pub(crate) async fn ends(platform: &Platform, psid: &str) -> Vec<String> {
     let entries = entries(platform, psid).await;
     let end = |entry: &Map<String, Value>| {
         let reason = entry.get("reason").and_then(Value::as_str).unwrap_or_default();
-        let reason = reason.split(':').next().unwrap_or_default();
-        format!("{} {reason}", entry["status"].as_str().unwrap()).trim().to_owned()
+        let Ok(reason) = reason.parse::<Reason>();
+        format!("{} {}", entry["status"].as_str().unwrap(), reason.code()).trim().to_owned()
     };
     entries.iter().map(end).collect()
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::Write;
 use std::time::Duration;
 
+use backend::store::Reason;
 use messenger::clock::{Clock, Timestamp};
 use serde_json::{Map, Value};
 
@@ -365,9 +366,9 @@ impl<W: Write> Play<'_, W> {
                 continue;
             }
             let reason = entry.get("reason").and_then(Value::as_str).unwrap_or_default();
-            let reason = reason.split(':').next().unwrap_or_default();
+            let Ok(reason) = reason.parse::<Reason>();
             let at = entry.get("ended_at").and_then(Value::as_i64).unwrap_or_default();
-            lines.push((at, format!("{status} ({reason}): {}", first_message(&entry))));
+            lines.push((at, format!("{status} ({}): {}", reason.code(), first_message(&entry))));
         }
         let requests = self.platform.meta.requests();
         for request in &requests[self.seen..] {

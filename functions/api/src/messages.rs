@@ -2,7 +2,7 @@
 
 use backend::outbox::{ToSchedule, Turn};
 use backend::request;
-use backend::store::{CancelOutcome, Entry, EntryKey, Status, Step};
+use backend::store::{CancelOutcome, Cancellation, Entry, EntryKey, Status, Step};
 use lambda_http::http::StatusCode;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
@@ -133,7 +133,7 @@ impl Message {
             page_id: key.who.page_id.clone(),
             psid: own.or(entry.psid),
             status: entry.status.name(),
-            reason: entry.reason,
+            reason: entry.reason.map(|reason| reason.to_string()),
             purpose: entry.purpose.name(),
             author: entry.author,
             due_at: entry.due_at.filter(|_| entry.status == Status::Open).map(instant),
@@ -141,7 +141,7 @@ impl Message {
             give_up_at: instant(entry.give_up_at),
             ended_at: entry.ended_at.map(instant),
             attempts: entry.attempts,
-            fallback_reason: entry.fallback_reason,
+            fallback_reason: entry.fallback_reason.map(|reason| reason.to_string()),
             steps: entry.steps.into_iter().map(step).collect(),
         }
     }
@@ -228,11 +228,11 @@ impl Api {
         let entry = self.outbox.store().entry(&key).await?.ok_or_else(unknown)?;
         let conflict = |code, message| Problem::new(StatusCode::CONFLICT, code, message);
         let outcome = match entry.status {
-            Status::Open => self.outbox.withdraw(&key, &entry).await?,
+            Status::Open => self.outbox.cancel(&key, Cancellation::Withdrawn).await?,
             _ => CancelOutcome::EndedBefore,
         };
         match outcome {
-            CancelOutcome::Cancelled => Answer::ok(&self.message(&key).await?),
+            CancelOutcome::Cancelled(_) => Answer::ok(&self.message(&key).await?),
             CancelOutcome::Kept => Err(conflict("being_sent", "it is being sent")),
             CancelOutcome::EndedBefore => Err(conflict("ended", "it has ended")),
         }

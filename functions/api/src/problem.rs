@@ -84,9 +84,7 @@ impl Problem {
 
     /// The windows refuse it: what they would allow instead.
     pub(crate) fn refused(refusal: Refusal, outlook: &Outlook, policy: &Policy) -> Self {
-        let text = refusal.to_string();
-        let message = text.split_once(": ").map_or(text.as_str(), |(_, message)| message);
-        let mut problem = Self::new(StatusCode::CONFLICT, refusal.name(), message);
+        let mut problem = Self::new(StatusCode::CONFLICT, refusal.name(), refusal.explanation());
         let chances = window::chances(&outlook.standing, outlook.due_at, policy).into_iter();
         let chances = chances.map(|chance| Chance {
             purpose: chance.purpose.name(),

@@ -1,7 +1,10 @@
 //! One event: what it means for the conversation, and what is said to it.
 
 use backend::outbox::{Heard, OutboxError, Turn, entry_id};
-use backend::store::{CancelOutcome, ConversationItem, EntryKey, Hold, StepKey, Waiting, Who};
+use backend::store::{
+    CancelOutcome, Cancellation, ConversationItem, EntryKey, Hold, LastMessage, StepKey, Waiting,
+    Who,
+};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
 use messenger::event::{Echo, Event, Handover, Kind};
@@ -17,19 +20,26 @@ const BUSY_BY: &str = "event-processor";
 /// The end of the bot's silence, in the past by any clock.
 const NO_LONGER: Timestamp = Timestamp::from_millis(0);
 
+/// How the processing of an event came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processed {
+    /// It is over, and the event counts.
+    Done,
+    /// The event came before its person was erased: nothing is kept or passed on of it.
+    PersonErased,
+}
+
 impl Processor {
     /// Processes an event; doing it again completes what was left.
-    ///
-    /// Whether the event counts: not if its person was erased after it.
     pub(crate) async fn process(
         &self,
         event: &Event,
         is_redelivered: bool,
         turn: &Turn,
-    ) -> Result<bool, RecordError> {
+    ) -> Result<Processed, RecordError> {
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
-            return Ok(true);
+            return Ok(Processed::Done);
         };
         let who = Who { page_id: event.page_id.clone(), person };
         match &event.kind {
@@ -41,7 +51,7 @@ impl Processor {
             _ if event.container != "messaging" => {}
             _ => return self.answer(who, event, is_redelivered, turn).await,
         }
-        Ok(true)
+        Ok(Processed::Done)
     }
 
     async fn answer(
@@ -50,24 +60,24 @@ impl Processor {
         event: &Event,
         is_redelivered: bool,
         turn: &Turn,
-    ) -> Result<bool, RecordError> {
+    ) -> Result<Processed, RecordError> {
         let for_entry = Some(entry_id(event));
         let hold = Hold { by: BUSY_BY.to_owned(), until: turn.hold.until, for_entry };
         let now = self.clock.now();
         let store = self.outbox.store();
-        let heard = standing(event);
+        let heard = last_message(event);
         let opened =
             store.open_conversation(&who, heard.as_ref(), event.received_at, &hold, now).await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!(event = event.id, "an event of a person who was erased after it");
-            return Ok(false);
+            return Ok(Processed::PersonErased);
         };
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&who, event, &mut conversation).await?;
         let exclusive = opened.exclusive;
         let heard = Heard { event, who, conversation, exclusive, forget };
         if is_redelivered && self.outbox.resume_decided(&heard).await? {
-            return Ok(true);
+            return Ok(Processed::Done);
         }
         let decision = if heard.conversation.is_quiet(now) {
             Ok(Decision::nothing())
@@ -75,7 +85,7 @@ impl Processor {
             (self.replies)(event, &seen_by_author(event, &heard.conversation), now)
         };
         self.outbox.commit(heard, decision, turn).await?;
-        Ok(true)
+        Ok(Processed::Done)
     }
 
     /// Cancels what the person's answer makes needless: what no longer waits.
@@ -91,7 +101,7 @@ impl Processor {
         };
         for waiting in conversation.waiting.iter().filter(|waiting| waiting.cancelled_by_answer) {
             let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
-            let outcome = self.outbox.cancel(&key, answered_at).await?;
+            let outcome = self.outbox.cancel(&key, Cancellation::Answered(answered_at)).await?;
             if outcome != CancelOutcome::Kept {
                 forget.push(waiting.clone());
             }
@@ -101,9 +111,8 @@ impl Processor {
     }
 
     async fn record(&self, who: &Who, event: &Event) -> Result<(), RecordError> {
-        if let Some(standing) = standing(event) {
-            let recorded =
-                self.outbox.store().record_heard(who, &standing, event.received_at).await;
+        if let Some(heard) = last_message(event) {
+            let recorded = self.outbox.store().record_heard(who, &heard, event.received_at).await;
             recorded.map_err(OutboxError::from)?;
         }
         Ok(())
@@ -159,14 +168,10 @@ impl Processor {
     }
 }
 
-/// The windows that the event opens.
-fn standing(event: &Event) -> Option<Standing> {
+/// What the event says of the windows, if it opens them.
+fn last_message(event: &Event) -> Option<LastMessage> {
     let at = event.at.filter(|_| event.opens_window())?;
-    Some(Standing {
-        platform: event.platform,
-        last_message_at: Some(at),
-        free_until: Some(at + STANDARD_WINDOW),
-    })
+    Some(LastMessage { platform: event.platform, at, free_until: at + STANDARD_WINDOW })
 }
 
 fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {

@@ -158,9 +158,9 @@ impl Processor {
         let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
-            Ok(counts) => counts,
+            Ok(event::Processed::Done) => true,
             Err(RecordError::Poisonous(_)) => receives >= LAST_RECEIVE,
-            Err(_) => false,
+            Ok(event::Processed::PersonErased) | Err(_) => false,
         };
         if is_over {
             self.pass_on.pass_on(&event).await?;

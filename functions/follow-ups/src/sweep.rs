@@ -73,7 +73,7 @@ impl FollowUps {
         if !turn.has_time(self.clock.now()) {
             return Ok(());
         }
-        if self.outbox.is_paused_for_sweep(page_id).await? {
+        if self.outbox.pauses().until_by_fresh_read(page_id).await?.is_some() {
             add(summary, |summary| summary.paused += 1);
             return Ok(());
         }
@@ -107,7 +107,8 @@ impl FollowUps {
                 })
                 .await;
             let go_on = turn.has_time(self.clock.now());
-            if due.rest.is_none() || !go_on || self.outbox.pause_of(page_id).await?.is_some() {
+            if due.rest.is_none() || !go_on || self.outbox.pauses().until(page_id).await?.is_some()
+            {
                 return Ok(());
             }
             due = self.outbox.store().due(page_id, self.clock.now(), due.rest).await?;
@@ -168,12 +169,14 @@ impl Summary {
                 self.skipped += 1;
                 return;
             }
-            Outcome::Ended(status, reason) => (status, reason.unwrap_or_default()),
+            Outcome::Ended(status, reason) => (status, reason),
         };
         self.claimed += 1;
-        let reason = reason.split(':').next().unwrap_or_default().to_owned();
+        let reason = reason.map(|reason| reason.code().to_owned()).unwrap_or_default();
         match status {
-            Status::Sent | Status::Open => self.sent += 1,
+            Status::Sent => self.sent += 1,
+            // An entry that has ended is not open.
+            Status::Open => {}
             Status::Refused => *self.refused.entry(reason).or_default() += 1,
             Status::Failed => *self.failed.entry(reason).or_default() += 1,
             Status::Cancelled => *self.cancelled.entry(reason).or_default() += 1,

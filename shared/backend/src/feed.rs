@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
-use crate::store::{Item, StoreError, Who, key, parse, unavailable};
+use crate::store::{ExpiresAt, Item, StoreError, Who, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
 
@@ -134,7 +134,7 @@ impl Feed {
         let text = Inbound::from_event(event)?.into_text(MAX_EVENT_BYTES)?;
         let at = self.next_instant();
         let cursor = format!("{:013}.{}", at.millis(), event.id);
-        let expires_at = (at + self.retention).millis() / 1000;
+        let expires_at = ExpiresAt::after(at, self.retention);
         let mut item = key(&feed_pk(&event.page_id), &cursor);
         item.insert("event".to_owned(), AttributeValue::S(text));
         let person = event.person.clone().unwrap_or_default();
@@ -142,8 +142,7 @@ impl Feed {
         let mut mark = key(&who.pk(), &format!("{MARK}{}", event.id));
         mark.insert("cursor".to_owned(), AttributeValue::S(cursor));
         let put = |mut item: Item| {
-            let expires_at = AttributeValue::N(expires_at.to_string());
-            item.insert("expires_at".to_owned(), expires_at);
+            item.insert("expires_at".to_owned(), expires_at.into_attribute());
             Put::builder().table_name(&self.table).set_item(Some(item))
         };
         let mark = put(mark).condition_expression("attribute_not_exists(pk)").build()?;

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::http;
 use crate::settings::Variables;
@@ -21,7 +21,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The meaning of a failed call, which decides what happens next.
 ///
 /// Source: Meta's error reference for the Graph API and the Messenger Platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Fault {
     /// No connection: the request was not sent.

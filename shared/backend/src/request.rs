@@ -15,7 +15,7 @@ use messenger::window::Purpose;
 const LONGEST_ID: usize = 128;
 
 /// The latest that a message may be due: a year from now.
-const LATEST: Duration = Duration::from_hours(8784);
+const LATEST: Duration = Duration::from_hours(24 * 366);
 
 /// How far another clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_mins(1);

@@ -3,6 +3,7 @@
 //! Source: Meta's Messenger Platform policy (standard messaging, message tags, human agent, utility
 //! messages) and its announcement that three tags end on 27 April 2026.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -173,41 +174,29 @@ impl Label {
 }
 
 /// Why the windows do not allow a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// The person never wrote to the Page, as far as we know.
-    #[error(
-        "never_heard_from: the person has not written to the Page; only a utility template may be sent"
-    )]
     NeverHeardFrom,
     /// More than the standard window has passed since the person's last message.
-    #[error(
-        "window_closed: the standard messaging window has ended; a utility template, or a person's answer within 7 days, may be sent"
-    )]
     WindowClosed,
     /// More than 7 days have passed since the person's last message.
-    #[error("seven_days_passed: the person's last message is more than 7 days old")]
     SevenDaysPassed,
     /// The tag is one of the three that Meta has retired.
-    #[error(
-        "tag_retired: Meta refuses this message tag since 27 April 2026; use a utility template (purpose utility)"
-    )]
     TagRetired,
     /// `HUMAN_AGENT` is for what a person wrote, and no author is named.
-    #[error("author_missing: a message with the purpose human must name its author")]
     AuthorMissing,
     /// More than 7 days have passed since the comment or the visitor's post.
-    #[error("comment_too_old: the comment or post is more than 7 days old")]
     CommentTooOld,
     /// Instagram does not support such a message.
-    #[error(
-        "not_on_instagram: Instagram supports neither utility messages nor feedback templates, and of the tags only HUMAN_AGENT"
-    )]
     NotOnInstagram,
 }
 
 impl Refusal {
+    /// Every refusal.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
     /// Whether only the windows forbid it, so that a utility template may be sent instead.
     pub const fn leaves_fallback(self) -> bool {
         match self {
@@ -219,11 +208,43 @@ impl Refusal {
         }
     }
 
-    /// The refusal's name: the first word of its text.
+    /// The refusal's name in records, counts and answers.
     pub fn name(self) -> &'static str {
         self.into()
     }
+
+    /// What it means and what may be sent instead.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::NeverHeardFrom => {
+                "the person has not written to the Page; only a utility template may be sent"
+            }
+            Self::WindowClosed => {
+                "the standard messaging window has ended; a utility template, or a person's answer \
+                 within 7 days, may be sent"
+            }
+            Self::SevenDaysPassed => "the person's last message is more than 7 days old",
+            Self::TagRetired => {
+                "Meta refuses this message tag since 27 April 2026; use a utility template \
+                 (purpose utility)"
+            }
+            Self::AuthorMissing => "a message for purpose human needs the author who wrote it",
+            Self::CommentTooOld => "the comment or post is more than 7 days old",
+            Self::NotOnInstagram => {
+                "Instagram takes neither utility messages nor feedback templates, and of the tags \
+                 only HUMAN_AGENT"
+            }
+        }
+    }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.explanation())
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 /// What the windows of one conversation depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use backend::store::{ConversationItem, Entry, EntryKey, Status, StepKey, Who};
+use backend::store::{ConversationItem, Entry, EntryKey, Reason, Status, StepKey, Who};
 use messenger::clock::Timestamp;
 use messenger::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
 use serde::Deserialize;
@@ -302,7 +302,7 @@ impl Onlooker<'_> {
     fn every_end_is_true(&self) {
         let promise = "every end is true";
         for (key, entry) in &self.entries {
-            let reason = entry.reason.as_deref().unwrap_or_default();
+            let reason = entry.reason.as_ref().map(Reason::to_string).unwrap_or_default();
             let delivered = self.first_deliveries(key, entry.steps.len());
             let all = delivered.iter().all(Option::is_some);
             let mut attempts = self.history.attempts.iter().filter(|a| a.key.entry == *key);
@@ -315,7 +315,7 @@ impl Onlooker<'_> {
                 {
                     say(format!("is {reason}, but was delivered"));
                 }
-                Status::Failed if !reason.starts_with("outcome_unknown") => {
+                Status::Failed if entry.reason != Some(Reason::OutcomeUnknown) => {
                     say(format!("failed: {reason}"));
                 }
                 Status::Failed if self.was_confirmed(key, entry) => {
@@ -327,7 +327,8 @@ impl Onlooker<'_> {
                     }
                 }
                 Status::Cancelled
-                    if reason == "answered" && !self.was_answered(&key.who, entry) =>
+                    if entry.reason == Some(Reason::Answered)
+                        && !self.was_answered(&key.who, entry) =>
                 {
                     say("is cancelled by an answer that nobody gave".to_owned());
                 }

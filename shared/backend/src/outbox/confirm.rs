@@ -3,6 +3,7 @@
 use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState, Who};
 use crate::telemetry::Metric;
 
+use super::next::Halt;
 use super::{Outbox, OutboxError};
 
 impl Outbox {
@@ -53,11 +54,11 @@ impl Outbox {
         } else if entry.unapplied.is_none()
             && self
                 .store
-                .change_entry(key, guard, Change::to(self.ended(Status::Sent, None)))
+                .change_entry(key, guard, Change::to(self.fate(Halt::End(Status::Sent, None))))
                 .await?
                 .is_some()
         {
-            self.count_end(key, &entry, Status::Sent, None);
+            self.count_end(key, entry.purpose, Status::Sent, None);
             let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
             self.store.settle(&key.who, &settlement).await?;
             self.store.unlist_entry(key).await?;

@@ -3,47 +3,48 @@
 //!
 //! - [`Outbox::commit`] writes what the bot decided about an event, applies it and tries to send.
 //! - [`Outbox::schedule`] stores a message of a person or a back-office system.
-//! - [`Outbox::deliver_due`] sends what is due for one person, in order.
+//! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
+//! - [`Outbox::cancel`] ends what is no longer wanted.
+//!
+//! Calls go one way: `commit`, `schedule`, `serve` → `deliver` → `attempt` → `confirm` → `settle`;
+//! `plan` and `next` decide without reading or writing anything.
 
-mod check;
+mod attempt;
 mod commit;
 mod confirm;
 mod deliver;
-mod page;
+mod next;
+mod pace;
+mod pauses;
+mod plan;
 mod schedule;
 mod serve;
+mod settle;
+mod turn;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-
-pub use commit::{Heard, entry_id};
-pub use deliver::{Delivered, Outcome};
+pub use attempt::Outcome;
+pub use commit::Heard;
+pub use pace::Pace;
+pub use pauses::Pauses;
+pub use plan::entry_id;
 pub use schedule::{Outlook, ScheduleError, Scheduled, ToSchedule};
+pub use turn::Turn;
 
-use crate::aws;
-use crate::graph::{self, Graph, GraphSettings};
+use crate::graph::{Graph, GraphSettings};
 use crate::runtime::Environment;
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::Variables;
-use crate::store::{
-    CancelOutcome, Cancellation, Entry, EntryKey, Fate, Hold, PageItem, Settlement, Status, Store,
-    StoreError,
-};
-use crate::telemetry::{Metric, Telemetry};
-use messenger::clock::{SharedClock, Timestamp};
-use messenger::message::RateClass;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+use messenger::clock::SharedClock;
 use messenger::window::Policy;
 
-/// What a step may take at most: the call to Meta, and the write of its result.
-const STEP_BUDGET: Duration =
-    Duration::from_secs(graph::CALL_TIMEOUT.as_secs() + aws::CALL_TIMEOUT.as_secs());
-
-/// What may be set about sending.
+/// The settings of sending.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxSettings {
     /// How far to stay from the windows' edges, and from the end of a lease.
@@ -68,79 +69,6 @@ impl OutboxSettings {
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
             give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
             max_state_bytes: variables.parsed_or("MAX_STATE_BYTES", 512),
-        }
-    }
-}
-
-/// A function's turn at sending: who it is, how long it has, how fast it may go.
-#[derive(Debug)]
-pub struct Turn {
-    /// What it takes is taken under this name, until well after it has ended.
-    pub hold: Hold,
-    /// When the function is stopped, ms since the epoch.
-    pub deadline: Timestamp,
-    /// How fast messages may leave; as fast as they can if absent.
-    pub pace: Option<Pace>,
-}
-
-impl Turn {
-    /// A turn that ends at `deadline`, named after the invocation.
-    ///
-    /// What it takes stays taken for the safety margin beyond, so that a clock which is ahead of
-    /// ours by less than that does not see it free while we still send.
-    pub fn until(deadline: Timestamp, by: impl Into<String>, policy: &Policy) -> Self {
-        let hold = Hold { by: by.into(), until: deadline + policy.margin, for_entry: None };
-        Self { hold, deadline, pace: None }
-    }
-
-    /// Whether a step may still be begun.
-    pub fn has_time(&self, now: Timestamp) -> bool {
-        now + STEP_BUDGET <= self.deadline
-    }
-}
-
-/// Spaces messages so that a Page's rates are kept.
-#[derive(Debug)]
-pub struct Pace {
-    text: Spacing,
-    media: Spacing,
-}
-
-impl Pace {
-    /// At most so many messages a second with sound or film, and so many others.
-    pub fn per_second(text: u32, media: u32) -> Self {
-        Self { text: Spacing::per_second(text), media: Spacing::per_second(media) }
-    }
-
-    async fn wait(&self, class: RateClass, clock: &SharedClock) {
-        match class {
-            RateClass::Text => self.text.wait(clock).await,
-            RateClass::Media => self.media.wait(clock).await,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Spacing {
-    interval: Duration,
-    next: Mutex<Option<Timestamp>>,
-}
-
-impl Spacing {
-    fn per_second(rate: u32) -> Self {
-        Self { interval: Duration::from_secs(1) / rate.max(1), next: Mutex::new(None) }
-    }
-
-    async fn wait(&self, clock: &SharedClock) {
-        let now = clock.now();
-        let turn = {
-            let mut next = self.next.lock().await;
-            let turn = next.map_or(now, |next| next.max(now));
-            *next = Some(turn + self.interval);
-            turn
-        };
-        if turn > now {
-            clock.sleep(turn.since(now)).await;
         }
     }
 }
@@ -171,13 +99,7 @@ pub struct Outbox {
     clock: SharedClock,
     telemetry: Telemetry,
     settings: OutboxSettings,
-    pages: Mutex<HashMap<String, KnownPage>>,
-}
-
-#[derive(Clone, Debug)]
-struct KnownPage {
-    page: PageItem,
-    read_at: Timestamp,
+    pauses: Pauses,
 }
 
 impl Outbox {
@@ -186,14 +108,15 @@ impl Outbox {
         let variables = &environment.variables;
         let graph = Graph::new(GraphSettings::new(variables));
         let secrets = Arc::clone(&environment.secrets);
+        let store = Store::new(environment.aws.dynamodb(), variables.required("TABLE_NAME"));
         Self {
-            store: Store::new(environment.aws.dynamodb(), variables.required("TABLE_NAME")),
+            pauses: Pauses::new(store.clone(), environment),
+            store,
             send: SendApi::new(graph, Arc::clone(&secrets)),
             secrets,
             clock: Arc::clone(&environment.clock),
             telemetry: environment.telemetry.clone(),
             settings: OutboxSettings::new(variables),
-            pages: Mutex::default(),
         }
     }
 
@@ -205,7 +128,7 @@ impl Outbox {
             return;
         };
         for page_id in secret.page_ids().take(1) {
-            if let Err(error) = self.pause_of(page_id).await {
+            if let Err(error) = self.pauses.until(page_id).await {
                 tracing::warn!(%error, "the table did not answer at the start");
             }
         }
@@ -229,45 +152,6 @@ impl Outbox {
         Ok(app_id.ok().map(str::to_owned))
     }
 
-    /// Cancels an entry because the person answered, unless it is younger than the answer.
-    ///
-    /// # Errors
-    /// [`OutboxError`] if the table does not answer.
-    pub async fn cancel(
-        &self,
-        key: &EntryKey,
-        answered_at: Timestamp,
-    ) -> Result<CancelOutcome, OutboxError> {
-        let now = self.clock.now();
-        let expires_at = self.expires_at(now);
-        let why = Cancellation::Answered(answered_at);
-        let outcome = self.store.cancel_entry(key, why, now, expires_at).await?;
-        if outcome == CancelOutcome::Cancelled {
-            self.telemetry.count(Metric::Cancelled, &key.who.page_id, &[("reason", why.reason())]);
-        }
-        Ok(outcome)
-    }
-
-    /// Cancels an entry that waits, because whoever asked for it does not want it any more.
-    ///
-    /// # Errors
-    /// [`OutboxError`] if the table does not answer; calling it again completes the work.
-    pub async fn withdraw(
-        &self,
-        key: &EntryKey,
-        entry: &Entry,
-    ) -> Result<CancelOutcome, OutboxError> {
-        let now = self.clock.now();
-        let why = Cancellation::Withdrawn;
-        let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
-        if outcome == CancelOutcome::Cancelled {
-            self.count_end(key, entry, Status::Cancelled, Some(why.reason()));
-            let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
-            self.store.settle(&key.who, &settlement).await?;
-        }
-        Ok(outcome)
-    }
-
     /// The Graph client that messages are sent through.
     pub fn graph(&self) -> &Graph {
         self.send.graph()
@@ -278,84 +162,13 @@ impl Outbox {
         &self.store
     }
 
-    /// What is set about sending.
+    /// The Pages' pauses.
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// The outbox settings.
     pub fn settings(&self) -> &OutboxSettings {
         &self.settings
-    }
-
-    fn ended(&self, status: Status, reason: Option<String>) -> Fate {
-        let at = self.clock.now();
-        Fate::Ended { status, reason, at, expires_at: self.expires_at(at) }
-    }
-
-    /// When an entry that ends at `at` is dropped, in seconds since the epoch.
-    pub fn expires_at(&self, at: Timestamp) -> i64 {
-        (at + self.settings.retention).millis() / 1000
-    }
-
-    /// Counts an entry's end.
-    fn count_end(&self, key: &EntryKey, entry: &Entry, status: Status, reason: Option<&str>) {
-        let metric = match status {
-            Status::Sent => Metric::Sent,
-            Status::Refused => Metric::Refused,
-            Status::Failed => Metric::Failed,
-            Status::Cancelled => Metric::Cancelled,
-            Status::Open => return,
-        };
-        let reason = reason.and_then(|reason| reason.split(':').next()).unwrap_or("done");
-        let details = [("purpose", entry.purpose.name()), ("reason", reason)];
-        self.telemetry.count(metric, &key.who.page_id, &details);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::{Future, ready};
-    use std::pin::Pin;
-    use std::sync::atomic::{AtomicI64, Ordering};
-
-    use super::*;
-    use messenger::clock::Clock;
-
-    /// Time passes only while somebody sleeps.
-    #[derive(Debug, Default)]
-    struct SleepClock(AtomicI64);
-
-    impl Clock for SleepClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-        }
-
-        fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
-            Box::pin(ready(()))
-        }
-    }
-
-    #[tokio::test]
-    async fn no_second_holds_more_messages_than_the_rate() {
-        let clock: SharedClock = Arc::new(SleepClock::default());
-        let pace = Pace::per_second(4, 1);
-        let mut times = Vec::new();
-        for _ in 0..20 {
-            pace.wait(RateClass::Text, &clock).await;
-            times.push(clock.now().millis());
-        }
-        for start in &times {
-            assert!(times.iter().filter(|at| (*start..*start + 1000).contains(*at)).count() <= 4);
-        }
-        assert_eq!(times.last(), Some(&4750), "and no slower than it may be");
-    }
-
-    #[tokio::test]
-    async fn sound_and_film_have_a_rate_of_their_own() {
-        let clock: SharedClock = Arc::new(SleepClock::default());
-        let pace = Pace::per_second(4, 1);
-        let mut times = Vec::new();
-        for class in [RateClass::Media, RateClass::Text, RateClass::Text, RateClass::Media] {
-            pace.wait(class, &clock).await;
-            times.push(clock.now().millis());
-        }
-        assert_eq!(times, [0, 0, 250, 1000]);
     }
 }

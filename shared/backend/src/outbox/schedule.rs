@@ -2,15 +2,16 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, Created, Entry, EntryKey, Guard, MAX_WAITING, Status, Step,
-    StoreError, Who,
+    Change, ConversationItem, Created, Entry, EntryKey, Guard, LastMessage, MAX_WAITING, Reason,
+    Status, Step, StoreError, Who,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages};
 use messenger::message::{Invalid, Say, UtilityTemplate};
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
-use super::commit::{after_all_waiting, steps};
+use super::next::Halt;
+use super::plan::{after_all_waiting, steps};
 use super::{Outbox, OutboxError};
 
 /// A message to be stored for later.
@@ -120,9 +121,9 @@ impl Outbox {
         if is_private_reply {
             give_up_at = give_up_at.min(wanted.commented_at.unwrap_or(now) + SEVEN_DAYS);
         }
-        if wanted.commented_at.is_some() {
+        if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
-            let heard = Standing { free_until: wanted.commented_at, ..standing };
+            let heard = LastMessage { platform: standing.platform, at, free_until: at };
             self.store.record_heard(&key.who, &heard, now).await?;
         }
         let first_due = later.unwrap_or(decided_at);
@@ -139,12 +140,12 @@ impl Outbox {
             Created::Existing(there) => (*there, false),
         };
         if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
-            let reason = Some(format!("too_many_waiting: {MAX_WAITING} is the most"));
+            let reason = Some(Reason::TooManyWaiting);
             let guard = Guard::Free { due_at: entry.due_at, now };
-            let change = Change::to(self.ended(Status::Failed, reason.clone()));
+            let change = Change::to(self.fate(Halt::End(Status::Failed, reason.clone())));
             self.store.change_entry(&key, guard, change).await?;
             self.store.unlist_entry(&key).await?;
-            self.count_end(&key, &entry, Status::Failed, reason.as_deref());
+            self.count_end(&key, entry.purpose, Status::Failed, reason.as_ref());
             return Err(ScheduleError::TooManyWaiting);
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);

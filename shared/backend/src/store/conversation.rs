@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Hold, Store, StoreError, Update, Who};
+use super::{Hold, Store, StoreError, Update, Updated, Who};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::window::Standing;
@@ -133,6 +133,17 @@ fn read_waiting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Waitin
     Ok(waiting)
 }
 
+/// A person's latest window-opening action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastMessage {
+    /// The platform.
+    pub platform: Platform,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The end of the standard window that it opens.
+    pub free_until: Timestamp,
+}
+
 /// A conversation after its event has been recorded.
 #[derive(Clone, Debug)]
 pub struct Opened {
@@ -176,7 +187,7 @@ impl Store {
 
     /// Records what the person did and marks the conversation busy, in one write.
     ///
-    /// `heard` is the new standing if the event opens the window. The last message time never goes
+    /// `heard` is what the event says if it opens the window. The last message time never goes
     /// back. A second write is needed only if the event is not the newest, or somebody else is
     /// sending to the person. `None` if the person was erased after the event had arrived.
     ///
@@ -185,18 +196,19 @@ impl Store {
     pub async fn open_conversation(
         &self,
         who: &Who,
-        heard: Option<&Standing>,
+        heard: Option<&LastMessage>,
         received_at: Timestamp,
         hold: &Hold,
         now: Timestamp,
     ) -> Result<Option<Opened>, StoreError> {
         let arrived = || unless_erased(Update::default(), received_at);
-        let both = mark_busy(record(arrived(), heard), hold, now);
+        let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
+        let both = mark_busy(recorded, hold, now);
         let old = match self.update_conversation(who, both).await? {
-            Ok(conversation) => {
+            Updated::Now(conversation) => {
                 return Ok(Some(Opened { conversation, exclusive: true }));
             }
-            Err(old) => old.unwrap_or_default(),
+            Updated::Unmet(old) => old.unwrap_or_default(),
         };
         if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
             return Ok(None);
@@ -204,14 +216,16 @@ impl Store {
         let is_busy = old.is_busy(&hold.by, now);
         let rest = match (is_busy, heard) {
             (false, _) => mark_busy(arrived(), hold, now),
-            (true, Some(_)) => record(arrived(), heard),
+            (true, Some(heard)) => record(arrived(), heard),
             (true, None) => {
                 return Ok(Some(Opened { conversation: old, exclusive: false }));
             }
         };
         Ok(Some(match self.update_conversation(who, rest).await? {
-            Ok(conversation) => Opened { conversation, exclusive: !is_busy },
-            Err(now_old) => Opened { conversation: now_old.unwrap_or(old), exclusive: false },
+            Updated::Now(conversation) => Opened { conversation, exclusive: !is_busy },
+            Updated::Unmet(now_old) => {
+                Opened { conversation: now_old.unwrap_or(old), exclusive: false }
+            }
         }))
     }
 
@@ -222,10 +236,10 @@ impl Store {
     pub async fn record_heard(
         &self,
         who: &Who,
-        heard: &Standing,
+        heard: &LastMessage,
         received_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = record(unless_erased(Update::default(), received_at), Some(heard));
+        let update = record(unless_erased(Update::default(), received_at), heard);
         self.update_conversation(who, update).await.map(drop)
     }
 
@@ -267,7 +281,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ConversationItem>, StoreError> {
         let update = mark_busy(Update::default(), hold, now);
-        Ok(self.update_conversation(who, update).await?.ok())
+        Ok(self.update_conversation(who, update).await?.now())
     }
 
     /// Gives the busy mark back and forgets entries that have ended.
@@ -312,7 +326,7 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update_conversation(who, update).await?.is_ok() {
+        if self.update_conversation(who, update).await?.is_made() {
             Ok(())
         } else {
             let rest = Settlement { state: None, ..settlement.clone() };
@@ -332,14 +346,14 @@ impl Store {
                 .value("most", MAX_WAITING as u64)
         };
         match self.update_conversation(who, add()).await? {
-            Ok(_) => Ok(true),
-            Err(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
-            Err(_) => {
+            Updated::Now(_) => Ok(true),
+            Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
+            Updated::Unmet(_) => {
                 let with_map = Update::default()
                     .set("#waiting = if_not_exists(#waiting, :none)")
                     .value("none", BTreeMap::new());
-                self.update_conversation(who, with_map).await?.ok();
-                Ok(self.update_conversation(who, add()).await?.is_ok())
+                self.update_conversation(who, with_map).await?;
+                Ok(self.update_conversation(who, add()).await?.is_made())
             }
         }
     }
@@ -348,7 +362,7 @@ impl Store {
         &self,
         who: &Who,
         update: Update,
-    ) -> Result<Result<ConversationItem, Option<ConversationItem>>, StoreError> {
+    ) -> Result<Updated<ConversationItem>, StoreError> {
         self.update(&who.pk(), SORT_KEY, update).await
     }
 }
@@ -361,18 +375,13 @@ fn unless_erased(update: Update, received_at: Timestamp) -> Update {
         .value("received", received_at)
 }
 
-fn record(update: Update, heard: Option<&Standing>) -> Update {
-    let Some(Standing { platform, last_message_at: Some(at), free_until: Some(free_until) }) =
-        heard
-    else {
-        return update;
-    };
+fn record(update: Update, heard: &LastMessage) -> Update {
     update
         .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
         .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")
-        .value("at", *at)
-        .value("free_until", *free_until)
-        .value("platform", platform.name())
+        .value("at", heard.at)
+        .value("free_until", heard.free_until)
+        .value("platform", heard.platform.name())
 }
 
 fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {

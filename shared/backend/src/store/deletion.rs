@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, Update};
+use super::{ExpiresAt, Store, StoreError, Update};
 use messenger::clock::Timestamp;
 
 /// For how long its state can be asked for.
@@ -55,12 +55,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn set_deletion(&self, code: &str, deletion: Deletion) -> Result<(), StoreError> {
-        let expires_at = (deletion.at + KEPT_FOR).millis() / 1000;
+        let expires_at = ExpiresAt::after(deletion.at, KEPT_FOR);
         let update = Update::default()
             .set("#state = :state, #at = :at, #expires_at = :expires")
             .value("state", deletion.state.name())
             .value("at", deletion.at)
-            .value("expires", Timestamp::from_millis(expires_at));
+            .value("expires", expires_at);
         self.update::<Deletion>(&pk(code), SORT_KEY, update).await.map(drop)
     }
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Item, Store, StoreError, Who, key, unavailable};
+use super::update::IntoValue;
+use super::{ExpiresAt, Item, Store, StoreError, Who, key, unavailable};
 use messenger::clock::Timestamp;
 
 /// For how long the mark stays: longer than an event can be queued, which is 14 days.
-pub const ERASED_FOR: Duration = Duration::from_hours(360);
+pub const ERASED_FOR: Duration = Duration::from_hours(24 * 15);
 
 impl Store {
     /// Erases everything about a person; what arrived until `now` cannot bring it back.
@@ -19,10 +20,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; calling it again completes the work.
     pub async fn erase(&self, who: &Who, now: Timestamp) -> Result<(), StoreError> {
-        let number = |number: i64| AttributeValue::N(number.to_string());
         let mut mark = key(&who.pk(), super::conversation::SORT_KEY);
-        mark.insert("erased_at".to_owned(), number(now.millis()));
-        mark.insert("expires_at".to_owned(), number((now + ERASED_FOR).millis() / 1000));
+        mark.insert("erased_at".to_owned(), now.into_value());
+        mark.insert("expires_at".to_owned(), ExpiresAt::after(now, ERASED_FOR).into_attribute());
         self.put(mark).await?;
         let mut from = None;
         loop {

@@ -3,11 +3,16 @@
 //! Every change is one conditional `UpdateItem` or `PutItem`, so that its cost can be counted and
 //! two functions can never both win.
 
+mod change;
 mod conversation;
 mod deletion;
+mod entries;
 mod entry;
 mod erasure;
+mod expiry;
+mod keys;
 mod page;
+mod reason;
 mod request;
 mod update;
 
@@ -19,14 +24,16 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-pub use conversation::{ConversationItem, MAX_WAITING, Opened, Settlement, Waiting};
+pub use change::{Change, Fate, Guard, StepChange};
+pub use conversation::{ConversationItem, LastMessage, MAX_WAITING, Opened, Settlement, Waiting};
 pub use deletion::{Deletion, DeletionState};
-pub use entry::{
-    CancelOutcome, Cancellation, Change, Created, Entry, EntryKey, Fate, Guard, Status, Step,
-    StepChange, StepKey, StepState,
-};
+pub use entries::{CancelOutcome, Cancellation, Created};
+pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::ERASED_FOR;
+pub use expiry::ExpiresAt;
+pub use keys::{EntryKey, StepKey};
 pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
+pub use reason::Reason;
 use update::Update;
 
 use crate::aws::describe;
@@ -90,6 +97,38 @@ impl Who {
     }
 }
 
+/// What came of a conditional update.
+#[derive(Clone, Debug)]
+pub(crate) enum Updated<T> {
+    /// It is made: the item as it is now.
+    Now(T),
+    /// Its condition does not hold: the item as it is, if there is one.
+    Unmet(Option<T>),
+}
+
+impl<T> Updated<T> {
+    /// The item, if the update is made.
+    fn now(self) -> Option<T> {
+        match self {
+            Self::Now(item) => Some(item),
+            Self::Unmet(_) => None,
+        }
+    }
+
+    /// The item, whether or not the update is made.
+    fn item(self) -> Option<T> {
+        match self {
+            Self::Now(item) => Some(item),
+            Self::Unmet(item) => item,
+        }
+    }
+
+    /// Whether the update is made.
+    const fn is_made(&self) -> bool {
+        matches!(self, Self::Now(_))
+    }
+}
+
 /// The table.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -116,18 +155,18 @@ impl Store {
         answer.item.map(parse).transpose()
     }
 
-    /// Updates an item: the new item, or, if the condition does not hold, the old one.
+    /// Updates an item if the update's condition holds.
     async fn update<T: DeserializeOwned>(
         &self,
         pk: &str,
         sk: &str,
         update: Update,
-    ) -> Result<Result<T, Option<T>>, StoreError> {
+    ) -> Result<Updated<T>, StoreError> {
         match update.send(&self.client, &self.table, key(pk, sk)).await {
-            Ok(item) => parse(item).map(Ok),
+            Ok(item) => parse(item).map(Updated::Now),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    failed.item.clone().map(parse).transpose().map(Err)
+                    failed.item.clone().map(parse).transpose().map(Updated::Unmet)
                 }
                 _ => Err(unavailable(&error)),
             },

@@ -101,7 +101,7 @@ impl Store {
             .value("until", hold.until)
             .value("by", &hold.by)
             .value("now", now);
-        Ok(self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?.is_ok())
+        Ok(self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?.is_made())
     }
 
     /// Gives the Page back after a sweep.
@@ -131,10 +131,7 @@ impl Store {
             Some(version) => update.set("#pause_version = :version").value("version", version),
             None => update.remove("#pause_version"),
         };
-        Ok(match self.update(&pk(page_id), SORT_KEY, update).await? {
-            Ok(page) => page,
-            Err(page) => page.unwrap_or_default(),
-        })
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
     }
 
     /// Ends a Page's pause.
@@ -144,7 +141,7 @@ impl Store {
     pub async fn unpause_page(&self, page_id: &str) -> Result<PageItem, StoreError> {
         let update =
             Update::default().remove("#paused_until, #pause_reason, #pause_version, #pause_count");
-        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.unwrap_or_default())
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.now().unwrap_or_default())
     }
 
     /// What is due for a Page, the earliest first, a query's worth at a time.

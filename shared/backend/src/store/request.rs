@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Store, StoreError, Update};
+use super::{ExpiresAt, Store, StoreError, Update, Updated};
 use messenger::clock::Timestamp;
 
 /// For how long a name is kept.
-const KEPT_FOR: Duration = Duration::from_hours(360);
+const KEPT_FOR: Duration = Duration::from_hours(24 * 15);
 
 const SORT_KEY: &str = "request";
 
@@ -30,16 +30,16 @@ impl Store {
         fingerprint: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let expires_at = (now + KEPT_FOR).millis() / 1000;
+        let expires_at = ExpiresAt::after(now, KEPT_FOR);
         let update = Update::default()
             .set("#fingerprint = :fingerprint, #expires_at = :expires")
             .when("attribute_not_exists(#fingerprint)")
             .value("fingerprint", fingerprint)
-            .value("expires", Timestamp::from_millis(expires_at));
+            .value("expires", expires_at);
         let pk = format!("request#{name}");
         Ok(match self.update::<Named>(&pk, SORT_KEY, update).await? {
-            Ok(_) => true,
-            Err(there) => there.is_some_and(|there| there.fingerprint == fingerprint),
+            Updated::Now(_) => true,
+            Updated::Unmet(there) => there.is_some_and(|there| there.fingerprint == fingerprint),
         })
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::Item;
+use super::{Item, Reason};
 use messenger::clock::Timestamp;
 
 /// An update under construction.
@@ -114,6 +114,12 @@ impl IntoValue for &str {
 impl IntoValue for &String {
     fn into_value(self) -> AttributeValue {
         AttributeValue::S(self.clone())
+    }
+}
+
+impl IntoValue for &Reason {
+    fn into_value(self) -> AttributeValue {
+        AttributeValue::S(self.to_string())
     }
 }
 

@@ -1,0 +1,375 @@
+//! One attempt at one entry: claimed, sent step by step, and written down after each.
+
+use crate::graph::{Fault, GraphError};
+use crate::send::{Outgoing, SendError, Sent};
+use crate::store::{
+    Change, ConversationItem, Entry, EntryKey, Fate, Guard, Reason, Status, StepChange, StepKey,
+    StepState,
+};
+use crate::telemetry::Metric;
+use messenger::clock::Timestamp;
+use messenger::window::{Label, Refusal};
+
+use super::next::{Failure, Halt, Next, Position, after_error, next, position};
+use super::plan::unclear;
+use super::{Outbox, OutboxError, Turn};
+
+/// How an attempt at an entry came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has ended, for this reason if there is one.
+    Ended(Status, Option<Reason>),
+    /// It waits until then, and goes before everything later.
+    Waits(Timestamp),
+    /// It waits until then, and goes before nothing.
+    Rescheduled(Timestamp),
+    /// Somebody else has it.
+    Lost,
+}
+
+/// An entry in its sender's hands, with what sending depends on.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    /// Where the entry is.
+    pub(super) key: &'a EntryKey,
+    /// The entry as it was last read or written.
+    pub(super) entry: Entry,
+    /// The conversation as it was when its busy mark was taken.
+    pub(super) conversation: &'a ConversationItem,
+    /// The sender's turn.
+    pub(super) turn: &'a Turn,
+}
+
+impl Attempt<'_> {
+    fn page_id(&self) -> &str {
+        &self.key.who.page_id
+    }
+
+    /// What holds while the entry is ours.
+    fn ours(&self) -> Guard<'_> {
+        Guard::HeldBy(&self.turn.hold.by)
+    }
+}
+
+impl Outbox {
+    /// Tries an entry that may be due. `blocked_until` is until when something older goes first.
+    pub(super) async fn attempt(
+        &self,
+        attempt: &mut Attempt<'_>,
+        blocked_until: Option<Timestamp>,
+    ) -> Result<Outcome, OutboxError> {
+        let now = self.clock.now();
+        let due_at = match attempt.entry.due_at {
+            Some(due_at) if !attempt.entry.is_leased(now) => due_at,
+            _ => return Ok(Outcome::Lost),
+        };
+        if due_at > now {
+            return Ok(Outcome::Waits(due_at));
+        }
+        let guard = Guard::Free { due_at: Some(due_at), now };
+        match blocked_until {
+            Some(until) if until > now => {
+                let halt = Halt::Wait(until, Reason::EarlierMessagesWait);
+                return self.halt(attempt, guard, halt).await;
+            }
+            Some(_) => return Ok(Outcome::Waits(due_at)),
+            None => {}
+        }
+        if attempt.entry.unapplied.is_some() {
+            let conversation = attempt.conversation;
+            let settlement = self.apply(attempt.key, &attempt.entry, conversation).await?;
+            self.store.settle(&attempt.key.who, &settlement).await?;
+        }
+        let index = match position(&attempt.entry) {
+            Position::At(index) => index,
+            Position::Done => {
+                return self.halt(attempt, guard, Halt::End(Status::Sent, None)).await;
+            }
+            Position::Unknown => {
+                let halt = Halt::End(Status::Failed, Some(Reason::OutcomeUnknown));
+                return self.halt(attempt, guard, halt).await;
+            }
+            Position::Abandoned => {
+                let change = unclear(&attempt.entry, self.clock.now(), self.settings.echo_grace);
+                return Ok(match self.store.change_entry(attempt.key, guard, change).await? {
+                    Some(entry) => Outcome::Waits(entry.due_at.unwrap_or(now)),
+                    None => Outcome::Lost,
+                });
+            }
+        };
+        let (label, refusal) = match self.next(attempt).await? {
+            Next::Send(label) => (label, None),
+            Next::Fallback(refusal) => (Label::Utility, Some(refusal)),
+            Next::Halt(halt) => return self.halt(attempt, guard, halt).await,
+        };
+        if attempt.entry.steps[index].state == StepState::Unconfirmed {
+            self.telemetry.count(Metric::SentAgain, attempt.page_id(), &[]);
+        }
+        let claim = Change {
+            steps: match refusal {
+                None => vec![begin(&attempt.entry, index)],
+                Some(_) => fall_back(&attempt.entry),
+            },
+            attempts: Some(attempt.entry.attempts + 1),
+            applied: true,
+            fallback_reason: refusal.map(Reason::from),
+            ..Change::to(Fate::Held { taken: Some(attempt.turn.hold.clone()) })
+        };
+        let Some(entry) = self.store.change_entry(attempt.key, guard, claim).await? else {
+            return Ok(Outcome::Lost);
+        };
+        attempt.entry = entry;
+        if let Some(refusal) = refusal {
+            let details = [("reason", refusal.name())];
+            self.telemetry.count(Metric::FallbackUsed, attempt.page_id(), &details);
+        }
+        self.send_from(attempt, label).await
+    }
+
+    /// Decides about the next step of an entry.
+    pub(super) async fn next(&self, attempt: &Attempt<'_>) -> Result<Next, OutboxError> {
+        let now = self.clock.now();
+        let next = next(&attempt.entry, attempt.conversation, now, &self.settings.policy);
+        if matches!(next, Next::Halt(_)) {
+            return Ok(next);
+        }
+        let is_paused = self.pauses.until(attempt.page_id()).await?.is_some();
+        Ok(next.unless(is_paused, attempt.turn.has_time(now), now))
+    }
+
+    /// Sends an entry's steps from the first unsent one on, which is marked as being sent.
+    pub(super) async fn send_from(
+        &self,
+        attempt: &mut Attempt<'_>,
+        mut label: Label,
+    ) -> Result<Outcome, OutboxError> {
+        while let Some(index) = attempt.entry.next_step() {
+            let say = attempt.entry.steps[index].say();
+            if let Some(pace) = &attempt.turn.pace {
+                pace.wait(say.rate_class(), &self.clock).await;
+            }
+            let step_key = StepKey { entry: attempt.key.clone(), step: index };
+            let outgoing = Outgoing {
+                page_id: attempt.page_id(),
+                person: &attempt.key.who.person,
+                say: &say,
+                label,
+                metadata: &step_key.to_string(),
+            };
+            let (state, sent) = if attempt.entry.steps[index].is_action() {
+                self.act(outgoing).await?
+            } else {
+                match self.send.send(outgoing).await {
+                    Ok(sent) => (StepState::Sent, sent),
+                    Err(error) => return self.not_sent(attempt, index, error).await,
+                }
+            };
+            if !attempt.entry.steps[index].is_action() {
+                let details = [("type", label.messaging_type())];
+                self.telemetry.count(Metric::MessagesSent, attempt.page_id(), &details);
+            }
+            attempt.entry.steps[index].state = state;
+            let mut steps = vec![StepChange {
+                step: index,
+                only_from: None,
+                state,
+                sends: None,
+                mid: sent.mid.clone(),
+            }];
+            let fate = match attempt.entry.next_step() {
+                None => self.fate(Halt::End(Status::Sent, None)),
+                Some(following) => match self.next_after_send(attempt).await {
+                    Next::Send(next_label) if sent.regain_after.is_none() => {
+                        label = next_label;
+                        steps.push(begin(&attempt.entry, following));
+                        Fate::Held { taken: None }
+                    }
+                    Next::Send(_) => self.waits(Fault::Throttled),
+                    // Only an action was sent: the next attempt changes over, in one write.
+                    Next::Fallback(refusal) => self.waits(refusal),
+                    Next::Halt(halt) => self.fate(halt),
+                },
+            };
+            let change = Change { steps, applied: true, ..Change::to(fate.clone()) };
+            let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
+            if let Some(after) = sent.regain_after {
+                let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
+                self.pauses.pause_for(attempt.page_id(), &full).await?;
+            }
+            match changed {
+                Some(changed) => attempt.entry = changed,
+                None => return self.confirm_late(&step_key, &sent).await,
+            }
+            if let Some(outcome) = self.outcome_of(attempt, fate) {
+                return Ok(outcome);
+            }
+        }
+        self.halt(attempt, attempt.ours(), Halt::End(Status::Sent, None)).await
+    }
+
+    /// Shows a sender action to the person: how its step stands then.
+    ///
+    /// Whatever comes of it, the entry goes on: a message must not be lost because Meta refused the
+    /// typing indicator before it. An action has no label, so it goes in the standard window only.
+    async fn act(&self, outgoing: Outgoing<'_>) -> Result<(StepState, Sent), OutboxError> {
+        let reason = if outgoing.label.is_standard() {
+            match self.send.send(outgoing).await {
+                Ok(sent) => return Ok((StepState::Sent, sent)),
+                Err(error) => {
+                    tracing::warn!(%error, "a sender action was passed over");
+                    match error {
+                        SendError::Graph(error) => {
+                            self.pauses.pause_for(outgoing.page_id, &error).await?;
+                            error.fault.into()
+                        }
+                        SendError::Secret(_) => Reason::NoSecret,
+                    }
+                }
+            }
+        } else {
+            Refusal::WindowClosed.into()
+        };
+        let details = [("reason", reason.code())];
+        self.telemetry.count(Metric::ActionsPassedOver, outgoing.page_id, &details);
+        Ok((StepState::PassedOver, Sent::default()))
+    }
+
+    /// Decides about the step after one that was sent: what was sent must be written down, so a
+    /// table or a secret that does not answer only delays the next step.
+    async fn next_after_send(&self, attempt: &Attempt<'_>) -> Next {
+        match self.next(attempt).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(entry = attempt.key.id, %error, "the next message waits");
+                Next::Halt(Halt::Wait(self.clock.now(), Reason::NotChecked))
+            }
+        }
+    }
+
+    /// What a change made of an entry; nothing if it is still held.
+    fn outcome_of(&self, attempt: &Attempt<'_>, fate: Fate) -> Option<Outcome> {
+        match fate {
+            Fate::Held { .. } => None,
+            Fate::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
+            Fate::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
+            Fate::Ended { status, reason, .. } => {
+                self.count_end(attempt.key, attempt.entry.purpose, status, reason.as_ref());
+                Some(Outcome::Ended(status, reason))
+            }
+        }
+    }
+
+    /// Our lease was taken over while we sent; what is known is still written.
+    async fn confirm_late(&self, step: &StepKey, sent: &Sent) -> Result<Outcome, OutboxError> {
+        tracing::warn!(entry = step.entry.id, "an entry was taken over while it was sent");
+        self.confirm(step, sent.mid.as_deref(), None).await?;
+        Ok(Outcome::Lost)
+    }
+
+    /// Writes down that a step was not, or perhaps not, sent, and what follows from the error.
+    async fn not_sent(
+        &self,
+        attempt: &mut Attempt<'_>,
+        index: usize,
+        error: SendError,
+    ) -> Result<Outcome, OutboxError> {
+        let (key, entry) = (attempt.key, &attempt.entry);
+        tracing::warn!(entry = key.id, step = index, %error, "a message was not sent");
+        let grace = self.settings.echo_grace;
+        let Failure { is_unclear, halt } =
+            after_error(&error, entry.attempts, self.clock.now(), grace);
+        let fate = self.fate(halt);
+        let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
+        // What was unclear before stays so, although this attempt came to nothing.
+        let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
+        let step = StepChange {
+            step: index,
+            only_from: Some(StepState::Sending),
+            state,
+            sends: Some(sends),
+            mid: None,
+        };
+        let change = Change { steps: vec![step], applied: true, ..Change::to(fate.clone()) };
+        let changed = self.store.change_entry(key, attempt.ours(), change).await?;
+        if let SendError::Graph(graph) = &error {
+            self.note(attempt.page_id(), graph).await?;
+        }
+        match changed {
+            Some(entry) => {
+                attempt.entry = entry;
+                Ok(self.outcome_of(attempt, fate).unwrap_or(Outcome::Lost))
+            }
+            None => self.go_on_after_echo(attempt).await,
+        }
+    }
+
+    /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.
+    async fn note(&self, page_id: &str, error: &GraphError) -> Result<(), OutboxError> {
+        match error.fault {
+            Fault::Unclear => self.telemetry.count(Metric::Unclear, page_id, &[]),
+            Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
+            Fault::PermissionMissing => {
+                self.telemetry.count(Metric::PermissionMissing, page_id, &[])
+            }
+            _ => {}
+        }
+        self.pauses.pause_for(page_id, error).await
+    }
+
+    /// While we took a step for unsent, its echo confirmed that it was delivered: the rest goes on in
+    /// the next turn.
+    async fn go_on_after_echo(&self, attempt: &mut Attempt<'_>) -> Result<Outcome, OutboxError> {
+        let Some(entry) = self.store.entry(attempt.key).await? else { return Ok(Outcome::Lost) };
+        attempt.entry = entry;
+        let halt = match attempt.entry.next_step() {
+            None => Halt::End(Status::Sent, None),
+            Some(_) => Halt::Wait(self.clock.now(), Reason::ConfirmedByEcho),
+        };
+        self.halt(attempt, attempt.ours(), halt).await
+    }
+
+    /// Writes down why nothing of an entry is sent now.
+    async fn halt(
+        &self,
+        attempt: &Attempt<'_>,
+        guard: Guard<'_>,
+        halt: Halt,
+    ) -> Result<Outcome, OutboxError> {
+        let fate = self.fate(halt);
+        let change = Change { applied: true, ..Change::to(fate.clone()) };
+        if self.store.change_entry(attempt.key, guard, change).await?.is_none() {
+            return Ok(Outcome::Lost);
+        }
+        Ok(self.outcome_of(attempt, fate).unwrap_or(Outcome::Lost))
+    }
+
+    fn waits(&self, reason: impl Into<Reason>) -> Fate {
+        self.fate(Halt::Wait(self.clock.now(), reason.into()))
+    }
+}
+
+/// Marks a step as being sent.
+fn begin(entry: &Entry, index: usize) -> StepChange {
+    let step = &entry.steps[index];
+    StepChange {
+        step: index,
+        only_from: Some(step.state),
+        state: StepState::Sending,
+        sends: Some(step.sends + 1),
+        mid: None,
+    }
+}
+
+/// Marks the fallback as being sent, and what it goes instead of as passed over.
+fn fall_back(entry: &Entry) -> Vec<StepChange> {
+    let pass_over = |(step, _)| StepChange {
+        step,
+        only_from: Some(StepState::Planned),
+        state: StepState::PassedOver,
+        sends: None,
+        mid: None,
+    };
+    let steps = entry.steps.iter().enumerate();
+    let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);
+    planned.chain(entry.fallback().map(|spare| begin(entry, spare))).collect()
+}

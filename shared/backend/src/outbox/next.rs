@@ -1,0 +1,442 @@
+//! What to do next with an entry: pure decisions, from values that were read before.
+
+use std::time::Duration;
+
+use crate::graph::Fault;
+use crate::send::SendError;
+use crate::store::{ConversationItem, Entry, ExpiresAt, Fate, Reason, Status, StepState};
+use messenger::clock::Timestamp;
+use messenger::window::{Allowed, Label, Policy, Purpose, Refusal, decide_with_fallback};
+
+/// The longest time between two tries.
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
+
+/// How far an entry has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// This step is to be sent, or sent again.
+    At(usize),
+    /// Its sender died while sending it.
+    Abandoned,
+    /// A step was sent twice and never confirmed.
+    Unknown,
+    /// Nothing is left.
+    Done,
+}
+
+/// How far an entry has come.
+pub(super) fn position(entry: &Entry) -> Position {
+    let Some(index) = entry.next_step() else {
+        return Position::Done;
+    };
+    let step = &entry.steps[index];
+    match step.state {
+        StepState::Sending => Position::Abandoned,
+        StepState::Unconfirmed if step.sends >= 2 => Position::Unknown,
+        _ => Position::At(index),
+    }
+}
+
+/// What is to be done with an entry's next step at this instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Send it under this label.
+    Send(Label),
+    /// Send the fallback instead of this and all that comes after it.
+    Fallback(Refusal),
+    /// Send nothing now.
+    Halt(Halt),
+}
+
+/// Why nothing of an entry is sent now, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Send nothing of it any more.
+    End(Status, Option<Reason>),
+    /// Try again later; the entry keeps its place.
+    Wait(Timestamp, Reason),
+    /// Try again much later; the entry gives up its place.
+    Reschedule(Timestamp, Reason),
+}
+
+impl Halt {
+    /// What it makes of the entry.
+    pub(super) fn fate(self, now: Timestamp, retention: Duration) -> Fate {
+        let waits =
+            |due_at, reason, rescheduled| Fate::Waits { due_at, reason: Some(reason), rescheduled };
+        match self {
+            Self::End(status, reason) => {
+                let expires_at = ExpiresAt::after(now, retention);
+                Fate::Ended { status, reason, at: now, expires_at }
+            }
+            Self::Wait(due_at, reason) => waits(due_at, reason, false),
+            Self::Reschedule(due_at, reason) => waits(due_at, reason, true),
+        }
+    }
+}
+
+/// Decides about an entry's next step by its last moment, the person's answer, the windows and the
+/// bot's silence.
+pub(super) fn next(
+    entry: &Entry,
+    conversation: &ConversationItem,
+    now: Timestamp,
+    policy: &Policy,
+) -> Next {
+    let end = |status, reason| Next::Halt(Halt::End(status, Some(reason)));
+    if now >= entry.give_up_at {
+        return end(Status::Failed, Reason::GaveUp(entry.reason.clone().map(Box::new)));
+    }
+    if entry
+        .cancelled_by_answer_after
+        .is_some_and(|after| conversation.last_message_at > Some(after))
+    {
+        return end(Status::Cancelled, Reason::Answered);
+    }
+    let allowed = match decide_with_fallback(
+        entry.purpose,
+        entry.author.as_deref(),
+        entry.fallback().is_some(),
+        &conversation.standing(),
+        now,
+        policy,
+    ) {
+        Ok(allowed) => allowed,
+        Err(refusal) => return end(Status::Refused, refusal.into()),
+    };
+    if let Some(until) = conversation.quiet_until.filter(|_| conversation.is_quiet(now)) {
+        match entry.purpose {
+            Purpose::Human => {}
+            _ if entry.despite_quiet => {}
+            Purpose::Reply => return end(Status::Cancelled, Reason::TakenOver),
+            _ => return Next::Halt(Halt::Reschedule(until, Reason::Quiet)),
+        }
+    }
+    match allowed {
+        Allowed::AsMeant(label) => Next::Send(label),
+        Allowed::Fallback(refusal) => Next::Fallback(refusal),
+    }
+}
+
+impl Next {
+    /// The same, unless the Page is paused or the time is up.
+    pub(super) fn unless(self, is_paused: bool, has_time: bool, now: Timestamp) -> Self {
+        match self {
+            Self::Halt(_) => self,
+            _ if is_paused => Self::Halt(Halt::Wait(now, Reason::PagePaused)),
+            _ if !has_time => Self::Halt(Halt::Wait(now, Reason::NoTimeLeft)),
+            _ => self,
+        }
+    }
+}
+
+/// What follows from a failed send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Whether the message may have been delivered all the same.
+    pub(super) is_unclear: bool,
+    /// What becomes of the entry.
+    pub(super) halt: Halt,
+}
+
+/// Decides what follows from an error, after so many attempts.
+pub(super) fn after_error(
+    error: &SendError,
+    attempts: u64,
+    now: Timestamp,
+    echo_grace: Duration,
+) -> Failure {
+    let clear = |halt| Failure { is_unclear: false, halt };
+    let again = |reason| clear(Halt::Wait(now + backoff(attempts), reason));
+    let SendError::Graph(error) = error else { return again(Reason::NoSecret) };
+    let reason = Reason::from(error.fault);
+    match error.fault {
+        Fault::Unclear => Failure { is_unclear: true, halt: Halt::Wait(now + echo_grace, reason) },
+        Fault::NotConnected | Fault::Temporary => again(reason),
+        Fault::MediaUnavailable if attempts < 2 => again(reason),
+        Fault::Throttled | Fault::PageRestricted | Fault::PolicyBlock | Fault::TokenDead => {
+            clear(Halt::Wait(now, reason))
+        }
+        Fault::OutsideWindow
+        | Fault::PermissionMissing
+        | Fault::PersonUnreachable
+        | Fault::MediaUnavailable
+        | Fault::Invalid => clear(Halt::End(Status::Failed, Some(error.into()))),
+    }
+}
+
+/// One minute, doubled with each attempt, an hour at most.
+fn backoff(attempts: u64) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    Duration::from_secs(60 << doublings).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::GraphError;
+    use crate::store::{EntryKey, Step, Who};
+    use messenger::event::Platform;
+    use messenger::message::{TemplateLanguage, UtilityTemplate};
+    use messenger::window::Tag;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const MINUTE: Duration = Duration::from_mins(1);
+    const HOUR: Duration = Duration::from_hours(1);
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// What the person and the business did, in time before or after now.
+    struct Row {
+        what: &'static str,
+        purpose: Purpose,
+        heard_before: Option<Duration>,
+        change: fn(&mut Entry, &mut ConversationItem),
+        next: Next,
+    }
+
+    fn step(state: StepState, sends: u64) -> Step {
+        Step { body: r#"{"message":{"text":"t"}}"#.into(), state, sends, mid: None }
+    }
+
+    fn entry(purpose: Purpose) -> Entry {
+        let who = Who { page_id: "1".into(), person: "2".into() };
+        let key = EntryKey { who, id: "e".into() };
+        let steps = vec![step(StepState::Planned, 0)];
+        let mut entry = Entry::new(&key, purpose, steps, NOW, NOW, NOW + DAY);
+        entry.author = Some("Ann".into());
+        entry
+    }
+
+    fn conversation(heard_before: Option<Duration>) -> ConversationItem {
+        let last_message_at = heard_before.map(|span| NOW - span);
+        ConversationItem {
+            platform: Platform::Messenger,
+            last_message_at,
+            free_until: last_message_at.map(|at| at + DAY),
+            ..ConversationItem::default()
+        }
+    }
+
+    fn end(status: Status, reason: impl Into<Reason>) -> Next {
+        Next::Halt(Halt::End(status, Some(reason.into())))
+    }
+
+    fn add_fallback(entry: &mut Entry) {
+        let template = UtilityTemplate {
+            name: "still_free".into(),
+            language: TemplateLanguage { code: "en".into() },
+            components: Vec::new(),
+        };
+        entry.steps.push(Step::spare(template).unwrap());
+    }
+
+    const fn as_it_is(_: &mut Entry, _: &mut ConversationItem) {}
+
+    fn quiet(_: &mut Entry, conversation: &mut ConversationItem) {
+        conversation.quiet_until = Some(NOW + HOUR);
+    }
+
+    const fn row(
+        what: &'static str,
+        purpose: Purpose,
+        heard_before: Option<Duration>,
+        change: fn(&mut Entry, &mut ConversationItem),
+        next: Next,
+    ) -> Row {
+        Row { what, purpose, heard_before, change, next }
+    }
+
+    fn assert_each(rows: impl IntoIterator<Item = Row>) {
+        for Row { what, purpose, heard_before, change, next: expected } in rows {
+            let (mut entry, mut conversation) = (entry(purpose), conversation(heard_before));
+            change(&mut entry, &mut conversation);
+            assert_eq!(next(&entry, &conversation, NOW, &Policy::default()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_next_step_follows_from_windows_answers_and_the_last_moment() {
+        let in_window = Some(HOUR);
+        let human_agent = Next::Send(Label::Tagged(Tag::HumanAgent));
+        assert_each([
+            row("a reply", Purpose::Reply, in_window, as_it_is, Next::Send(Label::Response)),
+            row("a follow-up", Purpose::Update, in_window, as_it_is, Next::Send(Label::Update)),
+            row("a person's", Purpose::Human, Some(2 * DAY), as_it_is, human_agent),
+            row(
+                "the window has ended",
+                Purpose::Update,
+                Some(2 * DAY),
+                as_it_is,
+                end(Status::Refused, Refusal::WindowClosed),
+            ),
+            row(
+                "nobody wrote",
+                Purpose::Reply,
+                None,
+                as_it_is,
+                end(Status::Refused, Refusal::NeverHeardFrom),
+            ),
+            row(
+                "the window has ended, and a fallback is there",
+                Purpose::Update,
+                Some(2 * DAY),
+                |entry, _| add_fallback(entry),
+                Next::Fallback(Refusal::WindowClosed),
+            ),
+            row(
+                "the window is open, and a fallback is there",
+                Purpose::Update,
+                in_window,
+                |entry, _| add_fallback(entry),
+                Next::Send(Label::Update),
+            ),
+            row(
+                "its last moment",
+                Purpose::Reply,
+                in_window,
+                |entry, _| entry.give_up_at = NOW,
+                end(Status::Failed, Reason::GaveUp(None)),
+            ),
+            row(
+                "its last moment, after it waited",
+                Purpose::Reply,
+                None,
+                |entry, _| {
+                    entry.give_up_at = NOW;
+                    entry.reason = Some(Reason::PagePaused);
+                },
+                end(Status::Failed, Reason::GaveUp(Some(Box::new(Reason::PagePaused)))),
+            ),
+            row(
+                "the person wrote after it was decided",
+                Purpose::Update,
+                Some(HOUR),
+                |entry, _| entry.cancelled_by_answer_after = Some(NOW - 2 * HOUR),
+                end(Status::Cancelled, Reason::Answered),
+            ),
+            row(
+                "the person wrote what it was decided on",
+                Purpose::Update,
+                Some(HOUR),
+                |entry, _| entry.cancelled_by_answer_after = Some(NOW - HOUR),
+                Next::Send(Label::Update),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn while_people_answer_the_bot_is_silent() {
+        let in_window = Some(HOUR);
+        let reschedule = Next::Halt(Halt::Reschedule(NOW + HOUR, Reason::Quiet));
+        assert_each([
+            row(
+                "people answer: a reply",
+                Purpose::Reply,
+                in_window,
+                quiet,
+                end(Status::Cancelled, Reason::TakenOver),
+            ),
+            row("people answer: a follow-up", Purpose::Update, in_window, quiet, reschedule),
+            row(
+                "people answer: their own",
+                Purpose::Human,
+                in_window,
+                quiet,
+                Next::Send(Label::Response),
+            ),
+            row(
+                "people answer: the reply that hands over to them",
+                Purpose::Reply,
+                in_window,
+                |entry, conversation| {
+                    entry.despite_quiet = true;
+                    conversation.quiet_until = Some(NOW + HOUR);
+                },
+                Next::Send(Label::Response),
+            ),
+            row(
+                "people have answered",
+                Purpose::Reply,
+                in_window,
+                |_, conversation| conversation.quiet_until = Some(NOW),
+                Next::Send(Label::Response),
+            ),
+            row(
+                "people answer, and the window has ended",
+                Purpose::Update,
+                Some(2 * DAY),
+                quiet,
+                end(Status::Refused, Refusal::WindowClosed),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_pause_and_the_end_of_the_time_hold_back_what_would_be_sent() {
+        let wait = |reason| Next::Halt(Halt::Wait(NOW, reason));
+        let send = Next::Send(Label::Response);
+        let fallback = Next::Fallback(Refusal::WindowClosed);
+        let ended = end(Status::Cancelled, Reason::Answered);
+        for (before, is_paused, has_time, after) in [
+            (&send, false, true, send.clone()),
+            (&send, true, true, wait(Reason::PagePaused)),
+            (&send, false, false, wait(Reason::NoTimeLeft)),
+            (&send, true, false, wait(Reason::PagePaused)),
+            (&fallback, false, true, fallback.clone()),
+            (&fallback, true, true, wait(Reason::PagePaused)),
+            (&ended, true, false, ended.clone()),
+        ] {
+            assert_eq!(before.clone().unless(is_paused, has_time, NOW), after, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_the_first_step_that_is_not_over() {
+        use StepState::{PassedOver, Planned, Sending, Sent, Spare, Unconfirmed};
+        for (steps, expected) in [
+            (&[][..], Position::Done),
+            (&[(Planned, 0)], Position::At(0)),
+            (&[(Sent, 1), (Planned, 0)], Position::At(1)),
+            (&[(PassedOver, 0), (Sent, 1)], Position::Done),
+            (&[(Sent, 1), (Spare, 0)], Position::Done),
+            (&[(Sending, 1), (Planned, 0)], Position::Abandoned),
+            (&[(Unconfirmed, 1)], Position::At(0)),
+            (&[(Unconfirmed, 2)], Position::Unknown),
+            (&[(Sent, 2), (Unconfirmed, 2)], Position::Unknown),
+        ] {
+            let steps_of = steps.iter().map(|(state, sends)| step(*state, *sends)).collect();
+            let mut entry = entry(Purpose::Reply);
+            entry.steps = steps_of;
+            assert_eq!(position(&entry), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_becomes_of_the_entry() {
+        let wait = |span, fault: Fault| Halt::Wait(NOW + span, fault.into());
+        let failed = |fault: Fault| Halt::End(Status::Failed, Some(fault.into()));
+        let at_once = Duration::ZERO;
+        for (fault, attempts, is_unclear, halt) in [
+            (Fault::Unclear, 1, true, wait(90 * MINUTE, Fault::Unclear)),
+            (Fault::NotConnected, 1, false, wait(MINUTE, Fault::NotConnected)),
+            (Fault::NotConnected, 2, false, wait(2 * MINUTE, Fault::NotConnected)),
+            (Fault::Temporary, 6, false, wait(32 * MINUTE, Fault::Temporary)),
+            (Fault::Temporary, 7, false, wait(HOUR, Fault::Temporary)),
+            (Fault::Temporary, u64::MAX, false, wait(HOUR, Fault::Temporary)),
+            (Fault::MediaUnavailable, 1, false, wait(MINUTE, Fault::MediaUnavailable)),
+            (Fault::MediaUnavailable, 2, false, failed(Fault::MediaUnavailable)),
+            (Fault::Throttled, 3, false, wait(at_once, Fault::Throttled)),
+            (Fault::PageRestricted, 3, false, wait(at_once, Fault::PageRestricted)),
+            (Fault::PolicyBlock, 3, false, wait(at_once, Fault::PolicyBlock)),
+            (Fault::TokenDead, 3, false, wait(at_once, Fault::TokenDead)),
+            (Fault::OutsideWindow, 1, false, failed(Fault::OutsideWindow)),
+            (Fault::PermissionMissing, 1, false, failed(Fault::PermissionMissing)),
+            (Fault::PersonUnreachable, 1, false, failed(Fault::PersonUnreachable)),
+            (Fault::Invalid, 1, false, failed(Fault::Invalid)),
+        ] {
+            let error = SendError::Graph(GraphError::from(fault));
+            let failure = after_error(&error, attempts, NOW, 90 * MINUTE);
+            assert_eq!(failure, Failure { is_unclear, halt }, "{fault:?} after {attempts}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! From the bot's decision about an event to entries: pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Fault;
+use crate::store::{
+    Change, ConversationItem, Entry, EntryKey, ExpiresAt, Fate, Reason, Settlement, Status, Step,
+    StepChange, StepState,
+};
+use messenger::clock::Timestamp;
+use messenger::decision::{Decision, When};
+use messenger::event::Event;
+use messenger::message::{Invalid, Say, UtilityTemplate};
+use messenger::window::Purpose;
+
+use super::OutboxSettings;
+
+/// How many hexadecimal digits of an event's id name its entry: 128 bits.
+const ID_LENGTH: usize = 32;
+
+/// What comes between two decisions that fall into one millisecond.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What a decision changes beside what it says now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Unapplied {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    follow_ups: Vec<PlannedFollowUp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(default)]
+    revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet_until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct PlannedFollowUp {
+    messages: Vec<Say>,
+    due_at: Timestamp,
+    purpose: Purpose,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancelled_by_answer_after: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback: Option<UtilityTemplate>,
+}
+
+impl Unapplied {
+    /// What an entry still holds of its decision.
+    pub(super) fn of(entry: &Entry) -> Result<Option<Self>, serde_json::Error> {
+        entry.unapplied.as_deref().map(serde_json::from_str).transpose()
+    }
+
+    fn from_decision(
+        decision: Decision,
+        caused_at: Timestamp,
+        revision: u64,
+        now: Timestamp,
+    ) -> Self {
+        let follow_ups = decision.follow_ups.into_iter().map(|follow_up| PlannedFollowUp {
+            messages: follow_up.messages,
+            due_at: match follow_up.when {
+                When::AfterMillis(millis) => now + Duration::from_millis(millis),
+                When::At(instant) => instant,
+            },
+            purpose: follow_up.purpose,
+            cancelled_by_answer_after: follow_up.cancelled_by_answer.then_some(caused_at),
+            fallback: follow_up.fallback,
+        });
+        Self {
+            follow_ups: follow_ups.collect(),
+            state: decision.state.map(|state| state.to_string()),
+            revision,
+            quiet_until: decision.quiet_for.map(|span| now + span),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.follow_ups.is_empty() && self.state.is_none() && self.quiet_until.is_none()
+    }
+
+    /// The entries of the follow-ups, decided just after the entry that holds them.
+    pub(super) fn follow_ups(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        give_up_after: Duration,
+    ) -> Result<Vec<(EntryKey, Entry)>, serde_json::Error> {
+        let mut decided_at = entry.decided_at;
+        let numbered = (1..).zip(&self.follow_ups);
+        numbered
+            .map(|(number, follow_up)| {
+                decided_at = decided_at + TICK;
+                let key = EntryKey { who: key.who.clone(), id: format!("{}.{number}", key.id) };
+                let mut later = Entry::new(
+                    &key,
+                    follow_up.purpose,
+                    steps(&follow_up.messages, follow_up.fallback.clone())?,
+                    follow_up.due_at,
+                    decided_at,
+                    follow_up.due_at + give_up_after,
+                );
+                later.cancelled_by_answer_after = follow_up.cancelled_by_answer_after;
+                Ok((key, later))
+            })
+            .collect()
+    }
+
+    /// What the conversation has to change, the follow-ups apart.
+    pub(super) fn into_settlement(self) -> Settlement {
+        Settlement {
+            state: self.state.map(|state| (state, self.revision)),
+            quiet_until: self.quiet_until,
+            ..Settlement::default()
+        }
+    }
+}
+
+/// The entry in which a decision is written down: it waits, or has ended already.
+///
+/// `caused_at` is when the event happened that was decided about.
+pub(super) fn plan(
+    key: &EntryKey,
+    caused_at: Timestamp,
+    conversation: &ConversationItem,
+    decision: Result<Decision, Invalid>,
+    now: Timestamp,
+    settings: &OutboxSettings,
+) -> Result<Entry, serde_json::Error> {
+    let decided_at = after_all_waiting(conversation, now);
+    let give_up_at = now + settings.give_up_after;
+    let expires_at = ExpiresAt::after(now, settings.retention);
+    let entry = |steps| Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(invalid) => {
+            let mut entry = entry(Vec::new());
+            let reason = Some(Reason::Invalid(invalid.to_string()));
+            entry.ended_from_start(Status::Failed, reason, now, expires_at);
+            return Ok(entry);
+        }
+    };
+    let mut entry = entry(steps(&decision.say, None)?);
+    entry.despite_quiet = decision.quiet_for.is_some();
+    let revision = conversation.state_revision;
+    let unapplied = Unapplied::from_decision(decision, caused_at, revision, now);
+    if !unapplied.is_empty() {
+        entry.unapplied = Some(serde_json::to_string(&unapplied)?);
+    }
+    if entry.steps.is_empty() {
+        entry.ended_from_start(Status::Sent, Some(Reason::NothingToSay), now, expires_at);
+    }
+    Ok(entry)
+}
+
+/// What a dead sender leaves: a message that may have been delivered waits for its echo, a sender
+/// action is passed over.
+pub(super) fn unclear(entry: &Entry, now: Timestamp, echo_grace: Duration) -> Change {
+    let left = entry.steps.iter().enumerate();
+    let steps: Vec<_> = left
+        .filter(|(_, step)| step.state == StepState::Sending)
+        .map(|(index, step)| StepChange {
+            step: index,
+            only_from: Some(StepState::Sending),
+            state: if step.is_action() { StepState::PassedOver } else { StepState::Unconfirmed },
+            sends: None,
+            mid: None,
+        })
+        .collect();
+    let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
+    let grace = if is_unclear { echo_grace } else { Duration::ZERO };
+    let reason = Some(Fault::Unclear.into());
+    let fate = Fate::Waits { due_at: now + grace, reason, rescheduled: false };
+    Change { steps, applied: true, ..Change::to(fate) }
+}
+
+/// The steps of an entry: what is said, and what goes instead if the windows refuse it.
+pub(super) fn steps(
+    messages: &[Say],
+    fallback: Option<UtilityTemplate>,
+) -> Result<Vec<Step>, serde_json::Error> {
+    messages.iter().map(Step::planned).chain(fallback.map(Step::spare)).collect()
+}
+
+/// The id of the entry in which an event's decision is written down.
+pub fn entry_id(event: &Event) -> String {
+    event.id.chars().take(ID_LENGTH).collect()
+}
+
+/// A decision's time: now, or just after the latest decision that still waits.
+///
+/// Entries that are due at once go in the order of their decisions, and two decisions can fall
+/// into one millisecond.
+pub(super) fn after_all_waiting(conversation: &ConversationItem, now: Timestamp) -> Timestamp {
+    let latest = conversation.waiting.iter().map(|waiting| waiting.decided_at).max();
+    latest.map_or(now, |latest| now.max(latest + TICK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Waiting, Who};
+    use messenger::decision::FollowUp;
+    use messenger::message::{Action, Message};
+    use messenger::window::Policy;
+    use serde_json::json;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const CAUSED_AT: Timestamp = Timestamp::from_millis(1_799_999_990_000);
+    const HOUR: Duration = Duration::from_hours(1);
+    const DAY: Duration = Duration::from_hours(24);
+    const SETTINGS: OutboxSettings = OutboxSettings {
+        policy: Policy { margin: Duration::from_mins(1) },
+        echo_grace: Duration::from_mins(2),
+        retention: DAY,
+        give_up_after: HOUR,
+        max_state_bytes: 512,
+    };
+
+    fn key() -> EntryKey {
+        EntryKey { who: Who { page_id: "1".into(), person: "2".into() }, id: "e".into() }
+    }
+
+    fn planned(decision: Result<Decision, Invalid>, conversation: &ConversationItem) -> Entry {
+        plan(&key(), CAUSED_AT, conversation, decision, NOW, &SETTINGS).unwrap()
+    }
+
+    #[test]
+    fn a_decision_becomes_an_entry_that_waits_or_has_ended() {
+        let text = || Message::text("t").unwrap();
+        let invalid = Invalid::new("say[0].text", "is too long");
+        let is_invalid = Reason::Invalid(invalid.to_string());
+        let silent = Decision { quiet_for: Some(HOUR), ..Decision::nothing() };
+        for (decision, status, reason, steps, due_at, despite_quiet, holds_more) in [
+            (Ok(Decision::nothing().say(text())), Status::Open, None, 1, Some(NOW), false, false),
+            (
+                Ok(Decision::nothing().say(Action::TypingOn).say(text())),
+                Status::Open,
+                None,
+                2,
+                Some(NOW),
+                false,
+                false,
+            ),
+            (
+                Ok(Decision { quiet_for: Some(HOUR), ..Decision::nothing().say(text()) }),
+                Status::Open,
+                None,
+                1,
+                Some(NOW),
+                true,
+                true,
+            ),
+            (Ok(silent), Status::Sent, Some(Reason::NothingToSay), 0, None, true, true),
+            (
+                Ok(Decision::nothing().later(FollowUp::after(DAY, text()))),
+                Status::Sent,
+                Some(Reason::NothingToSay),
+                0,
+                None,
+                false,
+                true,
+            ),
+            (Err(invalid), Status::Failed, Some(is_invalid), 0, None, false, false),
+        ] {
+            let row = format!("{decision:?}");
+            let entry = planned(decision, &ConversationItem::default());
+            assert_eq!((entry.status, &entry.reason), (status, &reason), "{row}");
+            assert_eq!((entry.steps.len(), entry.due_at), (steps, due_at), "{row}");
+            assert_eq!(entry.despite_quiet, despite_quiet, "{row}");
+            assert_eq!(entry.unapplied.is_some(), holds_more, "{row}");
+            assert_eq!(entry.ended_at, (status != Status::Open).then_some(NOW), "{row}");
+            let expires_at = ExpiresAt::after(NOW, DAY);
+            assert_eq!(entry.expires_at, entry.ended_at.map(|_| expires_at), "{row}");
+            assert_eq!(entry.give_up_at, NOW + HOUR, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_decision_comes_after_all_that_waits() {
+        let waiting = |decided_at| Waiting {
+            first_due: NOW,
+            decided_at,
+            cancelled_by_answer: false,
+            id: "w".into(),
+        };
+        for (waiting, decided_at) in [
+            (vec![], NOW),
+            (vec![waiting(NOW - HOUR)], NOW),
+            (vec![waiting(NOW)], NOW + TICK),
+            (vec![waiting(NOW + HOUR), waiting(NOW)], NOW + HOUR + TICK),
+        ] {
+            let conversation = ConversationItem { waiting, ..ConversationItem::default() };
+            let entry =
+                planned(Ok(Decision::nothing().say(Message::text("t").unwrap())), &conversation);
+            assert_eq!((entry.decided_at, entry.first_due), (decided_at, decided_at));
+        }
+    }
+
+    #[test]
+    fn follow_ups_are_entries_of_their_own() {
+        let text = || Message::text("t").unwrap();
+        let decision = Decision {
+            state: Some(json!({"step": 2})),
+            ..Decision::nothing()
+                .later(FollowUp::after(DAY, text()))
+                .later(FollowUp::at(NOW + HOUR, text()).unless_answered().then(text()))
+        };
+        let conversation = ConversationItem { state_revision: 7, ..ConversationItem::default() };
+        let entry = planned(Ok(decision), &conversation);
+        let unapplied = Unapplied::of(&entry).unwrap().unwrap();
+        let follow_ups = unapplied.follow_ups(&key(), &entry, HOUR).unwrap();
+        let expected = [("e.1", NOW + DAY, 1, None), ("e.2", NOW + HOUR, 2, Some(CAUSED_AT))];
+        assert_eq!(follow_ups.len(), expected.len());
+        let mut decided_at = entry.decided_at;
+        for ((key, later), (id, due_at, steps, after)) in follow_ups.iter().zip(expected) {
+            decided_at = decided_at + TICK;
+            assert_eq!((key.id.as_str(), later.due_at), (id, Some(due_at)));
+            assert_eq!((later.steps.len(), later.cancelled_by_answer_after), (steps, after));
+            assert_eq!((later.decided_at, later.give_up_at), (decided_at, due_at + HOUR));
+        }
+        let settlement = unapplied.into_settlement();
+        assert_eq!(settlement.state, Some((r#"{"step":2}"#.to_owned(), 7)));
+        assert!(settlement.add.is_empty() && settlement.forget.is_empty());
+    }
+
+    #[test]
+    fn a_dead_senders_message_waits_for_its_echo_and_an_action_is_passed_over() {
+        use StepState::{PassedOver, Planned, Sending, Sent, Unconfirmed};
+        let text = || Step::planned(&Message::text("t").unwrap().into()).unwrap();
+        let action = || Step::planned(&Action::TypingOn.into()).unwrap();
+        for (steps, changes, due_at) in [
+            (vec![(text(), Sending)], vec![(0, Unconfirmed)], NOW + HOUR),
+            (vec![(text(), Sent), (text(), Sending)], vec![(1, Unconfirmed)], NOW + HOUR),
+            (vec![(action(), Sending), (text(), Planned)], vec![(0, PassedOver)], NOW),
+        ] {
+            let steps = steps.into_iter().map(|(step, state)| Step { state, ..step }).collect();
+            let entry = Entry::new(&key(), Purpose::Reply, steps, NOW, NOW, NOW);
+            let change = unclear(&entry, NOW, HOUR);
+            let made: Vec<_> = change.steps.iter().map(|c| (c.step, c.state)).collect();
+            assert_eq!(made, changes);
+            assert!(matches!(change.fate, Fate::Waits { due_at: at, .. } if at == due_at));
+        }
+    }
+}

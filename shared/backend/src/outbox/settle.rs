@@ -1,0 +1,139 @@
+//! What a decision and its deliveries change in the conversation, and how ends are counted.
+
+use crate::store::{
+    CancelOutcome, Cancellation, ConversationItem, Created, Entry, EntryKey, ExpiresAt, Fate,
+    MAX_WAITING, Reason, Settlement, Status, Waiting, Who,
+};
+use crate::telemetry::Metric;
+use messenger::clock::Timestamp;
+use messenger::window::Purpose;
+
+use super::next::Halt;
+use super::plan::Unapplied;
+use super::{Outbox, OutboxError, Outcome};
+
+impl Outbox {
+    /// Stores the follow-ups that an entry's decision holds: what the conversation has to change.
+    ///
+    /// Doing it again changes nothing: a follow-up that is there stays as it is, and a state is
+    /// bound to its revision.
+    pub(super) async fn apply(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        conversation: &ConversationItem,
+    ) -> Result<Settlement, OutboxError> {
+        let Some(unapplied) = Unapplied::of(entry)? else {
+            return Ok(Settlement::default());
+        };
+        let mut room = MAX_WAITING.saturating_sub(conversation.waiting.len());
+        let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
+        let mut settlement = unapplied.into_settlement();
+        for (key, mut later) in follow_ups {
+            if room == 0 {
+                let now = self.clock.now();
+                let reason = Some(Reason::TooManyWaiting);
+                later.ended_from_start(Status::Failed, reason, now, self.expires_at(now));
+            }
+            match self.store.create_entry(&later).await? {
+                Created::New if later.is_open() => {
+                    room -= 1;
+                    settlement.add.push(later.waiting());
+                }
+                Created::New => {
+                    self.count_end(&key, later.purpose, later.status, later.reason.as_ref());
+                }
+                Created::Existing(there) if there.is_open() => settlement.add.push(there.waiting()),
+                Created::Existing(_) => {}
+            }
+        }
+        Ok(settlement)
+    }
+
+    /// Writes to the conversation that an entry which was tried waits now.
+    pub(super) async fn settle_outcome(
+        &self,
+        who: &Who,
+        waiting: Waiting,
+        outcome: &Outcome,
+    ) -> Result<(), OutboxError> {
+        match outcome {
+            Outcome::Waits(_) => self.settle_waiting(who, waiting).await,
+            Outcome::Rescheduled(first_due) => {
+                self.settle_waiting(who, Waiting { first_due: *first_due, ..waiting }).await
+            }
+            Outcome::Ended(..) | Outcome::Lost => Ok(()),
+        }
+    }
+
+    pub(super) async fn settle_waiting(
+        &self,
+        who: &Who,
+        waiting: Waiting,
+    ) -> Result<(), OutboxError> {
+        let settlement = Settlement { add: vec![waiting], ..Settlement::default() };
+        Ok(self.store.settle(who, &settlement).await?)
+    }
+
+    /// Takes entries out of the index that have ended and that the conversation has forgotten.
+    pub(super) async fn unlist(&self, ended: &[EntryKey]) -> Result<(), OutboxError> {
+        for key in ended {
+            self.store.unlist_entry(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Cancels an entry that nobody is sending.
+    ///
+    /// After [`Cancellation::Withdrawn`] the conversation has forgotten it; after an answer, the
+    /// event's own settlement does that.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer; calling it again completes the work.
+    pub async fn cancel(
+        &self,
+        key: &EntryKey,
+        why: Cancellation,
+    ) -> Result<CancelOutcome, OutboxError> {
+        let now = self.clock.now();
+        let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
+        if let CancelOutcome::Cancelled(entry) = &outcome {
+            self.count_end(key, entry.purpose, Status::Cancelled, Some(&why.reason()));
+            if why == Cancellation::Withdrawn {
+                let forget = vec![entry.waiting()];
+                let settlement = Settlement { forget, ..Settlement::default() };
+                self.store.settle(&key.who, &settlement).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// When an entry that ends at `at` is dropped.
+    pub(super) fn expires_at(&self, at: Timestamp) -> ExpiresAt {
+        ExpiresAt::after(at, self.settings.retention)
+    }
+
+    pub(super) fn fate(&self, halt: Halt) -> Fate {
+        halt.fate(self.clock.now(), self.settings.retention)
+    }
+
+    /// Counts an entry's end.
+    pub(super) fn count_end(
+        &self,
+        key: &EntryKey,
+        purpose: Purpose,
+        status: Status,
+        reason: Option<&Reason>,
+    ) {
+        let metric = match status {
+            Status::Sent => Metric::Sent,
+            Status::Refused => Metric::Refused,
+            Status::Failed => Metric::Failed,
+            Status::Cancelled => Metric::Cancelled,
+            Status::Open => return,
+        };
+        let reason = reason.map_or("done", Reason::code);
+        let details = [("purpose", purpose.name()), ("reason", reason)];
+        self.telemetry.count(metric, &key.who.page_id, &details);
+    }
+}

@@ -1,0 +1,192 @@
+//! Entries in the table: put, read, changed, confirmed, cancelled.
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+
+use super::change::set_optional;
+use super::{
+    Change, Entry, EntryKey, ExpiresAt, Guard, Reason, Status, StepKey, StepState, Store,
+    StoreError, Update, Updated, parse, unavailable,
+};
+use messenger::clock::Timestamp;
+
+/// What came of putting an entry into the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there now.
+    New,
+    /// An entry of this key was there before.
+    Existing(Box<Entry>),
+}
+
+/// Why an entry is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The person answered at this instant; an entry that is younger stays.
+    Answered(Timestamp),
+    /// Whoever asked for it does not want it any more.
+    Withdrawn,
+}
+
+impl Cancellation {
+    /// What the entry and the counts hold as the reason.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Answered(_) => Reason::Answered,
+            Self::Withdrawn => Reason::Withdrawn,
+        }
+    }
+}
+
+/// What came of cancelling an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It is cancelled now.
+    Cancelled(Box<Entry>),
+    /// It stays: it is younger than the answer, or somebody is sending it.
+    Kept,
+    /// It had ended, or is gone.
+    EndedBefore,
+}
+
+impl Store {
+    /// Puts a new entry into the table; one that is there stays as it is and is returned.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn create_entry(&self, entry: &Entry) -> Result<Created, StoreError> {
+        let item: super::Item = serde_dynamo::to_item(entry)
+            .map_err(|error| StoreError::Malformed(error.to_string()))?;
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Created::New),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    let item = failed.item.clone().ok_or_else(|| {
+                        StoreError::Malformed("a failed condition without its item".to_owned())
+                    })?;
+                    Ok(Created::Existing(Box::new(parse(item)?)))
+                }
+                _ => Err(unavailable(&error)),
+            },
+        }
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn entry(&self, key: &EntryKey) -> Result<Option<Entry>, StoreError> {
+        self.get(&key.who.pk(), &key.sk()).await
+    }
+
+    /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.
+    ///
+    /// A change that is there already counts as made: the SDK asks again when an answer was lost.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn change_entry(
+        &self,
+        key: &EntryKey,
+        guard: Guard<'_>,
+        change: Change,
+    ) -> Result<Option<Entry>, StoreError> {
+        let update = change.update(key, guard);
+        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+            Updated::Now(entry) => Some(entry),
+            Updated::Unmet(entry) => entry.filter(|entry| change.is_made(entry, guard)),
+        })
+    }
+
+    /// Marks a step as delivered because its echo, or a late answer, says so: the entry afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn confirm_step(
+        &self,
+        key: &StepKey,
+        mid: Option<&str>,
+    ) -> Result<Option<Entry>, StoreError> {
+        let step = format!("#steps[{}]", key.step);
+        let update = Update::default()
+            .set(format!("{step}.#state = :sent"))
+            .when(format!("{step}.#state IN (:sending, :unconfirmed)"))
+            .value("sent", StepState::Sent.name())
+            .value("sending", StepState::Sending.name())
+            .value("unconfirmed", StepState::Unconfirmed.name());
+        let update = set_optional(update, &format!("{step}.#mid"), "mid", mid);
+        Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.now())
+    }
+
+    /// Notes the PSID of whom an entry went to.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn set_psid(&self, key: &EntryKey, psid: &str) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#psid = :psid")
+            .when("attribute_exists(#status)")
+            .value("psid", psid);
+        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
+    }
+
+    /// Takes an entry that has ended out of the index.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn unlist_entry(&self, key: &EntryKey) -> Result<(), StoreError> {
+        let update = Update::default()
+            .remove("#due_page, #due_at")
+            .when("attribute_exists(#status) AND #status <> :open")
+            .value("open", Status::Open.name());
+        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
+    }
+
+    /// Cancels an entry that nobody has: whether it has ended now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn cancel_entry(
+        &self,
+        key: &EntryKey,
+        cancellation: Cancellation,
+        now: Timestamp,
+        expires_at: ExpiresAt,
+    ) -> Result<CancelOutcome, StoreError> {
+        let update = Update::default()
+            .set(
+                "#status = :cancelled, #reason = :reason, #ended_at = :now, #expires_at = :expires",
+            )
+            .remove("#due_page, #due_at, #lease_until, #lease_by")
+            .when("#status = :open")
+            .when("attribute_not_exists(#lease_until) OR #lease_until < :now")
+            .value("cancelled", Status::Cancelled.name())
+            .value("reason", &cancellation.reason())
+            .value("now", now)
+            .value("expires", expires_at)
+            .value("open", Status::Open.name());
+        let update = match cancellation {
+            Cancellation::Answered(at) => {
+                update.when("#cancelled_by_answer_after < :answer").value("answer", at)
+            }
+            // What its decision had to change must not be lost with it.
+            Cancellation::Withdrawn => {
+                update.when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)")
+            }
+        };
+        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+            Updated::Now(entry) => CancelOutcome::Cancelled(Box::new(entry)),
+            Updated::Unmet(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
+            Updated::Unmet(_) => CancelOutcome::EndedBefore,
+        })
+    }
+}
