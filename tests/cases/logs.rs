@@ -29,8 +29,8 @@ const LINES: [(&[&str], &[&str]); 7] = [
     (&["event_processor"], &["an event failed", "a person who was erased"]),
     (&["follow_ups"], &["swept", "a Page was not swept"]),
     (&["api"], &["a request was not done", "nobody can be let in"]),
-    (&["forward"], &["not forwarded", "is not in FORWARD_URLS any more"]),
-    (&["setup"], &["the answer was not taken"]),
+    (&["forward"], &["not forwarded", "is no longer in FORWARD_URLS"]),
+    (&["setup"], &["the answer could not be sent"]),
     (
         &["shared", "messenger", "backend"],
         &[
@@ -38,7 +38,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
             "a sender action was passed over",
             "the decision breaks a limit",
             "the Page is paused",
-            "the secret is used beyond its time",
+            "the cached one is used",
             "a panic",
         ],
     ),

@@ -309,7 +309,7 @@ impl Outbox {
             Fault::Unclear => self.telemetry.count(Metric::Unclear, page_id, &[]),
             Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
             Fault::PermissionMissing => {
-                self.telemetry.count(Metric::PermissionMissing, page_id, &[])
+                self.telemetry.count(Metric::PermissionMissing, page_id, &[]);
             }
             _ => {}
         }
