@@ -1,26 +1,27 @@
-//! Follow-ups: what is due now, and what is to be due later.
+//! Follow-ups: sends what is due, and stores messages for later.
 //!
 //! Invoked by the schedule it sweeps every Page; invoked with a request it stores a message.
 
-pub mod request;
+mod request;
 mod sweep;
+mod tick;
 
 use std::sync::Arc;
 
-use backend::outbox::{Outbox, OutboxError};
+use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::settings::{SettingError, Variables};
 use messenger::clock::{SharedClock, Timestamp};
+use messenger::message::Invalid;
 use serde_json::Value;
 
-pub use request::RequestError;
 pub use sweep::Summary;
 
-/// What may be set about follow-ups.
+/// Settings of the follow-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowUpsSettings {
-    /// The most messages a second for a Page, those with sound or film apart.
+    /// The most messages a second for a Page, excluding those with audio or video.
     pub rate: u32,
-    /// The most messages with sound or film a second for a Page.
+    /// The most messages with audio or video a second for a Page.
     pub media_rate: u32,
 }
 
@@ -28,7 +29,7 @@ impl FollowUpsSettings {
     /// Reads `SEND_RATE_PER_SECOND` (default 40) and `MEDIA_RATE_PER_SECOND` (default 5).
     ///
     /// # Errors
-    /// [`SettingError`] if one of them is no number.
+    /// [`SettingError`] if one of them is not a number.
     pub fn from_variables(vars: &Variables) -> Result<Self, SettingError> {
         Ok(Self {
             rate: vars.parsed_or("SEND_RATE_PER_SECOND", 40)?,
@@ -40,9 +41,12 @@ impl FollowUpsSettings {
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowUpsError {
-    /// The request is wrong, and says where.
+    /// A field of the request is wrong.
     #[error("bad request: {0}")]
-    Request(#[from] RequestError),
+    Request(#[from] Invalid),
+    /// The outbox does not accept the message.
+    #[error("bad request: {0}")]
+    NotTaken(ScheduleError),
     /// AWS failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -65,9 +69,7 @@ impl FollowUps {
         Self { outbox, clock, settings }
     }
 
-    /// Sweeps, or stores what is asked for: a summary, or what was stored.
-    ///
-    /// A schedule's event is an object without `psid` and with a `source`, as `EventBridge` sends it.
+    /// Sweeps and returns a summary, or stores the message of a request and returns it.
     ///
     /// # Errors
     /// [`FollowUpsError`]; what was due and not sent stays due.
@@ -77,11 +79,11 @@ impl FollowUps {
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, FollowUpsError> {
-        if payload.get("psid").is_none() && payload.get("source").is_some() {
+        if tick::is_tick(&payload) {
             let summary = self.sweep(invocation, deadline).await?;
             tracing::info!(?summary, "swept");
             return Ok(serde_json::to_value(summary)?);
         }
-        self.store(&payload, invocation).await
+        Ok(serde_json::to_value(self.store(&payload, invocation).await?)?)
     }
 }

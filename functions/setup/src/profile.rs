@@ -54,7 +54,7 @@ impl Profile {
             .map_err(|error| ProfileError::new("the file", error.to_string()))?;
         if let Some(unknown) = properties.keys().find(|name| !PROPERTIES.contains(&name.as_str())) {
             let known = PROPERTIES.join(", ");
-            return Err(ProfileError::new(unknown, format!("is none of {known}")));
+            return Err(ProfileError::new(unknown, format!("must be one of {known}")));
         }
         let has_start = properties.contains_key("get_started");
         for (name, value) in &properties {
@@ -224,7 +224,7 @@ mod tests {
             problem(|p| p["ice_breakers"][0]["call_to_actions"] = json!(vec![breaker; 5]))
                 .contains("1 to 4 items")
         );
-        assert!(problem(|p| p["whitelisted"] = json!([])).contains("whitelisted: is none of"));
+        assert!(problem(|p| p["whitelisted"] = json!([])).contains("whitelisted: must be one of"));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Source: Meta's reference of a Page's `message_templates`.
 
 use backend::secrets::Secret;
+use messenger::message::Invalid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::payload::{Payload, PayloadError};
+use crate::payload::{CreateTemplate, Templates};
 use crate::tutorial::List;
 use crate::{Setup, SetupError};
 
@@ -33,10 +34,10 @@ impl Setup {
     /// The utility templates of a Page.
     pub(crate) async fn templates(
         &self,
-        payload: Payload<'_>,
+        Templates { page_id }: Templates,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let page_id = payload.only(&["page_id"])?.id("page_id")?;
+        let page_id = page_id.as_str();
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
         let parameters = [("category", "UTILITY"), ("limit", "100")];
@@ -47,12 +48,11 @@ impl Setup {
     /// Creates a utility template of a Page.
     pub(crate) async fn create_template(
         &self,
-        payload: Payload<'_>,
+        CreateTemplate { page_id, template }: CreateTemplate,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["page_id", "template"])?;
-        let page_id = payload.id("page_id")?;
-        let template = utility_template(payload.object("template")?)?;
+        let page_id = page_id.as_str();
+        let template = utility_template(template)?;
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
         let answer = self.graph.post(&[page_id, "message_templates"], access, &template).await?;
@@ -62,26 +62,25 @@ impl Setup {
 }
 
 /// The template as Meta takes it; its category is always `UTILITY`.
-fn utility_template(given: &Map<String, Value>) -> Result<Map<String, Value>, PayloadError> {
-    let wrong = |problem: &str| Err(PayloadError::wrong("template", problem));
+fn utility_template(mut given: Map<String, Value>) -> Result<Map<String, Value>, Invalid> {
+    let wrong = |problem: &str| Err(Invalid::new("template", problem));
     if !given.keys().all(|name| FIELDS.contains(&name.as_str())) {
-        return wrong("takes name, language, category and components");
+        return wrong("may only have the fields name, language, category and components");
     }
     let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !(1..=LONGEST_NAME).contains(&text("name").len()) || !text("name").chars().all(is_name) {
-        return wrong("its name must be 1 to 512 of a to z, 0 to 9 and _");
+        return wrong("its name must be 1 to 512 of the characters a to z, 0 to 9 and _");
     }
     if text("language").is_empty() {
-        return wrong("its language is missing, such as en");
+        return wrong("its language is missing; give one such as en");
     }
     if given.get("category").is_some_and(|category| category != "UTILITY") {
-        return wrong("its category can only be UTILITY");
+        return wrong("its category must be UTILITY");
     }
     if given.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return wrong("its components must be a list that is not empty");
+        return wrong("its components must be a non-empty list");
     }
-    let mut template = given.clone();
-    template.insert("category".to_owned(), "UTILITY".into());
-    Ok(template)
+    given.insert("category".to_owned(), "UTILITY".into());
+    Ok(given)
 }

@@ -195,7 +195,7 @@ pub fn check_messages(
     platform: Platform,
 ) -> Result<(), Invalid> {
     if messages.len() > MAX_MESSAGES {
-        let problem = format!("{} in a row; the most is {MAX_MESSAGES}", messages.len());
+        let problem = format!("has {} messages; the limit is {MAX_MESSAGES}", messages.len());
         return Err(Invalid::new("messages", problem));
     }
     check_size(messages.iter())?;
@@ -214,7 +214,7 @@ fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    let problem = format!("have {bytes} bytes as JSON; the most is {MAX_BYTES}");
+    let problem = format!("has {bytes} bytes as JSON; the limit is {MAX_BYTES}");
     Err(Invalid::new("messages", problem))
 }
 

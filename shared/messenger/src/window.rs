@@ -24,6 +24,7 @@ pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000)
 /// Why a message is sent; decides which window and which label apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Purpose {
     /// The bot's answer to an event.
     Reply,
@@ -95,11 +96,9 @@ impl Purpose {
         Err(Invalid::new(
             "message",
             match wanted {
-                Use::Feedback => "the purpose feedback carries a customer_feedback template only",
-                Use::Utility => {
-                    "the purpose utility carries a reference to a utility template only"
-                }
-                Use::General => "a feedback or utility template needs the purpose of that name",
+                Use::Feedback => "the purpose feedback requires a customer_feedback template",
+                Use::Utility => "the purpose utility requires a reference to a utility template",
+                Use::General => "a feedback or utility template requires the purpose of that name",
             },
         ))
     }

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 
 /// What another system gets of an event: what we know about it, and Meta's own JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Inbound {
     /// Names the event; the same for each delivery of it.
     pub id: String,
@@ -18,10 +19,13 @@ pub struct Inbound {
     /// The Page, or the Instagram account.
     pub page_id: String,
     /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to nobody.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub psid: Option<String>,
     /// When it happened, ms since the epoch.
+    #[cfg_attr(feature = "schema", schema(required, value_type = Option<i64>))]
     pub at: Option<Timestamp>,
     /// When the webhook received it, ms since the epoch.
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub received_at: Timestamp,
     /// The platform.
     pub platform: Platform,
@@ -29,6 +33,7 @@ pub struct Inbound {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     /// The event as Meta sent it.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub event: Box<RawValue>,
 }
 

@@ -22,6 +22,7 @@ pub const METADATA_MARK: &str = "mb1.";
 /// The surface that a conversation happens on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Platform {
     /// A Facebook Page's Messenger.
     #[default]

@@ -132,7 +132,7 @@ fn check_media(payload: &Part) -> Result<(), Invalid> {
     match payload.at("attachment_id").there() {
         None => payload.at("url").https().map(drop),
         Some(_) if payload.at("url").there().is_some() => {
-            Err(payload.wrong("holds both url and attachment_id; give one of them"))
+            Err(payload.wrong("must have either url or attachment_id, not both"))
         }
         Some(id) => id.id(),
     }

@@ -146,7 +146,7 @@ pub(super) fn check(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
                 let payload = button.at("payload");
                 let text = payload.text(1..=1000)?;
                 if kind == "phone_number" && !text.starts_with('+') {
-                    return Err(payload.wrong("is no number with + and country code"));
+                    return Err(payload.wrong("must be a phone number with + and country code"));
                 }
             }
         }
@@ -177,6 +177,6 @@ fn check_game_metadata(metadata: &Part) -> Result<(), Invalid> {
     metadata.fields(&["player_id", "context_id"])?;
     match (metadata.at("player_id").there(), metadata.at("context_id").there()) {
         (Some(id), None) | (None, Some(id)) => id.text(1..=200).map(drop),
-        _ => Err(metadata.wrong("must hold either player_id or context_id")),
+        _ => Err(metadata.wrong("must have either player_id or context_id")),
     }
 }

@@ -102,7 +102,7 @@ fn check_question(question: &Part) -> Result<(), Invalid> {
     question.fields(&["id", "type", "title", "score_label", "score_option", "follow_up"])?;
     let id = question.at("id");
     if !id.text(1..=80)?.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(id.wrong("may hold letters, digits and underscores only"));
+        return Err(id.wrong("may only contain letters, digits and underscores"));
     }
     question.at("type").one_of(&["csat", "nps", "ces", "free_form"])?;
     question.at("title").optional_text(5..=85)?;

@@ -233,27 +233,29 @@ fn on_either(check: impl Fn(Platform) -> Result<(), Invalid>) -> Result<(), Inva
 fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
     const CONTENTS: [&str; 5] = ["text", "attachment", "attachments", "sticker_id", "template"];
     if let Some(metadata) = message.at("metadata").there() {
-        return Err(metadata.wrong("is the project's own, by which it finds the message's echo"));
+        return Err(
+            metadata.wrong("is reserved: the outbox uses it to recognize the message's echo")
+        );
     }
     message.fields(&[&CONTENTS[..], &["quick_replies"]].concat())?;
     let contents: Vec<_> =
         CONTENTS.into_iter().filter_map(|name| Some((name, message.at(name).there()?))).collect();
     let [(name, content)] = contents.as_slice() else {
-        return Err(message.wrong(format!("must hold one of {}", CONTENTS.join(", "))));
+        return Err(message.wrong(format!("must have one of {}", CONTENTS.join(", "))));
     };
     match *name {
         "text" => check_text(content, platform)?,
         "attachment" => attachment::check(content, platform)?,
         "attachments" => attachment::check_images(content, platform)?,
         "sticker_id" if platform == Platform::Instagram => {
-            return Err(content.wrong("stickers are for Messenger only"));
+            return Err(content.wrong("stickers are only available on Messenger"));
         }
         "sticker_id" => content.id()?,
         _ => utility::check(content, platform)?,
     }
     match message.at("quick_replies").there() {
         Some(replies) if !matches!(*name, "text" | "attachment") => {
-            Err(replies.wrong("go with a text or an attachment only"))
+            Err(replies.wrong("require a text or an attachment"))
         }
         Some(replies) => quick_reply::check(&replies, platform),
         None => Ok(()),
@@ -263,7 +265,7 @@ fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
 fn check_text(text: &Part, platform: Platform) -> Result<(), Invalid> {
     let bytes = text.text(1..=1999)?.len();
     if platform == Platform::Instagram && bytes > 1000 {
-        return Err(text.wrong(format!("has {bytes} bytes; the most on Instagram is 1,000")));
+        return Err(text.wrong(format!("has {bytes} bytes; the limit on Instagram is 1,000")));
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ impl<'a> Part<'a> {
         match self.value {
             Value::Object(_) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an object")),
+            _ => Err(self.wrong("must be an object")),
         }
     }
 
@@ -71,7 +71,7 @@ impl<'a> Part<'a> {
             Some((name, _)) => {
                 let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
                 let known = known.join(", ");
-                Err(self.at(&name).wrong(format!("no such field; the fields are {known}")))
+                Err(self.at(&name).wrong(format!("unknown field; the fields are {known}")))
             }
         }
     }
@@ -81,11 +81,11 @@ impl<'a> Part<'a> {
         let text = match self.value {
             Value::String(text) => text,
             Value::Null => return Err(self.wrong("is missing")),
-            _ => return Err(self.wrong("is not a string")),
+            _ => return Err(self.wrong("must be a string")),
         };
         let (least, most) = (*lengths.start(), *lengths.end());
         if least > 0 && text.trim().is_empty() {
-            return Err(self.wrong("is empty"));
+            return Err(self.wrong("must not be empty"));
         }
         let count = text.chars().count();
         if lengths.contains(&count) {
@@ -104,7 +104,7 @@ impl<'a> Part<'a> {
         match self.value.as_str() {
             Some(text) if names.contains(&text) => Ok(text),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong(format!("is none of {}", names.join(", ")))),
+            _ => Err(self.wrong(format!("must be one of {}", names.join(", ")))),
         }
     }
 
@@ -113,12 +113,12 @@ impl<'a> Part<'a> {
         let items = match self.value {
             Value::Array(items) => items,
             Value::Null => return Err(self.wrong("is missing")),
-            _ => return Err(self.wrong("is not a list")),
+            _ => return Err(self.wrong("must be a list")),
         };
         let (least, most) = (*counts.start(), *counts.end());
         if !counts.contains(&items.len()) {
             let count = items.len();
-            return Err(self.wrong(format!("holds {count} items; {least} to {most} are allowed")));
+            return Err(self.wrong(format!("has {count} items; {least} to {most} are allowed")));
         }
         let item = |(index, value)| Self { path: format!("{}[{index}]", self.path), value };
         Ok(items.iter().enumerate().map(item).collect())
@@ -130,7 +130,7 @@ impl<'a> Part<'a> {
             Value::Number(number) if number.is_u64() => Ok(()),
             Value::String(id) if is_numeric(id) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is no id: a number, or a string of digits")),
+            _ => Err(self.wrong("must be an id: a number or a string of digits")),
         }
     }
 
@@ -139,7 +139,7 @@ impl<'a> Part<'a> {
         match self.value.as_u64() {
             Some(number) if range.contains(&number) => Ok(()),
             _ => Err(self.wrong(format!(
-                "is not a number from {} to {}",
+                "must be a number from {} to {}",
                 range.start(),
                 range.end()
             ))),
@@ -152,13 +152,13 @@ impl<'a> Part<'a> {
             Value::Number(_) => Ok(()),
             Value::String(text) if text.parse::<f64>().is_ok_and(f64::is_finite) => Ok(()),
             Value::Null => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an amount")),
+            _ => Err(self.wrong("must be an amount")),
         }
     }
 
     /// `true` or `false`.
     pub(super) fn flag(&self) -> Result<(), Invalid> {
-        if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("is neither true nor false")) }
+        if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("must be true or false")) }
     }
 
     /// The address of a secure web page.
@@ -166,7 +166,7 @@ impl<'a> Part<'a> {
         match self.value.as_str() {
             Some(url) if is_url(url, &["https://"]) => Ok(url),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an https URL of at most 2,048 bytes")),
+            _ => Err(self.wrong("must be an https URL of at most 2,048 bytes")),
         }
     }
 
@@ -175,7 +175,7 @@ impl<'a> Part<'a> {
         match self.value.as_str() {
             Some(url) if is_url(url, &["https://", "http://"]) => Ok(()),
             _ if self.value.is_null() => Err(self.wrong("is missing")),
-            _ => Err(self.wrong("is not an http or https URL of at most 2,048 bytes")),
+            _ => Err(self.wrong("must be an http or https URL of at most 2,048 bytes")),
         }
     }
 }

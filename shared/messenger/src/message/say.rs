@@ -95,13 +95,13 @@ impl Say {
             }
             (None, Some(_)) => action::check(&body)?,
             (Some(_), Some(action)) => {
-                return Err(action.wrong("goes alone, never together with a message"));
+                return Err(action.wrong("cannot be combined with message"));
             }
             (None, None) => return Err(body.at("message").wrong("is missing")),
         }
         if let Some(persona) = body.at("persona_id").there() {
             if platform == Platform::Instagram {
-                return Err(persona.wrong("personas are for Messenger only"));
+                return Err(persona.wrong("personas are only available on Messenger"));
             }
             persona.id()?;
         }

@@ -60,7 +60,7 @@ pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
     let kind = payload.at("template_type");
     let name = kind.one_of(&KINDS)?;
     if platform == Platform::Instagram && !ON_INSTAGRAM.contains(&name) {
-        return Err(kind.wrong("is for Messenger only"));
+        return Err(kind.wrong("is only available on Messenger"));
     }
     match name {
         "button" => {
@@ -113,7 +113,9 @@ fn check_generic(payload: &Part, platform: Platform) -> Result<(), Invalid> {
         element.at("default_action").optional(button::check_default_action)?;
         element.at("buttons").optional(|buttons| button::check(buttons, platform))?;
         if beside.iter().all(|name| element.at(name).there().is_none()) {
-            return Err(element.wrong("needs a subtitle, a picture or a button beside its title"));
+            return Err(
+                element.wrong("needs a subtitle, an image or a button in addition to its title")
+            );
         }
     }
     Ok(())
@@ -131,9 +133,9 @@ fn check_media(payload: &Part, platform: Platform) -> Result<(), Invalid> {
             (Some(id), None) => id.id()?,
             (None, Some(url)) if is_on_facebook(url.https()?) => {}
             (None, Some(url)) => {
-                return Err(url.wrong("is not on facebook.com; save the media and give its id"));
+                return Err(url.wrong("must be on facebook.com; otherwise upload the media and give its attachment_id"));
             }
-            _ => return Err(element.wrong("must hold either attachment_id or url")),
+            _ => return Err(element.wrong("must have either attachment_id or url")),
         }
     }
     Ok(())
@@ -171,10 +173,10 @@ fn check_coupon(payload: &Part) -> Result<(), Invalid> {
     payload.at("image_url").optional(Part::web)?;
     match payload.at("coupon_code").there() {
         Some(code) if code.text(1..=1000)?.contains(char::is_whitespace) => {
-            Err(code.wrong("holds white space"))
+            Err(code.wrong("must not contain white space"))
         }
         None if payload.at("coupon_url").there().is_none() => {
-            Err(payload.at("coupon_code").wrong("is missing, and so is coupon_url"))
+            Err(payload.at("coupon_code").wrong("is missing; give coupon_code or coupon_url"))
         }
         _ => Ok(()),
     }

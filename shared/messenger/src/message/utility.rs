@@ -42,7 +42,7 @@ impl UtilityTemplate {
     pub fn from_json(field: &str, value: &Value) -> Result<Self, Invalid> {
         check(&Part::named(field, value), Platform::Messenger)?;
         Self::deserialize(value)
-            .map_err(|_| Invalid::new(field, "is not a reference to a utility template"))
+            .map_err(|_| Invalid::new(field, "must be a reference to a utility template"))
     }
 
     /// Fills the template's places.
@@ -56,7 +56,7 @@ impl UtilityTemplate {
 /// Checks `template`.
 pub(super) fn check(template: &Part, platform: Platform) -> Result<(), Invalid> {
     if platform == Platform::Instagram {
-        return Err(template.wrong("utility messages are for Messenger only"));
+        return Err(template.wrong("utility messages are only available on Messenger"));
     }
     template.fields(&["name", "language", "components"])?;
     template.at("name").text(1..=512)?;
