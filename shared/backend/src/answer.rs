@@ -18,7 +18,6 @@ pub struct Message {
     /// The recipient's PSID. For a `user_ref`, a comment or a post it is known once an echo has named it.
     #[schema(required)]
     psid: Option<String>,
-    /// `open` until the message has been sent, refused, cancelled, or has failed.
     #[schema(schema_with = schema::status)]
     status: &'static str,
     /// Why the message ended, or why it is still open.
@@ -57,7 +56,6 @@ pub struct Message {
 /// A single message or sender action.
 #[derive(Debug, Serialize, ToSchema)]
 struct MessageStep {
-    /// Whether it has been sent.
     #[schema(schema_with = schema::step_state)]
     state: &'static str,
     /// How many times it was, or may have been, sent to Meta.
@@ -70,7 +68,7 @@ struct MessageStep {
 /// What the windows will allow at the message's time if the person does not write before.
 #[derive(Debug, Serialize, ToSchema)]
 struct Forecast {
-    /// The message tag or messaging type; absent if the message will be refused.
+    /// The message tag or messaging type; null if the message will be refused.
     #[schema(required)]
     label: Option<&'static str>,
     /// Why the message will be refused, or why its fallback template will be sent instead.

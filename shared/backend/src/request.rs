@@ -33,7 +33,7 @@ const INSTANT: &str =
 #[serde(deny_unknown_fields)]
 #[schema(as = NewMessage)]
 pub struct SendRequest {
-    /// Identifies the request, as the `Idempotency-Key` header does: the same id is the same message.
+    /// Identifies the request, as the `Idempotency-Key` header does: a repeated one is the same message.
     #[serde(default, deserialize_with = "optional_text")]
     #[schema(min_length = 1, max_length = 128, pattern = r"^[!-~]+$")]
     id: Option<String>,
@@ -57,11 +57,9 @@ pub struct SendRequest {
     #[serde(default, deserialize_with = "person_id")]
     #[schema(pattern = "^[0-9_]{1,100}$")]
     post_id: Option<String>,
-    /// When the comment or post was written; a private reply must be sent within 7 days.
     #[serde(default, deserialize_with = "instant")]
-    #[schema(schema_with = schema::instant)]
+    #[schema(schema_with = schema::commented_at)]
     commented_at: Option<Timestamp>,
-    /// A text, or the Send API's `message` object without `metadata`.
     #[schema(schema_with = schema::message)]
     message: Option<Value>,
     /// The persona that sends the message.
@@ -70,17 +68,12 @@ pub struct SendRequest {
     /// The message that this one replies to.
     #[schema(value_type = Option<ReplyTo>)]
     reply_to: Option<Value>,
-    /// How the recipient's device announces the message.
     #[schema(schema_with = schema::notification_type)]
     notification_type: Option<Value>,
-    /// A sender action, instead of `message`.
     #[schema(schema_with = schema::sender_action)]
     sender_action: Option<Value>,
-    /// Details of the sender actions `react` and `unreact`.
-    #[schema(schema_with = schema::any_object)]
+    #[schema(schema_with = schema::payload)]
     payload: Option<Value>,
-    /// Several messages, sent in order: each a text or an object of the six fields above, which this
-    /// list replaces.
     #[schema(schema_with = schema::messages)]
     messages: Option<Vec<Value>>,
     /// Why the message is sent, which decides the window that applies. Optional for a private reply.
@@ -89,17 +82,16 @@ pub struct SendRequest {
     #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = r"^[!-~]{1,200}$")]
     author: Option<String>,
-    /// When to send the message; at once if absent.
     #[serde(default, deserialize_with = "instant")]
-    #[schema(schema_with = schema::instant)]
+    #[schema(schema_with = schema::send_at)]
     send_at: Option<Timestamp>,
-    /// A utility template that is sent instead if the windows refuse the message at its time.
-    #[schema(schema_with = schema::any_object)]
+    #[schema(schema_with = schema::fallback_template)]
     fallback_template: Option<Value>,
 }
 
-/// The message that another one replies to.
-#[derive(ToSchema)]
+/// A message of the conversation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the reader of messages checks it; this describes it")]
 struct ReplyTo {
     /// The message's mid.

@@ -8,17 +8,17 @@ use super::notification::{WriteError, cut_to_envelope, escape_for_sqs};
 use super::{Event, Platform};
 use crate::clock::Timestamp;
 
-/// What another system gets of an event: what we know about it, and Meta's own JSON.
+/// An inbound event: what is known about it, and Meta's own JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Inbound {
-    /// Names the event; the same for each delivery of it.
+    /// Identifies the event: the same for each delivery of it.
     pub id: String,
-    /// `message`, `postback` and so on; `unknown` for what this version does not know.
+    /// `message`, `postback` and so on; `unknown` for an event that this version does not know.
     pub kind: String,
     /// The Page, or the Instagram account.
     pub page_id: String,
-    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to nobody.
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; null if the event has no person.
     #[cfg_attr(feature = "schema", schema(required))]
     pub psid: Option<String>,
     /// When it happened, ms since the epoch.
