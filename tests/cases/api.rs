@@ -222,7 +222,11 @@ async fn a_bad_request_names_the_field_and_never_its_value() {
         (json!({"when": "hush"}), 422, "when"),
         (json!({"due_at": "hush"}), 422, "due_at"),
         (json!({"author": {"hush": 1}}), 422, "author"),
-        (json!({"messages": ["hi", {"text": ["hush"]}], "message": null}), 422, "messages[1].text"),
+        (
+            json!({"messages": ["hi", {"text": ["hush"]}], "message": null}),
+            422,
+            "messages[1].message.text",
+        ),
     ] {
         let answer = post(&platform, None, &message(change)).await;
         assert_eq!(answer.status, status, "{field}");

@@ -17,7 +17,6 @@ pub(crate) struct Read;
     impl_for = Read,
     responses((status = 200, description = "The document.", body = Object)),
 )]
-#[expect(clippy::unused_async, reason = "handlers are")]
 pub(crate) async fn read(_: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     Ok(Answer::ok(&document(call.routes))?)
 }

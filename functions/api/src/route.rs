@@ -101,13 +101,11 @@ impl Router {
         let Some(parameters) = found.params.iter().map(decode).collect() else {
             return Found::Nothing;
         };
-        match found.value.iter().find(|(method, _)| method == wanted) {
-            Some((_, route)) => Found::Route(route, parameters),
-            None => {
-                let methods = found.value.iter().map(|(method, _)| method.as_str());
-                Found::OtherMethods(methods.collect::<Vec<_>>().join(", "))
-            }
+        if let Some((_, route)) = found.value.iter().find(|(method, _)| method == wanted) {
+            return Found::Route(route, parameters);
         }
+        let methods = found.value.iter().map(|(method, _)| method.as_str());
+        Found::OtherMethods(methods.collect::<Vec<_>>().join(", "))
     }
 }
 

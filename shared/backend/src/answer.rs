@@ -112,7 +112,10 @@ impl Message {
             }),
             reason: match allowed {
                 Ok(Allowed::AsMeant(_)) => None,
-                Ok(Allowed::Fallback(refusal)) | Err(refusal) => Some(refusal.to_string()),
+                Ok(Allowed::Fallback(refusal)) => {
+                    Some(format!("the fallback template will be sent instead: {refusal}"))
+                }
+                Err(refusal) => Some(refusal.to_string()),
             },
         });
         self
