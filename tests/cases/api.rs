@@ -119,10 +119,10 @@ async fn a_message_for_later_waits_and_can_be_cancelled_once() {
     let send_at = (platform.clock.now() + HOUR).to_string();
     let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
     assert_eq!((stored.status, &stored.body["status"]), (202, &json!("open")), "{}", stored.body);
-    assert_eq!(stored.body["due_at"], send_at);
+    assert_eq!(stored.body["send_at"], send_at);
     let path = format!("/messages/{}", stored.body["id"].as_str().unwrap());
     let waiting = ask(&platform, "GET", &person()).await.body["waiting"].clone();
-    let expected = json!([{"id": stored.body["id"], "due_at": send_at, "purpose": "update"}]);
+    let expected = json!([{"id": stored.body["id"], "send_at": send_at, "purpose": "update"}]);
     assert_eq!(waiting, expected);
 
     let cancelled = ask(&platform, "DELETE", &path).await;
@@ -224,7 +224,14 @@ async fn a_bad_request_names_the_field_and_never_its_value() {
         (json!({"psid": "hush#"}), 422, "psid"),
         (json!({"comment_id": "hush"}), 422, "comment_id"),
         (json!({"purpose": "private_reply"}), 422, "purpose"),
-        (json!({"when": 5}), 422, "when"),
+        (json!({"when": "hush"}), 422, "when"),
+        (json!({"due_at": "hush"}), 422, "due_at"),
+        (json!({"author": {"hush": 1}}), 422, "author"),
+        (
+            json!({"messages": ["hi", {"text": ["hush"]}], "message": null}),
+            422,
+            "messages[1].message.text",
+        ),
     ] {
         let answer = post(&platform, None, &message(change)).await;
         assert_eq!(answer.status, status, "{field}");

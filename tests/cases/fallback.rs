@@ -100,9 +100,9 @@ async fn it_goes_for_each_refusal_of_the_windows() {
         let platform = heard_from().await;
         platform.advance(days * DAY).await;
         let answer = platform.invoke_follow_ups(request(change)).await.unwrap();
-        assert_eq!(answer["outlook"]["label"], "UTILITY");
-        let outlook = answer["outlook"]["reason"].as_str().unwrap();
-        assert!(outlook.contains("fallback") && outlook.contains(reason), "{outlook}");
+        assert_eq!(answer["forecast"]["label"], "UTILITY");
+        let forecast = answer["forecast"]["reason"].as_str().unwrap();
+        assert!(forecast.contains("fallback") && forecast.contains(reason), "{forecast}");
         platform.tick().await.unwrap();
         assert_eq!(said(&platform), ["UTILITY still_free"], "{reason}");
         assert_no_leftovers(&platform, PSID).await;

@@ -43,7 +43,7 @@ async fn ask(platform: &Platform, request: &Value) -> Option<String> {
     let stored = platform.invoke_follow_ups(request.clone()).await;
     platform.advance(3 * MINUTE).await;
     match stored {
-        Ok(stored) => stored["outlook"]["reason"].as_str().map(str::to_owned),
+        Ok(stored) => stored["forecast"]["reason"].as_str().map(str::to_owned),
         Err(error) => Some(error),
     }
 }
@@ -89,6 +89,9 @@ async fn there_is_no_utility_message_and_no_survey() {
     let utility = json!({"page_id": INSTAGRAM, "psid": IGSID, "purpose": "utility",
         "message": {"template": {"name": "order", "language": {"code": "en_US"}}}});
     let reason = ask(&platform, &utility).await.unwrap();
-    assert!(reason.contains("Messenger only") || reason.contains("not_on_instagram"), "{reason}");
+    assert!(
+        reason.contains("only available on Messenger") || reason.contains("not_on_instagram"),
+        "{reason}"
+    );
     assert_eq!(sent(&platform), Vec::<String>::new());
 }

@@ -28,31 +28,28 @@ async fn the_same_id_twice_is_one() {
     let platform = heard_from().await;
     let first = platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
     let second = platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
-    assert_eq!(
-        (first["stored"].as_str(), second["stored"].as_str()),
-        (Some("now"), Some("before"))
-    );
+    assert_eq!(first, second);
     platform.tick().await.unwrap();
     let third = platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
-    assert_eq!(third["stored"], "before");
+    assert_eq!((&third["id"], &third["status"]), (&first["id"], &json!("sent")));
     platform.advance(HOUR).await;
     assert_eq!(delivered(&platform, PSID), ["UPDATE x"]);
     assert_no_leftovers(&platform, PSID).await;
 }
 
 #[tokio::test]
-async fn the_answer_tells_what_the_window_will_say() {
+async fn the_answer_forecasts_what_the_windows_will_allow() {
     let platform = heard_from().await;
     let outlook = async |change: Value| {
         let id = change.to_string();
         let stored =
             platform.invoke_follow_ups(request(&id[..id.len().min(100)], change)).await.unwrap();
-        stored["outlook"]["label"].as_str().unwrap().to_owned()
+        stored["forecast"]["label"].as_str().unwrap_or("refused").to_owned()
     };
     let in_two_days = (platform.clock.now() + 2 * DAY).millis();
     assert_eq!(outlook(json!({})).await, "UPDATE");
-    assert_eq!(outlook(json!({"due_at": in_two_days})).await, "refused");
-    let human = json!({"due_at": in_two_days, "purpose": "human", "author": "desk"});
+    assert_eq!(outlook(json!({"send_at": in_two_days})).await, "refused");
+    let human = json!({"send_at": in_two_days, "purpose": "human", "author": "desk"});
     assert_eq!(outlook(human).await, "HUMAN_AGENT");
 }
 
@@ -63,8 +60,10 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
         (json!({"purpose": "human"}), "author"),
         (json!({"page_id": "42"}), "page_id"),
         (json!({"message": {"text": "x".repeat(2000)}}), "message.text"),
-        (json!({"due_at": "tomorrow"}), "due_at"),
+        (json!({"send_at": "tomorrow"}), "send_at"),
         (json!({"purpose": "utility"}), "message"),
+        (json!({"due_at": 1}), "due_at"),
+        (json!({"source": "schedule"}), "source"),
     ] {
         let error = platform.invoke_follow_ups(request("x", change)).await.unwrap_err();
         assert!(error.starts_with(&format!("bad request: {field}: ")), "{error}");
@@ -73,16 +72,24 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_with_a_source_is_no_tick() {
+    let platform = heard_from().await;
+    let request = json!({"user_ref": "u1", "page_id": PAGE, "source": "crm", "message": "hi"});
+    let error = platform.invoke_follow_ups(request).await.unwrap_err();
+    assert!(error.starts_with("bad request: source: unknown field"), "{error}");
+}
+
+#[tokio::test]
 async fn no_more_than_twenty_wait_for_one_person() {
     let platform = heard_from().await;
     let later = (platform.clock.now() + DAY).millis();
     for index in 0..20 {
-        let wanted = request(&format!("n{index}"), json!({"due_at": later}));
+        let wanted = request(&format!("n{index}"), json!({"send_at": later}));
         platform.invoke_follow_ups(wanted).await.unwrap();
     }
     let error =
-        platform.invoke_follow_ups(request("n20", json!({"due_at": later}))).await.unwrap_err();
-    assert!(error.contains("20 messages wait"), "{error}");
+        platform.invoke_follow_ups(request("n20", json!({"send_at": later}))).await.unwrap_err();
+    assert!(error.contains("psid: too many pending messages"), "{error}");
     assert_eq!(
         ends(&platform, PSID).await.iter().filter(|end| *end == "failed too_many_waiting").count(),
         1
@@ -94,7 +101,7 @@ async fn requests_to_a_person_leave_in_the_order_of_their_due_times() {
     let platform = heard_from().await;
     let start = platform.clock.now().millis();
     for (id, minutes) in [("third", 30), ("first", 10), ("second", 20)] {
-        let due_at = json!({"due_at": start + minutes * 60_000});
+        let due_at = json!({"send_at": start + minutes * 60_000});
         platform.invoke_follow_ups(request(id, due_at)).await.unwrap();
     }
     platform.clock.forward(HOUR);

@@ -166,11 +166,14 @@ async fn a_wrong_request_names_the_field() {
     let platform = platform().await;
     for (request, told) in [
         (json!({}), "action: is missing"),
-        (json!({"action": "deploy"}), "action: is none of register, unregister, status"),
-        (json!({"action": "status", "page_id": "1"}), "page_id: no such field"),
-        (json!({"action": "templates", "page_id": "../me"}), "page_id: must be an id of digits"),
+        (json!({"action": "deploy"}), "action: must be one of register, unregister, status"),
+        (json!({"action": "status", "page_id": "1"}), "page_id: unknown field"),
+        (
+            json!({"action": "templates", "page_id": "../me"}),
+            "page_id: must be an id of at most 40 digits",
+        ),
         (json!({"action": "first-message", "page_id": PAGE, "psid": PSID}), "author: is missing"),
-        (json!([]), "the payload is not a JSON object"),
+        (json!([]), "payload: must be a JSON object"),
     ] {
         let error = platform.invoke_setup(request).await.unwrap_err();
         assert!(error.starts_with(&format!("bad request: {told}")), "{error}");

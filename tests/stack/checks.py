@@ -162,12 +162,12 @@ def follow_up_stored(stack):
         "psid": FIRST,
         "message": {"text": "Your order is on its way."},
         "purpose": "update",
-        "due_at": now() + 2_000,
+        "send_at": now() + 2_000,
     }
     answer, failed = invoke_follow_ups(stack, stack.follow_up)
     must(not failed, f"the request failed: {answer}")
-    must_be("stored", (answer["stored"], answer["due_at"]), ("now", stack.follow_up["due_at"]))
-    must_be("stored by the same again", invoke_follow_ups(stack, stack.follow_up)[0]["stored"], "before")
+    must_be("its status", (answer["status"], answer["forecast"]["label"]), ("open", "UPDATE"))
+    must_be("what the same again gives", invoke_follow_ups(stack, stack.follow_up)[0]["id"], answer["id"])
     answer, failed = invoke_follow_ups(stack, stack.follow_up | {"id": "order-6", "purpose": "gossip"})
     must(failed and "bad request: purpose" in answer["errorMessage"], f"the wrong request's answer: {answer}")
 
@@ -205,7 +205,7 @@ def poison_given_up(stack):
 
 def follow_up_fired(stack):
     """The schedule fires the follow-up, not before it is due"""
-    text, due_at = stack.follow_up["message"]["text"], stack.follow_up["due_at"]
+    text, due_at = stack.follow_up["message"]["text"], stack.follow_up["send_at"]
     until("the follow-up", lambda: text in texts(stack, FIRST), SCHEDULED)
     (sent,) = [sent for sent in delivered(stack, FIRST) if sent["message"].get("text") == text]
     must(sent["at"] >= due_at, f"sent at {sent['at']}, due at {due_at}")

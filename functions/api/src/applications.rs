@@ -1,43 +1,22 @@
-//! The applications that this deployment serves.
+//! The applications of this deployment.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use backend::secrets::Applications;
 
-use crate::openapi::{About, Gives};
+use crate::Api;
+use crate::answer::Answer;
 use crate::problem::Problem;
-use crate::{Answer, Api};
+use crate::route::Call;
 
-pub(crate) const LIST: About = About {
-    summary: "Lists the applications, their webhooks, their Pages and what is missing",
-    answers: &[(200, "The applications; never a secret.", Gives::Schema("Applications"))],
-    ..About::NOTHING
-};
+pub(crate) struct List;
 
-/// The applications of the secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Applications {
-    applications: Vec<Application>,
-}
-
-/// An application.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Application {
-    /// Its key; a part of its webhook's path.
-    key: String,
-    /// The app's id at Meta.
-    #[schema(required)]
-    app_id: Option<String>,
-    /// Where Meta sends its notifications.
-    webhook: String,
-    /// Its Pages.
-    pages: Vec<String>,
-    /// What is not filled in.
-    missing: Vec<String>,
-}
-
-impl Api {
-    pub(crate) async fn list_applications(&self) -> Result<Answer, Problem> {
-        let secret = self.secrets.reread().await?;
-        Answer::ok(&secret.list(&self.webhook_url))
-    }
+/// Lists the applications with their webhooks, their Pages and what is missing
+#[utoipa::path(
+    get,
+    path = "/applications",
+    impl_for = List,
+    responses((status = 200, description = "The applications, without their secrets.", body = Applications)),
+)]
+pub(crate) async fn list(api: &Api, _: Call<'_>) -> Result<Answer, Problem> {
+    let secret = api.secrets.reread().await?;
+    Ok(Answer::ok(&secret.list(&api.webhook_url))?)
 }

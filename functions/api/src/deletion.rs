@@ -1,4 +1,4 @@
-//! Meta's data deletion callback: a person asked Meta that an app forgets them.
+//! Meta's data deletion callback: a person asked Meta to have an app delete their data.
 //!
 //! Source: Meta's documentation of the data deletion request callback.
 
@@ -13,53 +13,31 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::openapi::{About, Gives, Takes};
+use crate::Api;
+use crate::answer::Answer;
 use crate::problem::Problem;
-use crate::routes::Call;
-use crate::{Answer, Api};
+use crate::route::Call;
 
 /// How many hexadecimal digits of a digest are a confirmation code: 128 bits.
 const CODE_LENGTH: usize = 32;
 
-pub(crate) const BEGIN: About = About {
-    summary: "Meta's data deletion callback: erases the person of a signed request",
-    takes: Takes::SignedRequest,
-    answers: &[
-        (200, "The person is erased on every Page of the app.", Gives::Schema("Confirmation")),
-        (401, "None of the app secrets signed it.", Gives::Problem),
-        (413, "The body is too large.", Gives::Problem),
-        (415, "The body is not a form.", Gives::Problem),
-        (422, "The form lacks a field, or what is signed is not understood.", Gives::Problem),
-    ],
-    ..About::NOTHING
-};
-
-pub(crate) const READ: About = About {
-    summary: "Tells how a data deletion stands",
-    answers: &[
-        (200, "The deletion.", Gives::Schema("DeletionStatus")),
-        (404, "There is no such deletion, or it is long ago.", Gives::Problem),
-    ],
-    ..About::NOTHING
-};
-
 /// What Meta shows to the person.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Confirmation {
-    /// Where the deletion's state is told.
+    /// The address of the deletion's status.
     url: String,
-    /// Names the deletion.
+    /// Identifies the deletion.
     confirmation_code: String,
 }
 
-/// How a deletion stands.
+/// The status of a data deletion.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeletionStatus {
-    /// Names the deletion.
+    /// Identifies the deletion.
     confirmation_code: String,
     /// `begun` or `erased`.
     state: &'static str,
-    /// Since when.
+    /// When it reached this state.
     #[schema(format = DateTime)]
     at: String,
 }
@@ -71,55 +49,90 @@ struct Signed {
     user_id: String,
 }
 
+pub(crate) struct Begin;
+
+/// What Meta posts.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form that is read field by field")]
+struct SignedRequest {
+    /// A signature, a dot, and what is signed, both base64url.
+    signed_request: String,
+}
+
+/// Meta's data deletion callback: erases the person whom a signed request identifies
+#[utoipa::path(
+    post,
+    path = "/data-deletion",
+    impl_for = Begin,
+    request_body(content = inline(SignedRequest), content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The person is erased on every Page of the app.", body = Confirmation),
+        (status = 401, description = "No app secret matches the signature.", body = Problem),
+        (status = 413, description = "The body is too large.", body = Problem),
+        (status = 415, description = "The body is not a form.", body = Problem),
+        (status = 422, description = "The field is missing, or its signed content is invalid.", body = Problem),
+    ),
+)]
+pub(crate) async fn begin(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
+    const FIELD: &str = "signed_request";
+    let form = call.body("application/x-www-form-urlencoded")?;
+    let signed_request = form_urlencoded::parse(form).find(|(name, _)| name == FIELD);
+    let Some((_, signed_request)) = signed_request else {
+        return Err(Problem::wrong(FIELD, "is missing in the form"));
+    };
+    let current = api.secrets.current().await?;
+    let (secret, key, opened) = if let Some((key, opened)) = open(&current, &signed_request) {
+        (current, key, opened)
+    } else {
+        let fresh = api.secrets.reread().await?;
+        let (key, opened) = open(&fresh, &signed_request).ok_or_else(forged)?;
+        (fresh, key, opened)
+    };
+    let signed: Signed = serde_json::from_slice(&opened)
+        .map_err(|_| Problem::wrong(FIELD, "must contain algorithm and user_id"))?;
+    if !signed.algorithm.eq_ignore_ascii_case("HMAC-SHA256") {
+        return Err(Problem::wrong(FIELD, "must be signed with HMAC-SHA256"));
+    }
+    let Some(application) = secret.application(&key) else { return Err(forged()) };
+
+    // Only someone who holds what Meta signed can guess it.
+    let code = digest(&[FIELD, &signed_request])[..CODE_LENGTH].to_owned();
+    api.note(&code, DeletionState::Begun).await?;
+    for who in api.ids_at_pages(application, &signed.user_id).await? {
+        api.erase(&who, call.invocation).await?;
+    }
+    api.note(&code, DeletionState::Erased).await?;
+    let url = format!("{}/data-deletion/{code}", address(call.request));
+    Ok(Answer::ok(&Confirmation { url, confirmation_code: code })?)
+}
+
+pub(crate) struct Read;
+
+/// Returns the status of a data deletion
+#[utoipa::path(
+    get,
+    path = "/data-deletion/{code}",
+    impl_for = Read,
+    params(("code" = String, Path, min_length = 1, description = "The confirmation code.")),
+    responses(
+        (status = 200, description = "The status.", body = DeletionStatus),
+        (status = 404, description = "There is no such deletion, or it has expired.", body = Problem),
+    ),
+)]
+pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
+    let code = call.parameter("code");
+    let Some(deletion) = api.outbox.store().deletion(code).await? else {
+        let message = "there is no such deletion, or it has expired";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_deletion", message));
+    };
+    Ok(Answer::ok(&DeletionStatus {
+        confirmation_code: code.to_owned(),
+        state: deletion.state.name(),
+        at: deletion.at.to_string(),
+    })?)
+}
+
 impl Api {
-    /// Erases whom Meta's signed request names.
-    pub(crate) async fn begin_deletion(&self, call: Call<'_>) -> Result<Answer, Problem> {
-        const FIELD: &str = "signed_request";
-        let form = call.body("application/x-www-form-urlencoded")?;
-        let signed_request = form_urlencoded::parse(form).find(|(name, _)| name == FIELD);
-        let Some((_, signed_request)) = signed_request else {
-            return Err(Problem::wrong(FIELD, "is missing in the form"));
-        };
-        let current = self.secrets.current().await?;
-        let (secret, key, opened) = if let Some((key, opened)) = open(&current, &signed_request) {
-            (current, key, opened)
-        } else {
-            let fresh = self.secrets.reread().await?;
-            let (key, opened) = open(&fresh, &signed_request).ok_or_else(forged)?;
-            (fresh, key, opened)
-        };
-        let signed: Signed = serde_json::from_slice(&opened)
-            .map_err(|_| Problem::wrong(FIELD, "holds no algorithm and user_id"))?;
-        if !signed.algorithm.eq_ignore_ascii_case("HMAC-SHA256") {
-            return Err(Problem::wrong(FIELD, "is signed by another algorithm than HMAC-SHA256"));
-        }
-        let Some(application) = secret.application(&key) else { return Err(forged()) };
-
-        // Nobody can guess it who does not hold what Meta signed.
-        let code = digest(&[FIELD, &signed_request])[..CODE_LENGTH].to_owned();
-        self.note(&code, DeletionState::Begun).await?;
-        for who in self.ids_at_pages(application, &signed.user_id).await? {
-            self.erase(&who, call.invocation).await?;
-        }
-        self.note(&code, DeletionState::Erased).await?;
-        let url = format!("{}/data-deletion/{code}", address(call.request));
-        Answer::ok(&Confirmation { url, confirmation_code: code })
-    }
-
-    /// Tells how a deletion stands.
-    pub(crate) async fn read_deletion(&self, call: Call<'_>) -> Result<Answer, Problem> {
-        let code = call.parameter("code");
-        let Some(deletion) = self.outbox.store().deletion(code).await? else {
-            let message = "there is no such deletion, or it is long ago";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_deletion", message));
-        };
-        Answer::ok(&DeletionStatus {
-            confirmation_code: code.to_owned(),
-            state: deletion.state.name(),
-            at: deletion.at.to_string(),
-        })
-    }
-
     async fn note(&self, code: &str, state: DeletionState) -> Result<(), Problem> {
         let deletion = Deletion { state, at: self.clock.now() };
         Ok(self.outbox.store().set_deletion(code, deletion).await?)
@@ -145,7 +158,7 @@ impl Api {
                 .get(&[user_id, "ids_for_pages"], access, &parameters)
                 .await
             {
-                // Graph knows no such person of this app, so none of its Pages does.
+                // Graph does not know the person in this app, so no Page of the app does.
                 Err(error) if (error.code, error.subcode) == (Some(100), Some(33)) => break,
                 answer => answer?,
             };
@@ -177,7 +190,7 @@ fn open(secret: &Secret, signed_request: &str) -> Option<(String, Vec<u8>)> {
 }
 
 fn forged() -> Problem {
-    let message = "none of the app secrets signed it";
+    let message = "no app secret matches the signature";
     Problem::new(StatusCode::UNAUTHORIZED, "forged", message).at("signed_request")
 }
 

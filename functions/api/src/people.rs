@@ -1,4 +1,4 @@
-//! People: how their conversation stands, and forgetting them.
+//! People: look up their conversation, erase them.
 
 use std::time::Duration;
 
@@ -6,134 +6,142 @@ use backend::store::{ConversationItem, EntryKey, Hold, Who};
 use backend::telemetry::Metric;
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
-use messenger::clock::Timestamp;
-use messenger::window::SEVEN_DAYS;
+use messenger::event::Platform;
+use messenger::window::{self, Purpose};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::{About, Gives};
+use crate::Api;
+use crate::answer::Answer;
 use crate::problem::Problem;
-use crate::routes::Call;
-use crate::{Answer, Api};
+use crate::route::Call;
 
-/// How often erasing waits for whoever is sending to the person.
+/// How many seconds an erasure waits for a sender that holds the conversation.
 const PATIENCE: usize = 5;
 
-/// For how long an erasure may hold a conversation.
+/// How long an erasure holds a conversation.
 const ERASING: Duration = Duration::from_secs(30);
-
-const PAGE_ID: (&str, &str) = ("page_id", "The Page.");
-
-pub(crate) const READ: About = About {
-    summary: "Tells how a conversation stands",
-    query: &[PAGE_ID],
-    answers: &[
-        (200, "The conversation.", Gives::Schema("Person")),
-        (404, "Nothing is known of the person, or the secret names no such Page.", Gives::Problem),
-        (422, "A parameter is wrong.", Gives::Problem),
-    ],
-    ..About::NOTHING
-};
-
-pub(crate) const ERASE: About = About {
-    summary: "Erases everything about a person",
-    query: &[PAGE_ID],
-    answers: &[
-        (204, "Nothing is left of the person, and nothing that waits comes back.", Gives::Nothing),
-        (404, "The secret names no such Page.", Gives::Problem),
-        (422, "A parameter is wrong.", Gives::Problem),
-    ],
-    ..About::NOTHING
-};
 
 /// A conversation with a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Person {
-    /// The Page.
+    /// The Page's id.
     page_id: String,
-    /// The person.
+    /// The person's PSID.
     psid: String,
-    /// `messenger` or `instagram`.
-    platform: &'static str,
-    /// When the person last did what opens the window.
+    platform: Platform,
+    /// When the person last did something that opens the standard window.
     #[schema(required, format = DateTime)]
     last_message_at: Option<String>,
-    /// Until when anything may be sent; absent if the standard window is closed.
+    /// The end of the standard messaging window; null if it is closed.
     #[schema(required, format = DateTime)]
     window_until: Option<String>,
-    /// Until when a person's message may be sent; absent if that is over.
+    /// The last time at which a message for the purpose `human` may be sent; null if none may.
     #[schema(required, format = DateTime)]
     human_until: Option<String>,
-    /// Until when the bot says nothing, because people took over.
+    /// The time until which the bot is silent, because a person of the business took over.
     #[schema(required, format = DateTime)]
     quiet_until: Option<String>,
-    /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
+    /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
     known_as: Vec<String>,
-    /// What waits, in the order in which it goes.
+    /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,
 }
 
-/// A message that waits.
+/// A pending message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WaitingMessage {
-    /// Names it.
+    /// Identifies the message.
     id: String,
-    /// When it is due.
+    /// When the message will be sent.
     #[schema(required, format = DateTime)]
-    due_at: Option<String>,
-    /// Why it is sent.
-    #[schema(schema_with = crate::openapi::purpose)]
-    purpose: &'static str,
+    send_at: Option<String>,
+    /// Why the message is sent.
+    purpose: Purpose,
+}
+
+pub(crate) struct Read;
+
+/// Returns a conversation: its windows and its pending messages
+#[utoipa::path(
+    get,
+    path = "/people/{psid}",
+    impl_for = Read,
+    params(
+        ("psid" = String, Path, min_length = 1, description = "The person's PSID."),
+        ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
+    ),
+    responses(
+        (status = 200, description = "The conversation.", body = Person),
+        (status = 404, description = "The person is unknown, or the secret does not contain the Page.", body = Problem),
+        (status = 422, description = "A parameter is invalid.", body = Problem),
+    ),
+)]
+pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
+    let who = api.who(&call).await?;
+    let conversation = api.outbox.store().conversation(&who).await?;
+    let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased()) else {
+        let message = "the person is unknown";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
+    };
+    Ok(Answer::ok(&api.person(who, conversation).await?)?)
+}
+
+pub(crate) struct Erase;
+
+/// Erases all data about a person
+#[utoipa::path(
+    delete,
+    path = "/people/{psid}",
+    impl_for = Erase,
+    params(
+        ("psid" = String, Path, min_length = 1, description = "The person's PSID."),
+        ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
+    ),
+    responses(
+        (status = 204, description = "All data about the person is erased, and pending messages and events do not bring it back."),
+        (status = 404, description = "The secret does not contain the Page.", body = Problem),
+        (status = 422, description = "A parameter is invalid.", body = Problem),
+    ),
+)]
+pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
+    let who = api.who(&call).await?;
+    api.erase(&who, call.invocation).await?;
+    Ok(Answer::no_content())
 }
 
 impl Api {
-    /// Tells how a conversation stands.
-    pub(crate) async fn read_person(&self, call: Call<'_>) -> Result<Answer, Problem> {
-        let who = self.who(&call).await?;
-        let conversation = self.outbox.store().conversation(&who).await?;
-        let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased())
-        else {
-            let message = "nothing is known of this person";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
-        };
-        Answer::ok(&self.person(who, conversation).await?)
-    }
-
     async fn person(&self, who: Who, conversation: ConversationItem) -> Result<Person, Problem> {
         let now = self.clock.now();
-        let margin = self.outbox.settings().policy.margin;
-        let ahead = |at: Option<Timestamp>| at.filter(|at| now <= *at).map(|at| at.to_string());
-        let week = conversation.last_message_at.map(|at| at + SEVEN_DAYS);
+        let policy = &self.outbox.settings().policy;
+        let allowed = window::chances(&conversation.standing(), now, policy);
+        let until = |purpose| {
+            let found = allowed.iter().find(|chance| chance.purpose == purpose);
+            found.and_then(|chance| chance.until).map(|until| until.to_string())
+        };
         let waiting = conversation.waiting.iter().map(async |waiting| {
             let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
             let entry = self.outbox.store().entry(&key).await?;
             Ok::<_, Problem>(entry.filter(backend::store::Entry::is_open).map(|entry| {
                 WaitingMessage {
                     id: key.to_string(),
-                    due_at: entry.due_at.map(|at| at.to_string()),
-                    purpose: entry.purpose.name(),
+                    send_at: entry.due_at.map(|at| at.to_string()),
+                    purpose: entry.purpose,
                 }
             }))
         });
         let waiting = try_join_all(waiting).await?.into_iter().flatten().collect();
         Ok(Person {
-            platform: conversation.platform.name(),
+            platform: conversation.platform,
             last_message_at: conversation.last_message_at.map(|at| at.to_string()),
-            window_until: ahead(conversation.free_until.map(|at| at - margin)),
-            human_until: ahead(week.max(conversation.free_until).map(|at| at - margin)),
-            quiet_until: ahead(conversation.quiet_until),
+            window_until: until(Purpose::Update),
+            human_until: until(Purpose::Human),
+            quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
             known_as: conversation.known_as.into_iter().collect(),
             waiting,
             page_id: who.page_id,
             psid: who.person,
         })
-    }
-
-    /// Erases everything about a person.
-    pub(crate) async fn erase_person(&self, call: Call<'_>) -> Result<Answer, Problem> {
-        let who = self.who(&call).await?;
-        self.erase(&who, call.invocation).await?;
-        Ok(Answer::nothing())
     }
 
     /// Erases a person, and what was sent to them before their PSID was known.
@@ -151,7 +159,7 @@ impl Api {
         Ok(())
     }
 
-    /// Lets whoever is sending to a person finish. One who died must not keep the data, so this ends.
+    /// Lets a sender finish. This ends, because a sender that died must not keep the data.
     async fn wait_for_senders(&self, who: &Who, invocation: &str) -> Result<(), Problem> {
         for _ in 0..PATIENCE {
             let now = self.clock.now();
@@ -169,7 +177,7 @@ impl Api {
         let page_id = call.query("page_id")?;
         let person = call.parameter("psid").to_owned();
         if person.contains(['#', ' ']) || person.len() > 200 {
-            return Err(Problem::wrong("psid", "is no such id"));
+            return Err(Problem::wrong("psid", "is not a valid id"));
         }
         if !self.secrets.current().await?.has_page(&page_id) {
             return Err(Problem::unknown_page());

@@ -1,20 +1,20 @@
-//! What is wrong with a request, as JSON: never a token, a text or a PSID.
+//! Problems as JSON, which never contain a token, a text or a PSID.
 
 use backend::feed::FeedError;
 use backend::outbox::{OutboxError, Outlook, ScheduleError};
-use backend::request::RequestError;
 use backend::secrets::SecretError;
 use backend::store::StoreError;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
-use messenger::window::{self, Policy, Refusal};
+use messenger::message::Invalid;
+use messenger::window::{self, Policy, Purpose, Refusal};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::Answer;
+use crate::answer::Answer;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     error: Box<Explanation>,
@@ -29,26 +29,24 @@ pub(crate) struct Problem {
 /// What is wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Explanation {
-    /// The problem's name, for programs.
+    /// Identifies the kind of problem, for programs.
     code: String,
-    /// What happened and what to do, for people.
+    /// What happened and what to do about it, for people.
     message: String,
-    /// The field, parameter or header that is wrong.
+    /// The path of the field, or the parameter or header, that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    /// Of a message that the windows refuse: for which purposes one may be sent at its time. None
-    /// but these until the person writes again.
+    /// If the windows refuse a message: the purposes for which one may be sent at its time. No other
+    /// is allowed until the person writes again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    allowed: Option<Vec<Chance>>,
+    allowed: Option<Vec<AllowedPurpose>>,
 }
 
 /// A purpose for which the windows allow a message.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Chance {
-    /// The purpose.
-    #[schema(schema_with = crate::openapi::purpose)]
-    purpose: &'static str,
-    /// Until when, if the person does not write; for ever if absent.
+pub(crate) struct AllowedPurpose {
+    purpose: Purpose,
+    /// The last time at which it is allowed if the person does not write; absent if it has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     until: Option<String>,
@@ -61,7 +59,7 @@ impl Problem {
         Self { error, status, allow: None }
     }
 
-    /// A field, parameter or header that is there and cannot be used.
+    /// A field, parameter or header that is missing or invalid.
     pub(crate) fn wrong(field: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message).at(field)
     }
@@ -72,22 +70,22 @@ impl Problem {
     }
 
     pub(crate) fn method_not_allowed(methods: String) -> Self {
-        let message = format!("this path takes {methods}");
+        let message = format!("this path only accepts {methods}");
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Self { allow: Some(methods), ..Self::new(status, "method_not_allowed", message) }
     }
 
     pub(crate) fn unknown_page() -> Self {
-        let message = "the secret names no such Page";
+        let message = "the secret does not contain this Page";
         Self::new(StatusCode::NOT_FOUND, "unknown_page", message).at("page_id")
     }
 
-    /// The windows refuse it: what they would allow instead.
+    /// The windows refuse a message; says what they would allow instead.
     pub(crate) fn refused(refusal: Refusal, outlook: &Outlook, policy: &Policy) -> Self {
         let mut problem = Self::new(StatusCode::CONFLICT, refusal.name(), refusal.explanation());
         let chances = window::chances(&outlook.standing, outlook.due_at, policy).into_iter();
-        let chances = chances.map(|chance| Chance {
-            purpose: chance.purpose.name(),
+        let chances = chances.map(|chance| AllowedPurpose {
+            purpose: chance.purpose,
             until: chance.until.map(|until| until.to_string()),
         });
         problem.error.allowed =
@@ -101,8 +99,8 @@ impl Problem {
     }
 
     fn unavailable(error: &dyn std::error::Error) -> Self {
-        tracing::error!(%error, "a request was not done");
-        let message = "something that this needs does not answer; try again, with the same key";
+        tracing::error!(%error, "a request failed");
+        let message = "the table, the secret or Meta does not respond; try again with the same idempotency key";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
@@ -120,14 +118,9 @@ impl Problem {
     }
 }
 
-impl From<RequestError> for Problem {
-    fn from(error: RequestError) -> Self {
-        let text = error.to_string();
-        let Some(field) = error.field() else {
-            return Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", text);
-        };
-        let message = text.strip_prefix(field).and_then(|text| text.strip_prefix(": "));
-        Self::wrong(field, message.unwrap_or(&text))
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::wrong(&invalid.field, invalid.problem)
     }
 }
 
@@ -135,15 +128,15 @@ impl From<ScheduleError> for Problem {
     fn from(error: ScheduleError) -> Self {
         let conflict = |code, message: &str| Self::new(StatusCode::CONFLICT, code, message);
         match error {
-            ScheduleError::Invalid(invalid) => Self::wrong(&invalid.field, invalid.problem),
+            ScheduleError::Invalid(invalid) => invalid.into(),
             ScheduleError::UnknownPage => Self::unknown_page(),
             ScheduleError::TooManyWaiting => conflict(
                 "too_many_waiting",
-                "as many messages wait for this person as may; cancel one, or wait",
+                "too many pending messages for this person; cancel one, or wait",
             ),
             ScheduleError::AlreadyReplied => conflict(
                 "already_replied",
-                "another private reply was asked for; a comment or post takes one",
+                "a comment or post gets one private reply, and another one was requested",
             ),
             ScheduleError::Outbox(error) => error.into(),
         }
@@ -159,7 +152,7 @@ impl From<OutboxError> for Problem {
 impl From<FeedError> for Problem {
     fn from(error: FeedError) -> Self {
         match error {
-            FeedError::BadCursor => Self::wrong("after", "is no cursor of this feed"),
+            FeedError::BadCursor => Self::wrong("after", "is not a cursor of this feed"),
             error => Self::unavailable(&error),
         }
     }

@@ -1,27 +1,28 @@
-//! Follow-ups: what is due now, and what is to be due later.
+//! Follow-ups: sends what is due, and stores messages for later.
 //!
 //! Invoked by the schedule it sweeps every Page; invoked with a request it stores a message.
 
-pub mod request;
+mod request;
 mod sweep;
+mod tick;
 
 use std::sync::Arc;
 
-use backend::outbox::{Outbox, OutboxError};
+use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::runtime::Environment;
 use backend::settings::Variables;
 use messenger::clock::{SharedClock, Timestamp};
+use messenger::message::Invalid;
 use serde_json::Value;
 
-pub use request::RequestError;
 pub use sweep::Summary;
 
-/// The settings of the follow-ups.
+/// Settings of the follow-ups.
 #[derive(Clone, Copy, Debug)]
 pub struct FollowUpsSettings {
-    /// How many messages a Page may send in a second.
+    /// The most messages a second for a Page, excluding those with audio or video.
     pub rate: u32,
-    /// How many messages with audio or video a Page may send in a second.
+    /// The most messages with audio or video a second for a Page.
     pub media_rate: u32,
 }
 
@@ -38,9 +39,12 @@ impl FollowUpsSettings {
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowUpsError {
-    /// The request is wrong, and says where.
+    /// A field of the request is wrong.
     #[error("bad request: {0}")]
-    Request(#[from] RequestError),
+    Request(#[from] Invalid),
+    /// The outbox does not accept the message.
+    #[error("bad request: {0}")]
+    NotTaken(ScheduleError),
     /// AWS failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -72,9 +76,7 @@ impl FollowUps {
         self.outbox.warm_up().await;
     }
 
-    /// Sweeps, or stores what is asked for: a summary, or what was stored.
-    ///
-    /// A schedule's event is an object without `psid` and with a `source`, as `EventBridge` sends it.
+    /// Sweeps and returns a summary, or stores the message of a request and returns it.
     ///
     /// # Errors
     /// [`FollowUpsError`]; what was due and not sent stays due.
@@ -84,11 +86,11 @@ impl FollowUps {
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, FollowUpsError> {
-        if payload.get("psid").is_none() && payload.get("source").is_some() {
+        if tick::is_tick(&payload) {
             let summary = self.sweep(invocation, deadline).await?;
             tracing::info!(?summary, "swept");
             return Ok(serde_json::to_value(summary)?);
         }
-        self.store(&payload, invocation).await
+        Ok(serde_json::to_value(self.store(&payload, invocation).await?)?)
     }
 }

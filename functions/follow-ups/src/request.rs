@@ -1,9 +1,9 @@
 //! A request: a message to be stored and sent when it is due.
 
-use backend::outbox::ScheduleError;
-pub use backend::request::{RequestError, read};
-use messenger::window::Allowed;
-use serde_json::{Value, json};
+use backend::answer::Message;
+use backend::outbox::{OutboxError, ScheduleError};
+use backend::request;
+use serde_json::Value;
 
 use crate::{FollowUps, FollowUpsError};
 
@@ -13,35 +13,15 @@ impl FollowUps {
         &self,
         payload: &Value,
         invocation: &str,
-    ) -> Result<Value, FollowUpsError> {
-        let wanted = read(payload, invocation, self.clock.now())?;
-        let id = payload["id"].as_str().map_or(invocation, |id| id).to_owned();
+    ) -> Result<Message, FollowUpsError> {
+        let wanted = request::read(payload, invocation, self.clock.now())?;
         let stored = match self.outbox.schedule(wanted).await {
             Ok(stored) => stored,
             Err(ScheduleError::Outbox(error)) => return Err(error.into()),
-            Err(error) => return Err(RequestError::NotTaken(error).into()),
+            Err(error) => return Err(FollowUpsError::NotTaken(error)),
         };
-        let (label, reason) = match stored.outlook {
-            Ok(allowed) => {
-                let label = allowed.label();
-                let reason = match allowed {
-                    Allowed::AsMeant(_) => None,
-                    Allowed::Fallback(refusal) => {
-                        Some(format!("the fallback template goes instead: {refusal}"))
-                    }
-                };
-                (label.tag().unwrap_or(label.messaging_type()), reason)
-            }
-            Err(refusal) => ("refused", Some(refusal.to_string())),
-        };
-        Ok(json!({
-            "id": id,
-            "entry": stored.key.id,
-            "status": stored.status.name(),
-            "stored": if stored.is_new { "now" } else { "before" },
-            "due_at": stored.due_at.millis(),
-            "due": stored.due_at.to_string(),
-            "outlook": {"label": label, "reason": reason},
-        }))
+        let entry = self.outbox.store().entry(&stored.key).await.map_err(OutboxError::from)?;
+        let entry = entry.ok_or(OutboxError::HeldElsewhere)?;
+        Ok(Message::new(&stored.key, entry).with_forecast(stored.outlook))
     }
 }

@@ -6,14 +6,14 @@ use backend::secrets::{DEFAULT_APPLICATION, Secret};
 use backend::store::Who;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
-use messenger::message::Message;
+use messenger::message::{Invalid, Message};
 use messenger::window::Purpose;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::batch::get_privately;
-use crate::payload::{Payload, PayloadError};
+use crate::payload::{Conversations, FirstMessage, Pages};
 use crate::{Setup, SetupError};
 
 /// Replaces a token that is not shown.
@@ -67,23 +67,14 @@ struct ConversationMessage {
 }
 
 impl Setup {
-    /// The Pages that the user of the payload's `user_token` manages.
-    pub(crate) async fn pages(
-        &self,
-        payload: Payload<'_>,
-        secret: &Secret,
-    ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["user_token", "application", "show_tokens"])?;
-        let token = payload.token("user_token")?.ok_or(PayloadError::Missing("user_token"))?;
-        let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
+    /// The Pages that a user manages, by a user token that the payload gives.
+    pub(crate) async fn pages(&self, payload: Pages, secret: &Secret) -> Result<Value, SetupError> {
+        let token = payload.user_token;
+        let key = payload.application.as_deref().unwrap_or(DEFAULT_APPLICATION);
         let Some(application) = secret.application(key) else {
-            return Err(PayloadError::wrong(
-                "application",
-                "there is no such application in the secret",
-            )
-            .into());
+            return Err(SetupError::unknown_application());
         };
-        let show_tokens = payload.flag("show_tokens")?;
+        let show_tokens = payload.show_tokens.unwrap_or(false);
         let access = Access { token: &token, app_secret: application.app_secret().ok() };
         let mut pages: List<ManagedPage> = List { data: Vec::new() };
         let mut after: Option<String> = None;
@@ -111,19 +102,15 @@ impl Setup {
     /// A Page's latest conversations, or the one with a person.
     pub(crate) async fn conversations(
         &self,
-        payload: Payload<'_>,
+        payload: Conversations,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["page_id", "psid", "platform"])?;
-        let page_id = payload.id("page_id")?;
-        let platform = payload.text("platform")?.unwrap_or("messenger");
-        if !["messenger", "instagram"].contains(&platform) {
-            return Err(PayloadError::wrong("platform", "must be messenger or instagram").into());
-        }
+        let page_id = payload.page_id.as_str();
+        let platform = payload.platform.unwrap_or_default().name();
         let app = App::of_page(secret, page_id)?;
         let mut parameters =
             vec![("platform", platform), ("fields", "participants,messages{id,message}")];
-        let psid = payload.text("psid")?;
+        let psid = payload.psid.as_deref();
         parameters.extend(psid.map(|psid| ("user_id", psid)));
         let access = app.page_access(page_id)?;
         let path = format!("{page_id}/conversations");
@@ -137,24 +124,24 @@ impl Setup {
     /// the answer says so.
     pub(crate) async fn first_message(
         &self,
-        payload: Payload<'_>,
+        payload: FirstMessage,
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["page_id", "psid", "text", "author"])?;
-        let page_id = payload.id("page_id")?.to_owned();
-        let who = Who { page_id, person: payload.id("psid")?.to_owned() };
-        let text = payload.text("text")?.unwrap_or("You did it!");
+        let who = Who { page_id: payload.page_id, person: payload.psid };
+        let text = payload.text.as_deref().unwrap_or("You did it!");
+        let message =
+            Message::text(text).map_err(|invalid| Invalid::new("text", invalid.problem))?;
         let stored = self
             .outbox
             .schedule(ToSchedule {
                 id: format!("setup-{}", &digest(&[invocation])[..32]),
                 who: who.clone(),
-                messages: vec![Message::text(text)?.into()],
+                messages: vec![message.into()],
                 commented_at: None,
                 fallback: None,
                 purpose: Purpose::Human,
-                author: Some(payload.needed("author")?.to_owned()),
+                author: Some(payload.author),
                 due_at: None,
             })
             .await?;

@@ -32,27 +32,12 @@ use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
 use serde_json::{Value, json};
 
-pub use payload::PayloadError;
 pub use report::{Finding, Level, Report};
 
-use payload::Payload;
+use payload::Action;
 
 /// The timeout of the request that carries the answer to `CloudFormation`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The values of the payload's `action`.
-const ACTIONS: [&str; 10] = [
-    "register",
-    "unregister",
-    "status",
-    "applications",
-    "pages",
-    "conversations",
-    "first-message",
-    "whatsapp-account",
-    "templates",
-    "create-template",
-];
 
 /// Settings of setup.
 #[derive(Clone, Debug)]
@@ -84,12 +69,9 @@ impl SetupSettings {
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The payload is invalid; the text names the field.
+    /// A field of the payload is wrong.
     #[error("bad request: {0}")]
-    Payload(#[from] PayloadError),
-    /// A message breaks a limit of the platform.
-    #[error("bad request: text: {0}")]
-    Message(#[from] Invalid),
+    Payload(#[from] Invalid),
     /// The secret cannot be read, or a part of it is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -113,6 +95,12 @@ pub enum SetupError {
     /// An answer of Meta has an unexpected form, or ours cannot be serialized.
     #[error("unexpected JSON (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
+}
+
+impl SetupError {
+    fn unknown_application() -> Self {
+        Self::Payload(Invalid::new("application", "is not an application of the secret"))
+    }
 }
 
 /// The setup function.
@@ -151,36 +139,32 @@ impl Setup {
         // Boxed, because a deep nest of calls is more than the compiler lays out in one piece.
         match cloudformation::Request::read(&payload) {
             Some(request) => Ok(Box::pin(self.serve_cloudformation(request, deadline)).await),
-            None => Box::pin(self.act(Payload::of(&payload)?, invocation, deadline)).await,
+            None => Box::pin(self.act(Action::read(&payload)?, invocation, deadline)).await,
         }
     }
 
     async fn act(
         &self,
-        payload: Payload<'_>,
+        action: Action,
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
-        let action = payload.needed("action")?;
-        if !ACTIONS.contains(&action) {
-            let actions = ACTIONS.join(", ");
-            return Err(PayloadError::wrong("action", format!("is none of {actions}")).into());
-        }
         let secret = self.secrets.current().await?;
-        if let "register" | "unregister" | "status" | "applications" = action {
-            payload.only(&[])?;
-        }
         match action {
-            "register" => in_json(&self.register(&secret).await),
-            "unregister" => in_json(&self.unregister(&secret).await),
-            "status" => in_json(&self.status(&secret).await),
-            "applications" => Ok(secret.list(&self.settings.webhook_url)),
-            "pages" => self.pages(payload, &secret).await,
-            "conversations" => self.conversations(payload, &secret).await,
-            "first-message" => self.first_message(payload, invocation, deadline).await,
-            "whatsapp-account" => self.whatsapp_account(payload, &secret).await,
-            "templates" => self.templates(payload, &secret).await,
-            _ => self.create_template(payload, &secret).await,
+            Action::Register {} => in_json(&self.register(&secret).await),
+            Action::Unregister {} => in_json(&self.unregister(&secret).await),
+            Action::Status {} => in_json(&self.status(&secret).await),
+            Action::Applications {} => {
+                Ok(serde_json::to_value(secret.list(&self.settings.webhook_url))?)
+            }
+            Action::Pages(payload) => self.pages(payload, &secret).await,
+            Action::Conversations(payload) => self.conversations(payload, &secret).await,
+            Action::FirstMessage(payload) => {
+                self.first_message(payload, invocation, deadline).await
+            }
+            Action::WhatsappAccount(payload) => self.whatsapp_account(payload, &secret).await,
+            Action::Templates(payload) => self.templates(payload, &secret).await,
+            Action::CreateTemplate(payload) => self.create_template(payload, &secret).await,
         }
     }
 }

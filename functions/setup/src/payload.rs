@@ -1,135 +1,164 @@
-//! What the function is asked to do, read field by field so that no error repeats a value.
+//! The payload of an invocation by hand: an action and its fields.
 
+use backend::payload::{self, id, optional_text, text};
+use messenger::event::Platform;
+use messenger::message::Invalid;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 
-/// What is wrong with a payload; the text begins with the field's name.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum PayloadError {
-    /// It is not an object.
-    #[error("the payload is not a JSON object")]
-    NotAnObject,
-    /// A field that must be there is missing.
-    #[error("{0}: is missing")]
-    Missing(&'static str),
-    /// A field is not of the form that is needed.
-    #[error("{field}: {problem}")]
-    Wrong {
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// There is a field that means nothing to this action.
-    #[error("{name}: no such field; this action takes {taken}")]
-    Unknown {
-        /// The field.
-        name: String,
-        /// What there may be.
-        taken: String,
-    },
+/// What to do, by the payload's `action`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Action {
+    Register {},
+    Unregister {},
+    Status {},
+    Applications {},
+    Pages(Pages),
+    Conversations(Conversations),
+    FirstMessage(FirstMessage),
+    WhatsappAccount(WhatsappAccount),
+    Templates(Templates),
+    CreateTemplate(CreateTemplate),
 }
 
-impl PayloadError {
-    pub(crate) fn wrong(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Wrong { field, problem: problem.into() }
+/// Lists the Pages that a user manages.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pages {
+    #[serde(deserialize_with = "token")]
+    pub(crate) user_token: SecretString,
+    #[serde(default, deserialize_with = "optional_text")]
+    pub(crate) application: Option<String>,
+    pub(crate) show_tokens: Option<bool>,
+}
+
+/// Lists a Page's newest conversations, or the one with a person.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Conversations {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+    #[serde(default, deserialize_with = "optional_text")]
+    pub(crate) psid: Option<String>,
+    pub(crate) platform: Option<Platform>,
+}
+
+/// Sends a person's message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FirstMessage {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+    #[serde(deserialize_with = "id")]
+    pub(crate) psid: String,
+    #[serde(default, deserialize_with = "optional_text")]
+    pub(crate) text: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(crate) author: String,
+}
+
+/// Shows a `WhatsApp` business account.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhatsappAccount {
+    #[serde(deserialize_with = "id")]
+    pub(crate) account_id: String,
+    #[serde(default, deserialize_with = "optional_token")]
+    pub(crate) token: Option<SecretString>,
+    #[serde(default, deserialize_with = "optional_text")]
+    pub(crate) application: Option<String>,
+}
+
+/// Lists the utility templates of a Page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Templates {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+}
+
+/// Creates a utility template of a Page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateTemplate {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+    pub(crate) template: Map<String, Value>,
+}
+
+impl Action {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path of the field that is wrong.
+    pub(crate) fn read(payload: &Value) -> Result<Self, Invalid> {
+        const TAG: &str = "action";
+        let mut fields = match payload {
+            Value::Object(fields) => fields.clone(),
+            _ => return Err(Invalid::new("payload", "must be a JSON object")),
+        };
+        let action = match fields.remove(TAG) {
+            Some(Value::String(action)) => action,
+            Some(_) => return Err(Invalid::new(TAG, "must be a string")),
+            None => return Err(Invalid::new(TAG, "is missing")),
+        };
+        // serde would read an enum with a tag inside from a buffer, and lose the path of an error.
+        payload::read(&json!({&action: fields})).map_err(|invalid| {
+            let field = invalid.field.strip_prefix(&action).and_then(|it| it.strip_prefix('.'));
+            Invalid::new(field.unwrap_or(TAG), invalid.problem)
+        })
     }
 }
 
-/// The payload of an action.
-#[derive(Clone, Copy)]
-pub(crate) struct Payload<'a>(&'a Map<String, Value>);
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    text(deserializer).map(SecretString::from)
+}
 
-impl<'a> Payload<'a> {
-    pub(crate) fn of(payload: &'a Value) -> Result<Self, PayloadError> {
-        payload.as_object().map(Self).ok_or(PayloadError::NotAnObject)
-    }
-
-    /// Refuses every field beside `action` and these.
-    pub(crate) fn only(self, taken: &[&str]) -> Result<Self, PayloadError> {
-        let is_known = |name: &str| name == "action" || taken.contains(&name);
-        match self.0.keys().find(|name| !is_known(name)) {
-            None => Ok(self),
-            Some(name) => Err(PayloadError::Unknown {
-                name: name.chars().filter(|c| !c.is_control()).take(40).collect(),
-                taken: if taken.is_empty() { "none".to_owned() } else { taken.join(", ") },
-            }),
-        }
-    }
-
-    pub(crate) fn text(self, name: &'static str) -> Result<Option<&'a str>, PayloadError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.trim())),
-            Some(_) => Err(PayloadError::wrong(name, "must be a string that is not empty")),
-        }
-    }
-
-    pub(crate) fn needed(self, name: &'static str) -> Result<&'a str, PayloadError> {
-        self.text(name)?.ok_or(PayloadError::Missing(name))
-    }
-
-    /// The id of something at Meta: digits, because it becomes a part of a path.
-    pub(crate) fn id(self, name: &'static str) -> Result<&'a str, PayloadError> {
-        let id = self.needed(name)?;
-        if id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(id)
-        } else {
-            Err(PayloadError::wrong(name, "must be an id of digits"))
-        }
-    }
-
-    pub(crate) fn token(self, name: &'static str) -> Result<Option<SecretString>, PayloadError> {
-        Ok(self.text(name)?.map(SecretString::from))
-    }
-
-    pub(crate) fn flag(self, name: &'static str) -> Result<bool, PayloadError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(PayloadError::wrong(name, "must be true or false")),
-        }
-    }
-
-    pub(crate) fn object(self, name: &'static str) -> Result<&'a Map<String, Value>, PayloadError> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Err(PayloadError::Missing(name)),
-            Some(Value::Object(fields)) => Ok(fields),
-            Some(_) => Err(PayloadError::wrong(name, "must be an object")),
-        }
-    }
+fn optional_token<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SecretString>, D::Error> {
+    Ok(optional_text(deserializer)?.map(SecretString::from))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn an_error_names_the_field_and_never_its_value() {
-        let payload = json!({"action": "pages", "user_token": {"hush": "hush"}, "show_tokens": "hush",
-            "page_id": "hush/hush", "template": "hush"});
-        let payload = Payload::of(&payload).unwrap();
-        let errors = [
-            payload.token("user_token").map(drop).unwrap_err(),
-            payload.flag("show_tokens").map(drop).unwrap_err(),
-            payload.id("page_id").map(drop).unwrap_err(),
-            payload.object("template").map(drop).unwrap_err(),
-        ];
-        for (error, field) in
-            errors.iter().zip(["user_token", "show_tokens", "page_id", "template"])
-        {
-            assert!(error.to_string().starts_with(&format!("{field}: ")), "{error}");
-            assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+        for (payload, expected) in [
+            (json!([]), "payload: must be a JSON object"),
+            (json!({"user_token": "hush"}), "action: is missing"),
+            (json!({"action": {"hush": 1}}), "action: must be a string"),
+            (
+                json!({"action": "hush"}),
+                "action: must be one of register, unregister, status, applications, pages, \
+                 conversations, first-message, whatsapp-account, templates, create-template",
+            ),
+            (json!({"action": "status", "pages": 1}), "pages: unknown field; there are none here"),
+            (json!({"action": "pages"}), "user_token: is missing"),
+            (json!({"action": "pages", "user_token": {"hush": 1}}), "user_token: must be a string"),
+            (
+                json!({"action": "pages", "user_token": "t", "show_tokens": "hush"}),
+                "show_tokens: must be a boolean",
+            ),
+            (
+                json!({"action": "templates", "page_id": "hush/hush"}),
+                "page_id: must be an id of at most 40 digits",
+            ),
+            (
+                json!({"action": "conversations", "page_id": "1", "platform": "hush"}),
+                "platform: must be messenger or instagram",
+            ),
+            (
+                json!({"action": "create-template", "page_id": "1", "template": "hush"}),
+                "template: must be a map",
+            ),
+        ] {
+            let Err(error) = Action::read(&payload) else { panic!("{payload} was read") };
+            assert_eq!(error.to_string(), expected);
         }
-    }
-
-    #[test]
-    fn a_field_that_means_nothing_is_refused() {
-        let payload = json!({"action": "status", "pages": 1});
-        let error = Payload::of(&payload).unwrap().only(&[]).map(drop).unwrap_err();
-        assert_eq!(error.to_string(), "pages: no such field; this action takes none");
-        assert_eq!(Payload::of(&json!([])).map(drop), Err(PayloadError::NotAnObject));
     }
 }

@@ -3,12 +3,13 @@
 //! Source: Meta's reference of a Page's `message_templates`.
 
 use backend::secrets::Secret;
+use messenger::message::Invalid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::discovery::List;
-use crate::payload::{Payload, PayloadError};
+use crate::payload::{CreateTemplate, Templates};
 use crate::{Setup, SetupError};
 
 /// The fields of `template` in the payload.
@@ -33,10 +34,10 @@ impl Setup {
     /// The utility templates of a Page.
     pub(crate) async fn templates(
         &self,
-        payload: Payload<'_>,
+        Templates { page_id }: Templates,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let page_id = payload.only(&["page_id"])?.id("page_id")?;
+        let page_id = page_id.as_str();
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
         let parameters = [("category", "UTILITY"), ("limit", "100")];
@@ -48,12 +49,11 @@ impl Setup {
     /// Creates a utility template of a Page.
     pub(crate) async fn create_template(
         &self,
-        payload: Payload<'_>,
+        CreateTemplate { page_id, template }: CreateTemplate,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["page_id", "template"])?;
-        let page_id = payload.id("page_id")?;
-        let template = utility_template(payload.object("template")?)?;
+        let page_id = page_id.as_str();
+        let template = utility_template(template)?;
         let app = App::of_page(secret, page_id)?;
         let access = app.page_access(page_id)?;
         let answer =
@@ -64,8 +64,8 @@ impl Setup {
 }
 
 /// The template as Meta takes it; its category is always `UTILITY`.
-fn utility_template(given: &Map<String, Value>) -> Result<Map<String, Value>, PayloadError> {
-    let wrong = |problem: &str| Err(PayloadError::wrong("template", problem));
+fn utility_template(mut given: Map<String, Value>) -> Result<Map<String, Value>, Invalid> {
+    let wrong = |problem: &str| Err(Invalid::new("template", problem));
     if !given.keys().all(|name| FIELDS.contains(&name.as_str())) {
         return wrong("the fields are name, language, category and components");
     }
@@ -83,7 +83,6 @@ fn utility_template(given: &Map<String, Value>) -> Result<Map<String, Value>, Pa
     if given.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return wrong("components must be a non-empty list");
     }
-    let mut template = given.clone();
-    template.insert("category".to_owned(), "UTILITY".into());
-    Ok(template)
+    given.insert("category".to_owned(), "UTILITY".into());
+    Ok(given)
 }

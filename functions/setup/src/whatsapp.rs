@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::discovery::List;
-use crate::payload::{Payload, PayloadError};
+use crate::payload::WhatsappAccount;
 use crate::token::TokenFacts;
 use crate::{Setup, SetupError};
 
@@ -52,22 +52,17 @@ struct PhoneNumber {
 impl Setup {
     pub(crate) async fn whatsapp_account(
         &self,
-        payload: Payload<'_>,
+        payload: WhatsappAccount,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let payload = payload.only(&["account_id", "token", "application"])?;
-        let account_id = payload.id("account_id")?;
-        let token = match payload.token("token")? {
+        let account_id = payload.account_id.as_str();
+        let token = match payload.token {
             Some(token) => token,
             None => secret.whatsapp_token()?.clone(),
         };
-        let key = payload.text("application")?.unwrap_or(DEFAULT_APPLICATION);
+        let key = payload.application.as_deref().unwrap_or(DEFAULT_APPLICATION);
         let Some(application) = secret.application(key) else {
-            return Err(PayloadError::wrong(
-                "application",
-                "there is no such application in the secret",
-            )
-            .into());
+            return Err(SetupError::unknown_application());
         };
         let app = App::of(key, application).ok();
         let facts = self.whatsapp_token_facts(app.as_ref(), &token).await;

@@ -24,6 +24,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
@@ -51,8 +52,8 @@ const MARK: &str = "feed#";
 /// Why the feed was not written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// A cursor does not come from the feed.
-    #[error("after is not a cursor of this feed; use next from an earlier answer, or omit it")]
+    /// The cursor is not one that the feed returned.
+    #[error("after: is not a cursor of this feed; give the next of an earlier answer, or omit it")]
     BadCursor,
     /// The table failed.
     #[error(transparent)]
@@ -66,18 +67,21 @@ pub enum FeedError {
 }
 
 /// A slice of a Page's feed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Events)]
 pub struct FeedPage {
     /// The events after the cursor, in the order in which they were processed.
     pub results: Vec<FeedItem>,
-    /// The cursor to continue after; the given one if there is no event, none at the beginning.
+    /// The cursor to continue after: the given one if there is no event, null at the start of the feed.
+    #[schema(required)]
     pub next: Option<String>,
     /// Whether more events are available now.
     pub more: bool,
 }
 
 /// An event of the feed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FeedEvent)]
 pub struct FeedItem {
     /// The event's position in the Page's feed: digits, letters and a dot.
     pub cursor: String,

@@ -1,5 +1,6 @@
 //! What the functions run on: settings, AWS, Meta's Graph API, the table, and the outbox.
 
+pub mod answer;
 pub mod aws;
 pub mod clock;
 pub mod feed;
@@ -7,8 +8,10 @@ pub mod forward;
 pub mod graph;
 pub mod http;
 pub mod outbox;
+pub mod payload;
 pub mod request;
 pub mod runtime;
+pub mod schema;
 pub mod secrets;
 pub mod send;
 pub mod settings;

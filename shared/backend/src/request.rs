@@ -2,220 +2,217 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use crate::outbox::{ScheduleError, ToSchedule};
-use crate::store::Who;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
 use messenger::message::{Invalid, Say, UtilityTemplate};
 use messenger::window::Purpose;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::outbox::ToSchedule;
+use crate::payload::{self, optional_text, text};
+use crate::schema;
+use crate::store::Who;
 
 /// The most characters of an id that a caller gives.
 const LONGEST_ID: usize = 128;
 
-/// The latest that a message may be due: a year from now.
+/// The latest time at which a message may be sent: a year from now.
 const LATEST: Duration = Duration::from_hours(24 * 366);
 
 /// How far another clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_mins(1);
 
-/// The forms of an instant.
 const INSTANT: &str =
     "must be ms since the epoch or RFC 3339, such as 2026-11-22T09:30:00Z, within a year";
 
-/// What may name the person, and what stands before it in the table.
-const PERSONS: [(&str, &str); 4] =
-    [("psid", ""), ("user_ref", "user_ref:"), ("comment_id", "comment:"), ("post_id", "post:")];
-
-/// What is wrong with a request; the text begins with the field's name.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// It is not an object.
-    #[error("the request is not a JSON object")]
-    NotAnObject,
-    /// A field that must be there is missing.
-    #[error("{0}: is missing")]
-    Missing(&'static str),
-    /// A field is not of the form that is needed.
-    #[error("{field}: {problem}")]
-    Wrong {
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// There is a field that means nothing here.
-    #[error("{0}: no such field; the fields are {fields}", fields = FIELDS.join(", "))]
-    Unknown(String),
-    /// What is to be said breaks a limit of the platform.
-    #[error(transparent)]
-    Message(#[from] Invalid),
-    /// The outbox does not take it.
-    #[error("{0}")]
-    NotTaken(ScheduleError),
+/// A message to be sent, now or later.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewMessage)]
+pub struct SendRequest {
+    /// Identifies the request, as the `Idempotency-Key` header does: a repeated one is the same message.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-~]+$")]
+    id: Option<String>,
+    /// The Page's id.
+    #[serde(deserialize_with = "text")]
+    #[schema(pattern = "^[0-9]{1,40}$")]
+    page_id: String,
+    /// The recipient's PSID. Exactly one of `psid`, `user_ref`, `comment_id` and `post_id` is required.
+    #[serde(default, deserialize_with = "person_id")]
+    #[schema(pattern = "^[0-9]{1,40}$")]
+    psid: Option<String>,
+    /// The recipient as the checkbox plugin refers to them.
+    #[serde(default, deserialize_with = "person_id")]
+    #[schema(pattern = "^[0-9A-Za-z_-]{1,200}$")]
+    user_ref: Option<String>,
+    /// A comment on the Page, whose author gets one private reply.
+    #[serde(default, deserialize_with = "person_id")]
+    #[schema(pattern = "^[0-9_]{1,100}$")]
+    comment_id: Option<String>,
+    /// A visitor's post on the Page, whose author gets one private reply.
+    #[serde(default, deserialize_with = "person_id")]
+    #[schema(pattern = "^[0-9_]{1,100}$")]
+    post_id: Option<String>,
+    #[serde(default, deserialize_with = "instant")]
+    #[schema(schema_with = schema::commented_at)]
+    commented_at: Option<Timestamp>,
+    #[schema(schema_with = schema::message)]
+    message: Option<Value>,
+    /// The persona that sends the message.
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{1,40}$")]
+    persona_id: Option<Value>,
+    /// The message that this one replies to.
+    #[schema(value_type = Option<ReplyTo>)]
+    reply_to: Option<Value>,
+    #[schema(schema_with = schema::notification_type)]
+    notification_type: Option<Value>,
+    #[schema(schema_with = schema::sender_action)]
+    sender_action: Option<Value>,
+    #[schema(schema_with = schema::payload)]
+    payload: Option<Value>,
+    #[schema(schema_with = schema::messages)]
+    messages: Option<Vec<Value>>,
+    /// Why the message is sent, which decides the window that applies. Optional for a private reply.
+    purpose: Option<Purpose>,
+    /// The person of the business who wrote the message; required for the purpose `human`.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[schema(pattern = r"^[!-~]{1,200}$")]
+    author: Option<String>,
+    #[serde(default, deserialize_with = "instant")]
+    #[schema(schema_with = schema::send_at)]
+    send_at: Option<Timestamp>,
+    #[schema(schema_with = schema::fallback_template)]
+    fallback_template: Option<Value>,
 }
 
-impl RequestError {
-    /// The field that is wrong, if it is one field.
-    pub fn field(&self) -> Option<&str> {
-        match self {
-            Self::NotAnObject | Self::NotTaken(ScheduleError::Outbox(_)) => None,
-            Self::Missing(field) | Self::Wrong { field, .. } => Some(field),
-            Self::Unknown(field) => Some(field),
-            Self::Message(invalid) | Self::NotTaken(ScheduleError::Invalid(invalid)) => {
-                Some(&invalid.field)
-            }
-            Self::NotTaken(ScheduleError::UnknownPage) => Some("page_id"),
-            Self::NotTaken(ScheduleError::TooManyWaiting) => Some("psid"),
-            Self::NotTaken(ScheduleError::AlreadyReplied) => Some("comment_id"),
-        }
-    }
+/// A message of the conversation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the reader of messages checks it; this describes it")]
+struct ReplyTo {
+    /// The message's mid.
+    #[schema(pattern = r"^[!-~]{1,1000}$")]
+    mid: String,
 }
 
-/// The fields of a request.
-pub const FIELDS: [&str; 19] = [
-    "id",
-    "page_id",
-    "psid",
-    "user_ref",
-    "comment_id",
-    "post_id",
-    "commented_at",
-    "message",
-    "persona_id",
-    "reply_to",
-    "notification_type",
-    "sender_action",
-    "payload",
-    "messages",
-    "purpose",
-    "author",
-    "due_at",
-    "send_at",
-    "fallback_template",
-];
-
-/// Reads a request; `invocation` names it if it has no id of its own.
+/// Reads a request; `invocation` identifies it if it has no id of its own.
 ///
 /// # Errors
-/// [`RequestError`], which names the field that is wrong.
-pub fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule, RequestError> {
-    let fields = payload.as_object().ok_or(RequestError::NotAnObject)?;
-    if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        let name: String = unknown.chars().filter(|c| !c.is_control()).take(40).collect();
-        return Err(RequestError::Unknown(name));
-    }
-    let wrong = |field, problem: &str| RequestError::Wrong { field, problem: problem.to_owned() };
-    let text = |field: &'static str| match fields.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
-        Some(_) => Err(wrong(field, "must be a string that is not empty")),
-    };
-    let needed = |field| text(field)?.ok_or(RequestError::Missing(field));
-    let id = text("id")?;
-    if id.as_ref().is_some_and(|id| id.chars().count() > LONGEST_ID) {
-        return Err(wrong("id", "has more than 128 characters"));
-    }
-    let person = read_person(fields)?;
-    let purpose = match text("purpose")? {
-        None if is_of_public_post(fields) => Purpose::PrivateReply,
-        None => return Err(RequestError::Missing("purpose")),
-        Some(purpose) => purpose.parse().map_err(|_| {
-            let names = Purpose::NAMES.join(", ");
-            wrong("purpose", &format!("must be one of {names}"))
-        })?,
-    };
-    let author = text("author")?;
-    if purpose == Purpose::Human && author.is_none() {
-        return Err(wrong("author", "is missing: a message for purpose human names who wrote it"));
-    }
-    let messages = read_messages(fields)?;
-    let due_at = match (read_instant(fields, "send_at")?, read_instant(fields, "due_at")?) {
-        (Some(_), Some(_)) => {
-            return Err(wrong("send_at", "stands beside due_at; give one of them"));
+/// [`Invalid`] with the path of the field that is wrong.
+pub fn read(payload: &Value, invocation: &str, now: Timestamp) -> Result<ToSchedule, Invalid> {
+    payload::read::<SendRequest>(payload)?.check(invocation, now)
+}
+
+impl SendRequest {
+    fn check(self, invocation: &str, now: Timestamp) -> Result<ToSchedule, Invalid> {
+        if self.id.as_ref().is_some_and(|id| id.chars().count() > LONGEST_ID) {
+            return Err(Invalid::new("id", "must have at most 128 characters"));
         }
-        (send_at, due_at) => send_at.or(due_at),
-    };
-    if due_at.is_some_and(|due| due > now + LATEST) {
-        let field = if fields.contains_key("send_at") { "send_at" } else { "due_at" };
-        return Err(wrong(field, INSTANT));
-    }
-    let commented_at = read_instant(fields, "commented_at")?;
-    if commented_at.is_some() && !is_of_public_post(fields) {
-        return Err(wrong("commented_at", "is for comment_id and post_id only"));
-    }
-    if commented_at.is_some_and(|at| at > now + AHEAD) {
-        return Err(wrong("commented_at", "is in the future"));
-    }
-    let fallback = match fields.get("fallback_template") {
-        None | Some(Value::Null) => None,
-        Some(template) => Some(UtilityTemplate::from_json("fallback_template", template)?),
-    };
-    let page_id = needed("page_id")?;
-    let named = id.unwrap_or_else(|| invocation.to_owned());
-    let id = format!("request-{}", &digest(&[&named])[..32]);
-    let who = Who { page_id, person };
-    Ok(ToSchedule { id, who, messages, purpose, author, due_at, commented_at, fallback })
-}
-
-/// Reads to whom it goes: exactly one of the fields names them.
-fn read_person(fields: &Map<String, Value>) -> Result<String, RequestError> {
-    let mut given =
-        PERSONS.iter().filter(|(field, _)| fields.get(*field).is_some_and(|v| !v.is_null()));
-    let (field, prefix) = given.next().ok_or(RequestError::Missing("psid"))?;
-    let wrong = |field, problem: &str| RequestError::Wrong { field, problem: problem.to_owned() };
-    if let Some((other, _)) = given.next() {
-        return Err(wrong(other, "stands beside another person; give one of them"));
-    }
-    match fields[*field].as_str().map(str::trim) {
-        Some(id) if (1..=200).contains(&id.len()) && !id.contains(['#', ' ', ':']) => {
-            Ok(format!("{prefix}{id}"))
+        let is_private_reply = self.comment_id.is_some() || self.post_id.is_some();
+        let person = one_of([
+            ("psid", "", self.psid),
+            ("user_ref", "user_ref:", self.user_ref),
+            ("comment_id", "comment:", self.comment_id),
+            ("post_id", "post:", self.post_id),
+        ])?;
+        let purpose = match self.purpose {
+            None if is_private_reply => Purpose::PrivateReply,
+            None => return Err(Invalid::new("purpose", "is missing")),
+            Some(purpose) => purpose,
+        };
+        if purpose == Purpose::Human && self.author.is_none() {
+            return Err(Invalid::new("author", "is missing: the purpose human requires it"));
         }
-        _ => Err(wrong(field, "is no such id")),
+        if self.send_at.is_some_and(|at| at > now + LATEST) {
+            return Err(Invalid::new("send_at", INSTANT));
+        }
+        if self.commented_at.is_some() && !is_private_reply {
+            return Err(Invalid::new("commented_at", "requires comment_id or post_id"));
+        }
+        if self.commented_at.is_some_and(|at| at > now + AHEAD) {
+            return Err(Invalid::new("commented_at", "must not be in the future"));
+        }
+        let own = [
+            ("message", self.message),
+            ("persona_id", self.persona_id),
+            ("reply_to", self.reply_to),
+            ("notification_type", self.notification_type),
+            ("sender_action", self.sender_action),
+            ("payload", self.payload),
+        ];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let messages = read_messages(own.collect(), self.messages)?;
+        let fallback = self.fallback_template;
+        let fallback = fallback.map(|it| UtilityTemplate::from_json("fallback_template", &it));
+        let id = self.id.unwrap_or_else(|| invocation.to_owned());
+        Ok(ToSchedule {
+            id: format!("request-{}", &digest(&[&id])[..32]),
+            who: Who { page_id: self.page_id, person },
+            messages,
+            purpose,
+            author: self.author,
+            due_at: self.send_at,
+            commented_at: self.commented_at,
+            fallback: fallback.transpose()?,
+        })
     }
 }
 
-fn is_of_public_post(fields: &Map<String, Value>) -> bool {
-    ["comment_id", "post_id"].iter().any(|field| fields.get(*field).is_some_and(|v| !v.is_null()))
-}
-
-fn read_instant(
-    fields: &Map<String, Value>,
-    field: &'static str,
-) -> Result<Option<Timestamp>, RequestError> {
-    let instant = match fields.get(field) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Number(millis)) => millis.as_i64().map(Timestamp::from_seconds_or_millis),
-        Some(Value::String(text)) => Timestamp::from_rfc3339(text),
-        Some(_) => None,
+/// The recipient: exactly one of the fields names them.
+fn one_of(fields: [(&str, &str, Option<String>); 4]) -> Result<String, Invalid> {
+    let mut given = fields.into_iter().filter_map(|(name, prefix, id)| Some((name, prefix, id?)));
+    let Some((_, prefix, id)) = given.next() else {
+        return Err(Invalid::new("psid", "is missing, and so is every other recipient"));
     };
-    match instant.filter(|instant| instant.millis() > 0) {
-        Some(instant) => Ok(Some(instant)),
-        None => Err(RequestError::Wrong { field, problem: INSTANT.to_owned() }),
+    match given.next() {
+        Some((other, ..)) => Err(Invalid::new(other, "cannot be combined with another recipient")),
+        None => Ok(format!("{prefix}{id}")),
     }
 }
 
-/// Reads what is to be said: in the request itself, or as a list.
-fn read_messages(fields: &Map<String, Value>) -> Result<Vec<Say>, RequestError> {
-    let wrong =
-        |problem: &str| RequestError::Wrong { field: "messages", problem: problem.to_owned() };
-    let own = fields.iter().filter(|(name, _)| Say::FIELDS.contains(&name.as_str()));
-    let own: Map<_, _> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-    match fields.get("messages") {
-        None if own.is_empty() => Err(RequestError::Missing("message")),
+fn read_messages(
+    own: Map<String, Value>,
+    messages: Option<Vec<Value>>,
+) -> Result<Vec<Say>, Invalid> {
+    let wrong = |problem| Err(Invalid::new("messages", problem));
+    match messages {
+        None if own.is_empty() => Err(Invalid::new("message", "is missing")),
         None => Ok(vec![Say::from_json(&own.into())?]),
-        Some(_) if !own.is_empty() => {
-            Err(wrong("stands beside message or its options; give one of them"))
-        }
-        Some(Value::Array(messages)) if !messages.is_empty() => {
+        Some(_) if !own.is_empty() => wrong("cannot be combined with message or its options"),
+        Some(messages) if messages.is_empty() => wrong("must not be empty"),
+        Some(messages) => {
             let read = |(index, message)| {
                 Say::from_json(message)
                     .map_err(|invalid| invalid.within(&format!("messages[{index}]")))
             };
-            Ok(messages.iter().enumerate().map(read).collect::<Result<_, _>>()?)
+            messages.iter().enumerate().map(read).collect()
         }
-        Some(_) => Err(wrong("must be a list that is not empty")),
+    }
+}
+
+fn person_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match optional_text(deserializer)? {
+        Some(id) if id.len() > 200 || id.contains(['#', ' ', ':']) => {
+            Err(D::Error::custom("is not a valid id"))
+        }
+        id => Ok(id),
+    }
+}
+
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let instant = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(None),
+        Value::Number(millis) => millis.as_i64().map(Timestamp::from_seconds_or_millis),
+        Value::String(text) => Timestamp::from_rfc3339(&text),
+        _ => None,
+    };
+    match instant.filter(|instant| instant.millis() > 0) {
+        Some(instant) => Ok(Some(instant)),
+        None => Err(D::Error::custom(INSTANT)),
     }
 }
 
@@ -250,9 +247,11 @@ mod tests {
         assert!(
             !error(|r| r["message"] = json!({"attachment": "secret words"})).contains("secret")
         );
-        assert!(error(|r| r["due_at"] = "soon".into()).starts_with("due_at: "));
-        assert!(error(|r| r["due_at"] = i64::MAX.into()).starts_with("due_at: "));
+        assert!(error(|r| r["send_at"] = "soon".into()).starts_with("send_at: "));
+        assert!(error(|r| r["send_at"] = i64::MAX.into()).starts_with("send_at: "));
         assert!(error(|r| r["when"] = 5.into()).starts_with("when: "));
+        let old_name = error(|r| r["due_at"] = 5.into());
+        assert!(old_name.starts_with("due_at: unknown field") && old_name.contains("send_at"));
         assert!(error(|r| r["messages"] = json!([])).starts_with("messages: "));
         assert!(error(|r| *r = json!([])).contains("JSON object"));
     }
@@ -269,7 +268,7 @@ mod tests {
         assert_eq!(person("user_ref").unwrap(), "user_ref:5_6");
         assert_eq!(person("comment_id").unwrap(), "comment:5_6");
         assert_eq!(person("post_id").unwrap(), "post:5_6");
-        assert!(error(|r| r["comment_id"] = "5".into()).starts_with("comment_id: stands beside"));
+        assert!(error(|r| r["comment_id"] = "5".into()).starts_with("comment_id: cannot be"));
         assert!(error(|r| r["psid"] = "comment:5".into()).starts_with("psid: "));
         assert!(
             error(|r| r["commented_at"] = 1_795_000_000_000_i64.into())
@@ -293,7 +292,7 @@ mod tests {
     fn the_due_time_in_both_forms() {
         let due = |due: Value| {
             let mut request = request();
-            request["due_at"] = due;
+            request["send_at"] = due;
             read(&request, "a", NOW).unwrap().due_at
         };
         assert_eq!(

@@ -42,6 +42,7 @@ pub const TAGS_RETIRED_AT: Timestamp = Timestamp::from_millis(1_777_248_000_000)
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Purpose {
     /// The bot's answer to an event.
     Reply,

@@ -1,7 +1,7 @@
 //! A request of a back-office system to the follow-ups.
 #![no_main]
 
-use follow_ups::request::read;
+use backend::request::read;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use messenger::clock::Timestamp;
@@ -22,7 +22,7 @@ fuzz_target!(|payload: &[u8]| {
             let told = error.to_string();
             assert!(!told.is_empty() && told.len() < 1500);
             // It names the field, which may be the sender's own word, cut short.
-            let field = error.field().unwrap_or_default();
+            let field = error.field.as_str();
             assert!(field.chars().count() <= 400 && !field.contains(char::is_control));
             // Whatever repeated the sender's texts would soon repeat one of these.
             let foreign = |c: char| !c.is_ascii() || c.is_control() || "~^|\\{}".contains(c);

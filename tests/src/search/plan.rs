@@ -172,6 +172,6 @@ fn request(
         "message": format!("{number} asked for"),
         "purpose": if is_human { "human" } else { "update" },
         "author": is_human.then_some("desk-7"),
-        "due_at": (now + Duration::from_secs(seconds)).millis(),
+        "send_at": (now + Duration::from_secs(seconds)).millis(),
     })
 }

@@ -68,13 +68,13 @@ pub enum ScheduleError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The secret does not name the Page.
-    #[error("page_id: the secret names no such Page")]
+    #[error("page_id: the secret does not contain this Page")]
     UnknownPage,
     /// Too many wait for this person.
-    #[error("psid: {MAX_WAITING} messages wait for this person already, which is the most")]
+    #[error("psid: too many pending messages for this person; the limit is {MAX_WAITING}")]
     TooManyWaiting,
     /// A comment or a visitor's post takes one private reply.
-    #[error("comment_id: another private reply was asked for; a comment or post takes one")]
+    #[error("comment_id: a comment or post gets one private reply, and another one was requested")]
     AlreadyReplied,
     /// The outbox failed.
     #[error(transparent)]
@@ -218,16 +218,18 @@ impl Outbox {
 fn check_private_reply(wanted: &ToSchedule) -> Result<(), Invalid> {
     match (wanted.purpose == Purpose::PrivateReply, wanted.who.is_of_public_post()) {
         (false, false) => Ok(()),
-        (true, false) => Err(Invalid::new("purpose", "private_reply is for a comment or a post")),
+        (true, false) => {
+            Err(Invalid::new("purpose", "private_reply requires comment_id or post_id"))
+        }
         (false, true) => {
             Err(Invalid::new("purpose", "must be private_reply for a comment or a post"))
         }
         (true, true) if wanted.fallback.is_some() => {
-            Err(Invalid::new("fallback_template", "has nobody to go to"))
+            Err(Invalid::new("fallback_template", "cannot be combined with comment_id or post_id"))
         }
         (true, true) => match &wanted.messages[..] {
             [say] if say.message().is_some() => Ok(()),
-            _ => Err(Invalid::new("messages", "a comment or post takes one message")),
+            _ => Err(Invalid::new("messages", "must be one message for a comment or post")),
         },
     }
 }

@@ -1,23 +1,44 @@
 //! The list of the applications: which parts are set, without their values.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Application, DEFAULT_APPLICATION, Secret};
 
+/// The applications of the secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Applications {
+    applications: Vec<ListedApplication>,
+}
+
+/// An application, without its secrets.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Application)]
+struct ListedApplication {
+    /// Its key, which is part of its webhook's path.
+    key: String,
+    /// The app's id at Meta.
+    #[schema(required)]
+    app_id: Option<String>,
+    /// The URL to which Meta sends its notifications.
+    webhook: String,
+    /// The ids of its Pages.
+    pages: Vec<String>,
+    /// The parts of the secret that are not filled in.
+    missing: Vec<String>,
+}
+
 impl Secret {
-    /// Key, app id, webhook, Pages and missing parts of each application; `webhook_url` is that of
-    /// the default one and ends in `/webhook`.
-    pub fn list(&self, webhook_url: &str) -> Value {
-        let applications = self.applications().map(|(key, application)| {
-            json!({
-                "key": key,
-                "app_id": application.app_id().ok(),
-                "webhook": callback_url(webhook_url, key),
-                "pages": application.page_ids().collect::<Vec<_>>(),
-                "missing": application.missing(),
-            })
+    /// Lists the applications; `webhook_url` is that of the default one, and ends in `/webhook`.
+    pub fn list(&self, webhook_url: &str) -> Applications {
+        let applications = self.applications().map(|(key, application)| ListedApplication {
+            key: key.to_owned(),
+            app_id: application.app_id().ok().map(str::to_owned),
+            webhook: callback_url(webhook_url, key),
+            pages: application.page_ids().map(str::to_owned).collect(),
+            missing: application.missing(),
         });
-        json!({"applications": applications.collect::<Vec<_>>()})
+        Applications { applications: applications.collect() }
     }
 }
 

@@ -10,7 +10,7 @@ use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
 pub use contents::{Application, DEFAULT_APPLICATION, Page, Secret};
-pub use list::callback_url;
+pub use list::{Applications, callback_url};
 
 use crate::aws::describe;
 use messenger::clock::{SharedClock, Timestamp};

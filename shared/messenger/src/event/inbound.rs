@@ -10,18 +10,22 @@ use crate::clock::Timestamp;
 
 /// An event as another system receives it: its parsed properties, and Meta's own JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Inbound {
     /// Identifies the event; the same at each delivery of it.
     pub id: String,
-    /// `message`, `postback` and so on; `unknown` for what this version does not know.
+    /// `message`, `postback` and so on; `unknown` for an event that this version does not know.
     pub kind: String,
     /// The Page, or the Instagram account.
     pub page_id: String,
-    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; absent if the event belongs to no person.
+    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`; null if the event belongs to no person.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub psid: Option<String>,
     /// When it happened, ms since the epoch.
+    #[cfg_attr(feature = "schema", schema(required, value_type = Option<i64>))]
     pub at: Option<Timestamp>,
     /// When the webhook received it, ms since the epoch.
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub received_at: Timestamp,
     /// The platform of the Page or account.
     pub platform: Platform,
@@ -29,6 +33,7 @@ pub struct Inbound {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     /// The event as Meta sent it.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub event: Box<RawValue>,
 }
 

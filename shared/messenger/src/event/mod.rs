@@ -28,6 +28,7 @@ pub const METADATA_MARK: &str = "mb1.";
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Platform {
     /// A Facebook Page's Messenger.
     #[default]

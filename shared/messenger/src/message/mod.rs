@@ -245,7 +245,7 @@ fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
         "attachment" => attachment::check(content, platform)?,
         "attachments" => attachment::check_images(content, platform)?,
         "sticker_id" if platform == Platform::Instagram => {
-            return Err(content.wrong("stickers are for Messenger only"));
+            return Err(content.wrong("stickers are only available on Messenger"));
         }
         "sticker_id" => content.id()?,
         _ => utility::check(content, platform)?,

@@ -73,7 +73,7 @@ impl<'a> Part<'a> {
             Some((name, _)) => {
                 let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
                 let known = known.join(", ");
-                Err(self.at(&name).wrong(format!("no such field; the fields are {known}")))
+                Err(self.at(&name).wrong(format!("unknown field; the fields are {known}")))
             }
         }
     }
@@ -87,7 +87,7 @@ impl<'a> Part<'a> {
         };
         let (least, most) = (*lengths.start(), *lengths.end());
         if least > 0 && text.trim().is_empty() {
-            return Err(self.wrong("is empty"));
+            return Err(self.wrong("must not be empty"));
         }
         let count = text.chars().count();
         if lengths.contains(&count) {

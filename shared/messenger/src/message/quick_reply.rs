@@ -62,7 +62,7 @@ pub(super) fn check(quick_replies: &Part, platform: Platform) -> Result<(), Inva
         image.optional(Part::web)?;
         let least = match image.there() {
             Some(image) if platform == Platform::Instagram => {
-                return Err(image.wrong("is for Messenger only"));
+                return Err(image.wrong("is only available on Messenger"));
             }
             Some(_) => 0,
             None => 1,

@@ -101,7 +101,7 @@ impl Say {
         }
         if let Some(persona) = body.at("persona_id").there() {
             if platform == Platform::Instagram {
-                return Err(persona.wrong("personas are for Messenger only"));
+                return Err(persona.wrong("personas are only available on Messenger"));
             }
             persona.id()?;
         }

@@ -56,7 +56,7 @@ impl UtilityTemplate {
 /// Checks `template`.
 pub(super) fn check(template: &Part, platform: Platform) -> Result<(), Invalid> {
     if platform == Platform::Instagram {
-        return Err(template.wrong("utility messages are for Messenger only"));
+        return Err(template.wrong("utility messages are only available on Messenger"));
     }
     template.fields(&["name", "language", "components"])?;
     template.at("name").text(1..=512)?;

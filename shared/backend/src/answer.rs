@@ -1,0 +1,128 @@
+//! The answer to whoever asks for a message or about one.
+
+use messenger::clock::Timestamp;
+use messenger::window::{Allowed, Purpose, Refusal};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::schema;
+use crate::store::{Entry, EntryKey, Status, Step};
+
+/// A message of the outbox.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Message {
+    /// Identifies the message. Opaque, but an encoding and not a secret.
+    id: String,
+    /// The Page's id.
+    page_id: String,
+    /// The recipient's PSID. For a `user_ref`, a comment or a post it is known once an echo has named it.
+    #[schema(required)]
+    psid: Option<String>,
+    #[schema(schema_with = schema::status)]
+    status: &'static str,
+    /// Why the message ended, or why it is still open.
+    #[schema(required)]
+    reason: Option<String>,
+    /// Why the message is sent.
+    purpose: Purpose,
+    /// The person of the business who wrote the message.
+    #[schema(required)]
+    author: Option<String>,
+    /// When the message will be sent, while it is open.
+    #[schema(required, format = DateTime)]
+    send_at: Option<String>,
+    /// When the message was requested.
+    #[schema(format = DateTime)]
+    decided_at: String,
+    /// When attempts to send the message end.
+    #[schema(format = DateTime)]
+    give_up_at: String,
+    /// When the message ended.
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
+    /// The number of attempts to send the message.
+    attempts: u64,
+    /// Why the fallback template is sent instead, if it is.
+    #[schema(required)]
+    fallback_reason: Option<String>,
+    /// The parts of the message, in order.
+    steps: Vec<MessageStep>,
+    /// In the answer to a request that leaves the message open: what the windows will allow at its
+    /// time if the person does not write before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<Forecast>,
+}
+
+/// A single message or sender action.
+#[derive(Debug, Serialize, ToSchema)]
+struct MessageStep {
+    #[schema(schema_with = schema::step_state)]
+    state: &'static str,
+    /// How many times it was, or may have been, sent to Meta.
+    sends: u64,
+    /// Meta's id of the message.
+    #[schema(required)]
+    mid: Option<String>,
+}
+
+/// What the windows will allow at the message's time if the person does not write before.
+#[derive(Debug, Serialize, ToSchema)]
+struct Forecast {
+    /// The message tag or messaging type; null if the message will be refused.
+    #[schema(required)]
+    label: Option<&'static str>,
+    /// Why the message will be refused, or why its fallback template will be sent instead.
+    #[schema(required)]
+    reason: Option<String>,
+}
+
+impl Message {
+    /// The message of an entry.
+    pub fn new(key: &EntryKey, entry: Entry) -> Self {
+        let instant = |at: Timestamp| at.to_string();
+        let own = key.who.is_psid().then(|| key.who.person.clone());
+        let step =
+            |step: Step| MessageStep { state: step.state.name(), sends: step.sends, mid: step.mid };
+        Self {
+            id: key.to_string(),
+            page_id: key.who.page_id.clone(),
+            psid: own.or(entry.psid),
+            status: entry.status.name(),
+            reason: entry.reason.map(|reason| reason.to_string()),
+            purpose: entry.purpose,
+            author: entry.author,
+            send_at: entry.due_at.filter(|_| entry.status == Status::Open).map(instant),
+            decided_at: instant(entry.decided_at),
+            give_up_at: instant(entry.give_up_at),
+            ended_at: entry.ended_at.map(instant),
+            attempts: entry.attempts,
+            fallback_reason: entry.fallback_reason.map(|reason| reason.to_string()),
+            steps: entry.steps.into_iter().map(step).collect(),
+            forecast: None,
+        }
+    }
+
+    /// Adds what the windows will allow, if the message is open.
+    #[must_use]
+    pub fn with_forecast(mut self, allowed: Result<Allowed, Refusal>) -> Self {
+        self.forecast = self.is_open().then(|| Forecast {
+            label: allowed.ok().map(|allowed| {
+                let label = allowed.label();
+                label.tag().unwrap_or(label.messaging_type())
+            }),
+            reason: match allowed {
+                Ok(Allowed::AsMeant(_)) => None,
+                Ok(Allowed::Fallback(refusal)) => {
+                    Some(format!("the fallback template will be sent instead: {refusal}"))
+                }
+                Err(refusal) => Some(refusal.to_string()),
+            },
+        });
+        self
+    }
+
+    /// Whether the message is still to be sent.
+    pub fn is_open(&self) -> bool {
+        self.status == Status::Open.name()
+    }
+}
