@@ -28,7 +28,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
     (&["webhook"], &["signature", "verified", "not queued", "cannot be read"]),
     (&["event_processor"], &["an event failed", "a person who was erased"]),
     (&["follow_ups"], &["swept", "a Page was not swept"]),
-    (&["api"], &["a request was not done", "nobody can be let in"]),
+    (&["api"], &["a request failed", "no caller can be authenticated"]),
     (&["forward"], &["not forwarded", "is no longer in FORWARD_URLS"]),
     (&["setup"], &["the answer could not be sent"]),
     (
