@@ -143,10 +143,11 @@ async fn what_is_being_sent_is_not_cancelled() {
     let id = stored.body["id"].as_str().unwrap();
     let key: backend::store::EntryKey = id.parse().unwrap();
     let now = platform.clock.now();
-    let hold = backend::store::Hold { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
+    let lease =
+        backend::store::Lease { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
     let entry = platform.store().entry(&key).await.unwrap().unwrap();
     let guard = backend::store::Guard::Free { due_at: entry.due_at, now };
-    let taken = backend::store::Fate::Held { taken: Some(hold) };
+    let taken = backend::store::NextState::Held { taken: Some(lease) };
     platform.store().change_entry(&key, guard, backend::store::Change::to(taken)).await.unwrap();
     let answer = ask(&platform, "DELETE", &format!("/messages/{id}")).await;
     assert_eq!((answer.status, answer.code()), (409, "being_sent"));
@@ -159,10 +160,10 @@ async fn a_refusal_comes_at_once_at_the_windows_edges_and_tells_what_is_left() {
     let margin = MINUTE;
     let left = |answer: &Answer| {
         let allowed = answer.body["error"]["allowed"].as_array().unwrap();
-        let chance = |one: &Value| {
+        let purpose = |one: &Value| {
             (one["purpose"].as_str().unwrap().to_owned(), one["until"].as_str().map(str::to_owned))
         };
-        allowed.iter().map(chance).collect::<Vec<_>>()
+        allowed.iter().map(purpose).collect::<Vec<_>>()
     };
     let week = Some((heard + 7 * DAY - margin).to_string());
     let one = |purpose: &str, until: &Option<String>| (purpose.to_owned(), until.clone());

@@ -86,7 +86,7 @@ async fn it_stays_where_it_is_while_the_window_is_open() {
     platform.invoke_follow_ups(request(json!({}))).await.unwrap();
     platform.advance(3 * DAY).await;
     assert_eq!(said(&platform), ["UPDATE later"]);
-    assert_eq!(states(&platform).await, ["sent", "spare"]);
+    assert_eq!(states(&platform).await, ["sent", "fallback"]);
 }
 
 #[tokio::test]
@@ -128,13 +128,13 @@ async fn once_a_message_was_sent_the_rest_is_refused() {
     let mut wanted = request(json!({"messages": ["one", "two"]}));
     wanted.as_object_mut().unwrap().remove("message");
     platform.invoke_follow_ups(wanted).await.unwrap();
-    // Its echo tells that the first was delivered; the second waits for the next sweep.
+    // Its echo confirms that the first was delivered; the second waits for the next sweep.
     platform.meta.fail_next(Fault::LostAnswer);
     platform.tick().await.unwrap();
     platform.advance(HOUR).await;
     assert_eq!(said(&platform), ["UPDATE one"]);
     assert_eq!(ends(&platform, PSID).await, ["refused window_closed"]);
-    assert_eq!(states(&platform).await, ["sent", "planned", "spare"]);
+    assert_eq!(states(&platform).await, ["sent", "planned", "fallback"]);
     assert_no_leftovers(&platform, PSID).await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backend::feed::{Feed, FeedError, FeedPage, SETTLE_TIME};
-use backend::store::Who;
+use backend::store::ConversationKey;
 use messenger::clock::{Clock, SharedClock};
 use messenger::decision::Decision;
 use messenger::message::Message;
@@ -113,7 +113,11 @@ async fn a_limit_cuts_the_feed_into_parts_without_a_seam() {
     }
     assert_eq!(seen, ["0", "1", "2", "3", "4", "5", "6"]);
     let whole = feed.after(PAGE, None, 7).await.unwrap();
-    assert_eq!((whole.results.len(), whole.more), (7, false), "more is told only if there is more");
+    assert_eq!(
+        (whole.results.len(), whole.more),
+        (7, false),
+        "more is reported only if there is more"
+    );
 }
 
 #[tokio::test]
@@ -302,8 +306,9 @@ async fn an_erased_persons_events_leave_the_feed_and_nobody_elses() {
         say(&platform, OTHER_PSID, &format!("other {text}")).await;
     }
     platform.advance(MINUTE).await;
-    let who = Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
-    feed(&platform).erase(&who).await.unwrap();
+    let conversation_key =
+        ConversationKey { page_id: PAGE.to_owned(), person: PSID.parse().unwrap() };
+    feed(&platform).erase(&conversation_key).await.unwrap();
     assert_eq!(said(&pull(&platform, None).await), ["other one", "other two"]);
     let items = platform.items().await.unwrap();
     let left = items.iter().filter(|i| i["pk"] == format!("{PAGE}#{PSID}"));

@@ -71,11 +71,11 @@ async fn no_log_line_tells_a_secret_or_a_person() {
     every_function(&*platform_without("FORWARD_QUEUE_URL", &urls).await).await;
 
     let lines = log.0.lock().unwrap().clone();
-    for (crates, told) in LINES {
+    for (crates, texts) in LINES {
         let ours: Vec<_> = lines.lines().filter(|line| is_from(line, crates)).collect();
-        for told in told {
-            let is_there = ours.iter().any(|line| line.contains(told));
-            assert!(is_there, "{told:?} is not in the {} lines of {crates:?}", ours.len());
+        for text in texts {
+            let is_there = ours.iter().any(|line| line.contains(text));
+            assert!(is_there, "{text:?} is not in the {} lines of {crates:?}", ours.len());
         }
     }
     let token = page_token(PAGE);
@@ -109,7 +109,7 @@ fn log_panics_of_this_thread() {
     let this_thread = std::thread::current().id();
     std::panic::set_hook(Box::new(move |panic| {
         let is_ours = std::thread::current().id() == this_thread;
-        // A failure of this test itself is told as any other.
+        // A failure of this test is reported as any other.
         let of_the_bot = panic.payload_as_str().is_some_and(|text| text.starts_with("the bot"));
         if is_ours && of_the_bot { by_place(panic) } else { before(panic) }
     }));

@@ -271,7 +271,11 @@ async fn an_entry_whose_sender_died_is_taken_over() {
     assert_eq!(waiting["steps"][0]["state"], "unconfirmed");
     platform.advance(3 * MINUTE).await;
     assert_eq!(delivered(&platform, PSID)[1..], ["RESPONSE you said one", "RESPONSE you said one"]);
-    assert_eq!(counted(&platform, "SentAgain"), 1, "twice at most, where no echo told the outcome");
+    assert_eq!(
+        counted(&platform, "SentAgain"),
+        1,
+        "twice at most, where no echo confirmed the outcome"
+    );
     assert_no_leftovers(&platform, PSID).await;
 }
 

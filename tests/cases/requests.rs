@@ -1,6 +1,6 @@
 //! Follow-ups that are asked for, and the sweep that sends them.
 
-use backend::store::Hold;
+use backend::store::Lease;
 use messenger::clock::Clock;
 use serde_json::{Value, json};
 use simulator::platform::Platform;
@@ -40,17 +40,17 @@ async fn the_same_id_twice_is_one() {
 #[tokio::test]
 async fn the_answer_forecasts_what_the_windows_will_allow() {
     let platform = heard_from().await;
-    let outlook = async |change: Value| {
+    let forecast = async |change: Value| {
         let id = change.to_string();
         let stored =
             platform.invoke_follow_ups(request(&id[..id.len().min(100)], change)).await.unwrap();
         stored["forecast"]["label"].as_str().unwrap_or("refused").to_owned()
     };
     let in_two_days = (platform.clock.now() + 2 * DAY).millis();
-    assert_eq!(outlook(json!({})).await, "UPDATE");
-    assert_eq!(outlook(json!({"send_at": in_two_days})).await, "refused");
+    assert_eq!(forecast(json!({})).await, "UPDATE");
+    assert_eq!(forecast(json!({"send_at": in_two_days})).await, "refused");
     let human = json!({"send_at": in_two_days, "purpose": "human", "author": "desk"});
-    assert_eq!(outlook(human).await, "HUMAN_AGENT");
+    assert_eq!(forecast(human).await, "HUMAN_AGENT");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn the_sweep_tells_what_it_did() {
     assert_eq!(
         summary,
         json!({"pages": 1, "paused": 0, "claimed": 2, "sent": 1, "refused": {"never_heard_from": 1},
-            "put_off": 0, "failed": {}, "cancelled": {}, "skipped": 0, "errors": 0})
+            "rescheduled": 0, "failed": {}, "cancelled": {}, "skipped": 0, "errors": 0})
     );
 }
 
@@ -141,7 +141,7 @@ async fn a_sweep_that_died_is_taken_over_when_its_lease_has_ended() {
     let platform = heard_from().await;
     platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
     let now = platform.clock.now();
-    let dead = Hold { by: "a dead sweep".to_owned(), until: now + MINUTE, for_entry: None };
+    let dead = Lease { by: "a dead sweep".to_owned(), until: now + MINUTE, for_entry: None };
     assert!(platform.store().take_page(PAGE, &dead, now).await.unwrap());
     assert_eq!(platform.tick().await.unwrap()["claimed"], 0);
     platform.clock.forward(MINUTE + SECOND);
@@ -152,10 +152,13 @@ async fn a_sweep_that_died_is_taken_over_when_its_lease_has_ended() {
 async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
     let platform = heard_from().await;
     platform.invoke_follow_ups(request("x", json!({}))).await.unwrap();
-    let who = backend::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    let conversation_key =
+        backend::store::ConversationKey { page_id: PAGE.to_owned(), person: PSID.parse().unwrap() };
     let now = platform.clock.now();
-    let other = Hold { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
-    assert!(platform.store().take_conversation(&who, &other, now).await.unwrap().is_some());
+    let other = Lease { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
+    assert!(
+        platform.store().take_conversation(&conversation_key, &other, now).await.unwrap().is_some()
+    );
     assert_eq!(platform.tick().await.unwrap()["skipped"], 1);
     assert!(requested(&platform, PSID).is_empty());
     platform.advance(3 * MINUTE).await;

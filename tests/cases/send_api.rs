@@ -3,7 +3,7 @@
 use messenger::clock::Clock;
 use messenger::decision::Decision;
 use messenger::decision::Replies;
-use messenger::message::{Action, Message, Say};
+use messenger::message::{Action, Message, Outgoing};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, GraphRequest, Outcome};
 use simulator::platform::Platform;
@@ -149,8 +149,9 @@ async fn the_bot_types_reacts_and_answers_under_a_persona() {
     let platform = platform_with(|options| {
         options.replies = |_, _, _| {
             let love = Action::React { message_id: "m_said000001".into(), reaction: "❤".into() };
-            let hello =
-                Say::from(Message::text("hello")?).as_persona("27").in_reply_to("m_said000001");
+            let hello = Outgoing::from(Message::text("hello")?)
+                .as_persona("27")
+                .in_reply_to("m_said000001");
             Ok(Decision::nothing().say(love).say(Action::TypingOn).say(hello.silently()))
         };
     })

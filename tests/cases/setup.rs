@@ -67,11 +67,11 @@ async fn the_reports_read_as_recorded() {
 /// The findings of one level, as `about: finding`.
 fn findings(report: &Value, level: &str) -> Vec<String> {
     let all = report["findings"].as_array().unwrap().iter();
-    let told = |finding: &Value| {
+    let shown = |finding: &Value| {
         let text = |name: &str| finding[name].as_str().unwrap().to_owned();
         format!("{}: {}", text("about"), text("finding"))
     };
-    all.filter(|finding| finding["level"] == level).map(told).collect()
+    all.filter(|finding| finding["level"] == level).map(shown).collect()
 }
 
 #[track_caller]
@@ -81,10 +81,10 @@ fn assert_finds(report: &Value, level: &str, part: &str) {
 }
 
 #[track_caller]
-fn assert_hides_secrets(told: &Value) {
-    let told = told.to_string();
+fn assert_hides_secrets(shown: &Value) {
+    let shown = shown.to_string();
     for secret in [APP_SECRET, VERIFY_TOKEN, &page_token(PAGE), "secret-of-the-shop"] {
-        assert!(!told.contains(secret), "{secret} is in {told}");
+        assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
 }
 
@@ -164,7 +164,7 @@ async fn the_applications_are_listed_without_their_secrets() {
 #[tokio::test]
 async fn a_wrong_request_names_the_field() {
     let platform = platform().await;
-    for (request, told) in [
+    for (request, problem) in [
         (json!({}), "action: is missing"),
         (json!({"action": "deploy"}), "action: must be one of register, unregister, status"),
         (json!({"action": "status", "page_id": "1"}), "page_id: unknown field"),
@@ -176,7 +176,7 @@ async fn a_wrong_request_names_the_field() {
         (json!([]), "payload: must be a JSON object"),
     ] {
         let error = platform.invoke_setup(request).await.unwrap_err();
-        assert!(error.starts_with(&format!("bad request: {told}")), "{error}");
+        assert!(error.starts_with(&format!("bad request: {problem}")), "{error}");
     }
 }
 

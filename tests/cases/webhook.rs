@@ -203,8 +203,9 @@ fn by_group(platform: &Platform) -> BTreeMap<String, Vec<Event>> {
 }
 
 /// An event in one line: container, kind, person (A and B are those of the samples), content.
-fn tell(event: &Event) -> String {
-    let person = match event.person.as_deref() {
+fn describe(event: &Event) -> String {
+    let person = event.person.as_ref().map(ToString::to_string);
+    let person = match person.as_deref() {
         Some(PSID) => "A",
         Some(OTHER_PSID) => "B",
         Some(other) => other,

@@ -56,12 +56,12 @@ fn print_later(lines: &Mutex<Vec<String>>, line: String) {
     lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
 }
 
-/// The same seed tells the same story, to the last line.
+/// The same seed is the same run, line by line.
 fn a_seed_is_a_run() -> Result<(), Failed> {
     let story = || run(1, None).map(|run| run.story).map_err(|error| error.to_string());
     let first = story()?;
     if first.is_empty() {
-        return Err("seed 1 tells nothing".into());
+        return Err("seed 1 produced no output".into());
     }
     for again in [story()?, story()?] {
         if let Some(line) = first.iter().zip(&again).position(|(one, other)| one != other) {

@@ -1,4 +1,4 @@
-//! Time that can be moved.
+//! A virtual clock.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use backend::clock::SystemClock;
 use messenger::clock::{Clock, Timestamp};
 
-/// A clock that stands still until it is moved, or runs beside the machine's own.
+/// A clock that stands still until it is moved, or runs at an offset from the machine's clock.
 #[derive(Debug)]
 pub struct VirtualClock {
     runs: AtomicBool,
@@ -54,7 +54,7 @@ impl Clock for VirtualClock {
         Timestamp::from_millis(base + self.millis.load(Ordering::SeqCst))
     }
 
-    /// Whoever sleeps on a standing clock moves it.
+    /// Sleeping on a standing clock advances it.
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         if self.runs.load(Ordering::SeqCst) {
             return SystemClock.sleep(span);

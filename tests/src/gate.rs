@@ -1,4 +1,4 @@
-//! Every call that a function makes to the outside passes here: AWS and Graph alike.
+//! Every external call of a function, to AWS or Graph, passes here.
 //!
 //! An open gate lets calls through at once and numbers them, so that a function can be made to die
 //! at any of them. A closed one holds every call until it is released, so that whoever drives the
@@ -44,7 +44,7 @@ impl Call {
     }
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is carried out and answered.
@@ -56,7 +56,7 @@ pub enum Verdict {
     /// It is carried out twice, as when a client repeats what was not answered; the second answer
     /// counts.
     Twice,
-    /// It is carried out, and nobody is left to be told.
+    /// It is carried out, but its caller has died.
     CallerDies,
 }
 
@@ -80,7 +80,7 @@ struct State {
 /// A call that went through the gate and has not left it.
 #[derive(Debug)]
 pub struct Passed {
-    /// What becomes of it.
+    /// What happens to it.
     pub verdict: Verdict,
 }
 
@@ -114,7 +114,7 @@ impl Gate {
         }
     }
 
-    /// Lets a call's answer out, unless nobody is left to be told.
+    /// Lets a call's answer out, unless its caller has died.
     pub async fn leave(&self, passed: Passed) {
         {
             let mut state = self.state();
@@ -161,17 +161,17 @@ impl Gate {
         self.state().movements
     }
 
-    /// Lets the function die that makes the call of this number, counted from 1 and from now on.
+    /// Kills the function that makes the call with this number, counted from 1 from now on.
     pub fn crash_at(&self, call: usize, moment: Moment) {
         self.state().crash = Some((call, moment));
     }
 
-    /// Plans no death any more: whether one was still to come.
+    /// Cancels the planned death; returns whether one was pending.
     pub fn spare(&self) -> bool {
         self.state().crash.take().is_some()
     }
 
-    /// Completes when the planned death has come; the function is to be dropped then.
+    /// Completes when the planned death occurs; the caller then drops the function.
     pub async fn crashed(&self) {
         self.crashed.notified().await;
     }

@@ -1,7 +1,7 @@
-//! What the functions rely on, and how it is taken away at the door to AWS, so that a test can show
+//! Guards that the functions rely on, and how each is removed at the door to AWS, so that a test can show
 //! that it is needed.
 //!
-//! The functions stay as they are: the door changes what they ask for, or what they are told.
+//! The functions are unchanged: the door alters their requests, or the answers.
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// Takes the guard out of what a function asks for.
+    /// Removes the guard from a request.
     pub(crate) fn take_from_request(self, request: &mut Value) {
         match self {
             Self::Lease => void(request, "attribute_not_exists(#lease_until)"),
@@ -58,7 +58,7 @@ impl Guard {
         }
     }
 
-    /// Takes the guard out of what a function is told.
+    /// Removes the guard from an answer.
     pub(crate) fn take_from_answer(self, answer: &mut Value) {
         let Some(item) = answer.get_mut("Item").filter(|item| item.get("steps").is_some()) else {
             return;
@@ -83,7 +83,7 @@ impl Guard {
     }
 }
 
-/// Lets a condition hold always; its names and values stay in use, as `DynamoDB` demands.
+/// Makes a condition always true; its names and values stay in use, as `DynamoDB` demands.
 fn void(request: &mut Value, condition: &str) {
     if let Some(text) = request["ConditionExpression"].as_str() {
         let always = format!("{condition} OR attribute_exists(pk)");

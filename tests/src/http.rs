@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
     let _ = axum::serve(listener, router).await;
 }
 
-/// Lets the platform live by the running clock: the queue at once, the schedule every minute.
+/// Runs the platform in real time: the queue at once, the schedule every minute.
 pub async fn live(platform: &Platform) {
     platform.clock.run();
     let mut swept_minute = 0;

@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::protocol::{Outgoing, Refusal, Request, answer, check_batch, each, parse};
+use self::protocol::{Refusal, Request, SendCall, answer, check_batch, each, parse};
 use self::queue::{Queue, State};
 
 mod protocol;
@@ -217,7 +217,7 @@ impl Sqs {
         let now = (self.now)();
         let mut state = self.state();
         if operation == "SendMessage" {
-            let message: Outgoing = parse(body)?;
+            let message: SendCall = parse(body)?;
             let (queue, serial) = state.queue_at(&message.queue_url, now)?;
             return queue.send(&message, serial, now);
         }

@@ -65,7 +65,7 @@ def post(stack, body, signed=None):
 
 
 def notify(stack, *events):
-    """Lets something happen at Meta and tells the webhook; returns the body."""
+    """Makes something happen at Meta and notifies the webhook; returns the body."""
     body = notification(*events)
     # Meta's stand-in sends only to people that it knows, within windows that it keeps by itself.
     must_be("Meta's stand-in", request(f"{stack.meta}/_simulator/observe", body)[0], 204)
@@ -155,7 +155,7 @@ def order(stack):
 
 
 def follow_up_stored(stack):
-    """A follow-up is stored, once for its id; a wrong request is told what is wrong"""
+    """A follow-up is stored, once for its id; a wrong request gets a clear error"""
     stack.follow_up = {
         "id": "order-5",
         "page_id": PAGE,

@@ -2,8 +2,8 @@
 
 use backend::secrets::Applications;
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
 

@@ -5,16 +5,17 @@
 use backend::graph::Access;
 use backend::secrets::{Application, Secret};
 use backend::signature::open_signed_request;
-use backend::store::{Deletion, DeletionState, Who};
+use backend::store::{ConversationKey, Deletion, DeletionState};
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
 use messenger::event::digest;
+use messenger::person::Person;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
 
@@ -98,8 +99,8 @@ pub(crate) async fn begin(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
     // Only someone who holds what Meta signed can guess it.
     let code = digest(&[FIELD, &signed_request])[..CODE_LENGTH].to_owned();
     api.note(&code, DeletionState::Begun).await?;
-    for who in api.ids_at_pages(application, &signed.user_id).await? {
-        api.erase(&who, call.invocation).await?;
+    for conversation_key in api.ids_at_pages(application, &signed.user_id).await? {
+        api.erase(&conversation_key, call.invocation).await?;
     }
     api.note(&code, DeletionState::Erased).await?;
     let url = format!("{}/data-deletion/{code}", address(call.request));
@@ -143,7 +144,7 @@ impl Api {
         &self,
         application: &Application,
         user_id: &str,
-    ) -> Result<Vec<Who>, Problem> {
+    ) -> Result<Vec<ConversationKey>, Problem> {
         let (app_id, app_secret) = (application.app_id()?, application.app_secret()?);
         let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
         let access = Access { token: &token, app_secret: Some(app_secret) };
@@ -166,8 +167,9 @@ impl Api {
                 let (page_id, person) = (id["page"]["id"].as_str(), id["id"].as_str());
                 if let (Some(page_id), Some(person)) = (page_id, person)
                     && application.has_page(page_id)
+                    && let Ok(person) = Person::psid(person)
                 {
-                    people.push(Who { page_id: page_id.to_owned(), person: person.to_owned() });
+                    people.push(ConversationKey { page_id: page_id.to_owned(), person });
                 }
             }
             let paging = &answer.body["paging"];

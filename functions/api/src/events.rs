@@ -3,8 +3,8 @@
 use backend::feed::{FeedPage, MAX_LIMIT};
 use lambda_http::http::StatusCode;
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
 

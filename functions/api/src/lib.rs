@@ -3,6 +3,7 @@
 //! Each handler is in its file with its description; [`routes`] lists them.
 
 mod answer;
+mod api;
 mod applications;
 mod auth;
 mod deletion;
@@ -14,47 +15,4 @@ mod problem;
 mod route;
 mod routes;
 
-use std::sync::Arc;
-
-use backend::feed::{FEED, Feed};
-use backend::outbox::Outbox;
-use backend::runtime::Environment;
-use backend::secrets::Secrets;
-use backend::telemetry::Telemetry;
-use messenger::clock::SharedClock;
-
-use auth::ApiAuth;
-
-/// The API function.
-#[derive(Debug)]
-pub struct Api {
-    outbox: Outbox,
-    feed: Feed,
-    feed_is_on: bool,
-    secrets: Arc<Secrets>,
-    clock: SharedClock,
-    telemetry: Telemetry,
-    auth: ApiAuth,
-    webhook_url: String,
-}
-
-impl Api {
-    /// Builds the function; it reads `API_AUTH`, `WEBHOOK_URL` and `FEED`.
-    pub fn new(environment: &Environment) -> Self {
-        Self {
-            outbox: Outbox::new(environment),
-            feed: Feed::new(environment),
-            feed_is_on: environment.variables.is_on(FEED),
-            secrets: Arc::clone(&environment.secrets),
-            clock: Arc::clone(&environment.clock),
-            telemetry: environment.telemetry.clone(),
-            auth: ApiAuth::new(&environment.variables),
-            webhook_url: environment.variables.required("WEBHOOK_URL"),
-        }
-    }
-
-    /// Opens the connection that the first request needs.
-    pub async fn warm_up(&self) {
-        self.outbox.warm_up().await;
-    }
-}
+pub use api::Api;

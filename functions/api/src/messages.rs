@@ -1,7 +1,7 @@
 //! Messages: send, look up, cancel.
 
 use backend::answer::Message;
-use backend::outbox::{Scheduled, ToSchedule, Turn};
+use backend::outbox::{Scheduled, SendContext, ToSchedule};
 use backend::request::{self, SendRequest};
 use backend::store::{CancelOutcome, Cancellation, EntryKey, Status};
 use lambda_http::http::StatusCode;
@@ -9,8 +9,8 @@ use messenger::event::digest;
 use messenger::window::Allowed;
 use serde_json::Value;
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
 
@@ -49,7 +49,7 @@ pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let name = api.name_request(&call, &body).await?;
     let wanted = request::read(&body, &name, api.clock.now())?;
     let store = api.outbox.store();
-    let key = EntryKey { who: wanted.who.clone(), id: wanted.id.clone() };
+    let key = EntryKey { conversation_key: wanted.conversation_key.clone(), id: wanted.id.clone() };
     if let Some(there) = store.entry(&key).await? {
         return Ok(Answer::ok(&Message::new(&key, there))?);
     }
@@ -58,7 +58,7 @@ pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     if !stored.is_new {
         return Ok(Answer::ok(&message)?);
     }
-    let message = message.with_forecast(stored.outlook);
+    let message = message.with_forecast(stored.forecast);
     let status = if message.is_open() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     Ok(Answer::json(status, &message)?)
 }
@@ -136,19 +136,20 @@ impl Api {
     /// Stores a message, and tries to send it if it is due.
     async fn schedule(&self, call: &Call<'_>, wanted: ToSchedule) -> Result<Scheduled, Problem> {
         let policy = &self.outbox.settings().policy;
-        let outlook = self.outbox.outlook(&wanted).await?;
-        if let Err(refusal) = outlook.allowed {
-            return Err(Problem::refused(refusal, &outlook, policy));
+        let forecast = self.outbox.forecast(&wanted).await?;
+        if let Err(refusal) = forecast.allowed {
+            return Err(Problem::refused(refusal, &forecast, policy));
         }
-        if let Ok(Allowed::Fallback(refusal)) = outlook.allowed {
+        if let Ok(Allowed::Fallback(refusal)) = forecast.allowed {
             tracing::info!(reason = refusal.name(), "the fallback template will be sent");
         }
         let stored = self.outbox.schedule(wanted).await?;
         if stored.is_new && stored.due_at <= self.clock.now() {
-            let turn = Turn::until(call.deadline, call.invocation, policy);
+            let context = SendContext::until(call.deadline, call.invocation, policy);
             let ids = std::slice::from_ref(&stored.key.id);
             // It is stored, so the schedule tries it again.
-            if let Err(error) = self.outbox.serve(&stored.key.who, ids, &turn).await {
+            if let Err(error) = self.outbox.serve(&stored.key.conversation_key, ids, &context).await
+            {
                 tracing::error!(%error, "a message was stored, but no attempt was made");
             }
         }

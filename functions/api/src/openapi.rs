@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::{Access, Call, Route};
 

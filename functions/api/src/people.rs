@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backend::store::{ConversationItem, EntryKey, Hold, Who};
+use backend::store::{ConversationItem, ConversationKey, EntryKey, Lease};
 use backend::telemetry::Metric;
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
@@ -11,8 +11,8 @@ use messenger::window::{self, Purpose};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
 
@@ -78,13 +78,13 @@ pub(crate) struct Read;
     ),
 )]
 pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
-    let who = api.who(&call).await?;
-    let conversation = api.outbox.store().conversation(&who).await?;
+    let conversation_key = api.conversation_key(&call).await?;
+    let conversation = api.outbox.store().conversation(&conversation_key).await?;
     let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased()) else {
         let message = "the person is unknown";
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
     };
-    Ok(Answer::ok(&api.person(who, conversation).await?)?)
+    Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
 }
 
 pub(crate) struct Erase;
@@ -105,22 +105,27 @@ pub(crate) struct Erase;
     ),
 )]
 pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
-    let who = api.who(&call).await?;
-    api.erase(&who, call.invocation).await?;
+    let conversation_key = api.conversation_key(&call).await?;
+    api.erase(&conversation_key, call.invocation).await?;
     Ok(Answer::no_content())
 }
 
 impl Api {
-    async fn person(&self, who: Who, conversation: ConversationItem) -> Result<Person, Problem> {
+    async fn person(
+        &self,
+        conversation_key: ConversationKey,
+        conversation: ConversationItem,
+    ) -> Result<Person, Problem> {
         let now = self.clock.now();
         let policy = &self.outbox.settings().policy;
-        let allowed = window::chances(&conversation.standing(), now, policy);
+        let allowed = window::allowed_purposes(&conversation.standing(), now, policy);
         let until = |purpose| {
-            let found = allowed.iter().find(|chance| chance.purpose == purpose);
-            found.and_then(|chance| chance.until).map(|until| until.to_string())
+            let found = allowed.iter().find(|allowed| allowed.purpose == purpose);
+            found.and_then(|allowed| allowed.until).map(|until| until.to_string())
         };
         let waiting = conversation.waiting.iter().map(async |waiting| {
-            let key = EntryKey { who: who.clone(), id: waiting.id.clone() };
+            let key =
+                EntryKey { conversation_key: conversation_key.clone(), id: waiting.id.clone() };
             let entry = self.outbox.store().entry(&key).await?;
             Ok::<_, Problem>(entry.filter(backend::store::Entry::is_open).map(|entry| {
                 WaitingMessage {
@@ -137,34 +142,45 @@ impl Api {
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
-            known_as: conversation.known_as.into_iter().collect(),
+            known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
-            page_id: who.page_id,
-            psid: who.person,
+            page_id: conversation_key.page_id,
+            psid: conversation_key.person.to_string(),
         })
     }
 
     /// Erases a person, and what was sent to them before their PSID was known.
-    pub(crate) async fn erase(&self, who: &Who, invocation: &str) -> Result<(), Problem> {
-        let conversation = self.outbox.store().conversation(who).await?.unwrap_or_default();
+    pub(crate) async fn erase(
+        &self,
+        conversation_key: &ConversationKey,
+        invocation: &str,
+    ) -> Result<(), Problem> {
+        let conversation =
+            self.outbox.store().conversation(conversation_key).await?.unwrap_or_default();
         let before = conversation.known_as.into_iter();
-        let before = before.map(|person| Who { page_id: who.page_id.clone(), person });
-        for who in before.chain([who.clone()]) {
-            self.wait_for_senders(&who, invocation).await?;
+        let before = before
+            .map(|person| ConversationKey { page_id: conversation_key.page_id.clone(), person });
+        for conversation_key in before.chain([conversation_key.clone()]) {
+            self.wait_for_senders(&conversation_key, invocation).await?;
             // Before the person's own items: among those are the marks by which the feed's are found.
-            self.feed.erase(&who).await?;
-            self.outbox.store().erase(&who, self.clock.now()).await?;
+            self.feed.erase(&conversation_key).await?;
+            self.outbox.store().erase(&conversation_key, self.clock.now()).await?;
         }
-        self.telemetry.count(Metric::Erased, &who.page_id, &[]);
+        self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
         Ok(())
     }
 
     /// Lets a sender finish. This ends, because a sender that died must not keep the data.
-    async fn wait_for_senders(&self, who: &Who, invocation: &str) -> Result<(), Problem> {
+    async fn wait_for_senders(
+        &self,
+        conversation_key: &ConversationKey,
+        invocation: &str,
+    ) -> Result<(), Problem> {
         for _ in 0..PATIENCE {
             let now = self.clock.now();
-            let hold = Hold { by: invocation.to_owned(), until: now + ERASING, for_entry: None };
-            if self.outbox.store().take_conversation(who, &hold, now).await?.is_some() {
+            let lease = Lease { by: invocation.to_owned(), until: now + ERASING, for_entry: None };
+            if self.outbox.store().take_conversation(conversation_key, &lease, now).await?.is_some()
+            {
                 break;
             }
             self.clock.sleep(Duration::from_secs(1)).await;
@@ -173,15 +189,13 @@ impl Api {
     }
 
     /// The person of the path, at the Page of the query.
-    async fn who(&self, call: &Call<'_>) -> Result<Who, Problem> {
+    async fn conversation_key(&self, call: &Call<'_>) -> Result<ConversationKey, Problem> {
         let page_id = call.query("page_id")?;
-        let person = call.parameter("psid").to_owned();
-        if person.contains(['#', ' ']) || person.len() > 200 {
-            return Err(Problem::wrong("psid", "is not a valid id"));
-        }
+        let person = call.parameter("psid").parse();
+        let person = person.map_err(|_| Problem::wrong("psid", "is not a valid id"))?;
         if !self.secrets.current().await?.has_page(&page_id) {
             return Err(Problem::unknown_page());
         }
-        Ok(Who { page_id, person })
+        Ok(ConversationKey { page_id, person })
     }
 }

@@ -1,7 +1,7 @@
 //! Problems as JSON, which never contain a token, a text or a PSID.
 
 use backend::feed::FeedError;
-use backend::outbox::{OutboxError, Outlook, ScheduleError};
+use backend::outbox::{Forecast, OutboxError, ScheduleError};
 use backend::secrets::SecretError;
 use backend::store::StoreError;
 use lambda_http::http::StatusCode;
@@ -81,15 +81,19 @@ impl Problem {
     }
 
     /// The windows refuse a message; says what they would allow instead.
-    pub(crate) fn refused(refusal: Refusal, outlook: &Outlook, policy: &Policy) -> Self {
+    pub(crate) fn refused(refusal: Refusal, forecast: &Forecast, policy: &Policy) -> Self {
         let mut problem = Self::new(StatusCode::CONFLICT, refusal.name(), refusal.explanation());
-        let chances = window::chances(&outlook.standing, outlook.due_at, policy).into_iter();
-        let chances = chances.map(|chance| AllowedPurpose {
-            purpose: chance.purpose,
-            until: chance.until.map(|until| until.to_string()),
+        let allowed_purposes =
+            window::allowed_purposes(&forecast.standing, forecast.due_at, policy).into_iter();
+        let allowed_purposes = allowed_purposes.map(|allowed| AllowedPurpose {
+            purpose: allowed.purpose,
+            until: allowed.until.map(|until| until.to_string()),
         });
-        problem.error.allowed =
-            Some(if refusal == Refusal::CommentTooOld { Vec::new() } else { chances.collect() });
+        problem.error.allowed = Some(if refusal == Refusal::CommentTooOld {
+            Vec::new()
+        } else {
+            allowed_purposes.collect()
+        });
         problem
     }
 

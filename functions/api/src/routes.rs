@@ -7,9 +7,10 @@ use lambda_http::{Body, Request, Response};
 use messenger::clock::Timestamp;
 
 use crate::answer::Answer;
+use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::{Access, Call, Found, Route, Router, route};
-use crate::{Api, applications, deletion, events, messages, openapi, people};
+use crate::{applications, deletion, events, messages, openapi, people};
 
 static ROUTES: &[Route] = &[
     route!(Callers, messages::create, messages::Create),

@@ -1,4 +1,4 @@
-//! What cannot be processed: kept with its reason, where it can be put back from.
+//! Events that cannot be processed, kept with the reason in a queue that can be redriven.
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::types::MessageAttributeValue;
@@ -8,7 +8,7 @@ use crate::{Processor, attribute};
 
 impl Processor {
     /// Copies a message with its reason to the dead-letter queue: whether it is there.
-    pub(crate) async fn give_up(&self, message: &SqsMessage, reason: &str) -> bool {
+    pub(crate) async fn dead_letter(&self, message: &SqsMessage, reason: &str) -> bool {
         let Ok(why) =
             MessageAttributeValue::builder().data_type("String").string_value(reason).build()
         else {

@@ -10,7 +10,7 @@ compile_error!(
 
 mod dead_letters;
 mod event;
-mod pass_on;
+mod publish;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
-use backend::outbox::{Outbox, OutboxError, Turn};
+use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::settings::Variables;
 use futures_util::FutureExt;
@@ -28,21 +28,21 @@ use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::Replies;
 use messenger::event::Event;
 
-use pass_on::{PassOn, PassOnError};
+use publish::{PublishError, Publisher};
 
-/// A record is not begun with less time left: it may need two calls to the table, and its message
-/// may still be put off.
+/// No record is started with less time left: it may need two calls to the table, and its message
+/// may have to be rescheduled.
 const RECORD_BUDGET: Duration = Duration::from_secs(2 * backend::aws::CALL_TIMEOUT.as_secs());
 
-/// An event that fails by itself is given up at this receive.
+/// An event that fails by itself is dead-lettered at this receive.
 const LAST_RECEIVE: u32 = 5;
 
 /// The settings of the event processor.
 #[derive(Clone, Debug)]
 pub struct ProcessorSettings {
-    /// The queue of the events that were given up.
+    /// The dead-letter queue.
     pub dead_letter_queue_url: String,
-    /// For how long the bot is quiet once people have taken over.
+    /// How long the bot is quiet after people took over.
     pub quiet_for: Duration,
 }
 
@@ -64,7 +64,7 @@ enum RecordError {
     Outbox(#[from] OutboxError),
     /// AWS failed: the event is tried again, however often.
     #[error(transparent)]
-    PassOn(#[from] PassOnError),
+    Publisher(#[from] PublishError),
     /// The event's own fault: it is given up after some tries.
     #[error("{0}")]
     Poisonous(&'static str),
@@ -81,7 +81,7 @@ pub struct Processor {
     clock: SharedClock,
     replies: Replies,
     settings: ProcessorSettings,
-    pass_on: PassOn,
+    publish: Publisher,
 }
 
 impl Processor {
@@ -93,7 +93,7 @@ impl Processor {
             clock: Arc::clone(&environment.clock),
             replies,
             settings: ProcessorSettings::new(&environment.variables),
-            pass_on: PassOn::new(environment),
+            publish: Publisher::new(environment),
         }
     }
 
@@ -112,7 +112,7 @@ impl Processor {
         invocation: &str,
         deadline: Timestamp,
     ) -> SqsBatchResponse {
-        let turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
+        let context = SendContext::until(deadline, invocation, &self.outbox.settings().policy);
         let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
         for message in batch.records {
             lanes
@@ -120,22 +120,23 @@ impl Processor {
                 .or_default()
                 .push(message);
         }
-        let failed = join_all(lanes.into_values().map(|lane| self.process_lane(lane, &turn))).await;
+        let failed =
+            join_all(lanes.into_values().map(|lane| self.process_lane(lane, &context))).await;
         redeliver(failed.into_iter().flatten())
     }
 
     /// Processes a group's messages: the ids of those that are to be delivered again.
-    async fn process_lane(&self, lane: Vec<SqsMessage>, turn: &Turn) -> Vec<String> {
+    async fn process_lane(&self, lane: Vec<SqsMessage>, context: &SendContext) -> Vec<String> {
         let mut left = lane.into_iter();
         while let Some(message) = left.next() {
-            let Err(error) = self.process_message(&message, turn).await else {
+            let Err(error) = self.process_message(&message, context).await else {
                 continue;
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
             if let RecordError::Poisonous(reason) = error
                 && receives >= LAST_RECEIVE
-                && self.give_up(&message, reason).await
+                && self.dead_letter(&message, reason).await
             {
                 continue;
             }
@@ -145,16 +146,20 @@ impl Processor {
         Vec::new()
     }
 
-    async fn process_message(&self, message: &SqsMessage, turn: &Turn) -> Result<(), RecordError> {
-        let pass_on_budget =
-            if self.pass_on.is_off() { Duration::ZERO } else { backend::aws::CALL_TIMEOUT };
-        if self.clock.now() + RECORD_BUDGET + pass_on_budget > turn.deadline {
+    async fn process_message(
+        &self,
+        message: &SqsMessage,
+        context: &SendContext,
+    ) -> Result<(), RecordError> {
+        let publish_budget =
+            if self.publish.is_off() { Duration::ZERO } else { backend::aws::CALL_TIMEOUT };
+        if self.clock.now() + RECORD_BUDGET + publish_budget > context.deadline {
             return Err(RecordError::NoTimeLeft);
         }
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
         let receives = receive_count(message);
-        let work = AssertUnwindSafe(self.process(&event, receives > 1, turn));
+        let work = AssertUnwindSafe(self.process(&event, receives > 1, context));
         let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
@@ -163,7 +168,7 @@ impl Processor {
             Ok(event::Processed::PersonErased) | Err(_) => false,
         };
         if is_over {
-            self.pass_on.pass_on(&event).await?;
+            self.publish.publish(&event).await?;
         }
         outcome.map(drop)
     }

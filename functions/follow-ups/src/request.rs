@@ -22,6 +22,6 @@ impl FollowUps {
         };
         let entry = self.outbox.store().entry(&stored.key).await.map_err(OutboxError::from)?;
         let entry = entry.ok_or(OutboxError::HeldElsewhere)?;
-        Ok(Message::new(&stored.key, entry).with_forecast(stored.outlook))
+        Ok(Message::new(&stored.key, entry).with_forecast(stored.forecast))
     }
 }

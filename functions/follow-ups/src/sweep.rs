@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use backend::outbox::{OutboxError, Outcome, Pace, Turn};
-use backend::store::{Due, DueEntries, Status, Who};
+use backend::outbox::{OutboxError, Outcome, Pace, SendContext};
+use backend::store::{ConversationKey, Due, DueEntries, Status};
 use futures_util::{StreamExt, stream};
 use messenger::clock::Timestamp;
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub struct Summary {
     /// Entries refused by the windows, by reason.
     pub refused: BTreeMap<String, u64>,
     /// Entries that wait for longer.
-    pub put_off: u64,
+    pub rescheduled: u64,
     /// Entries that failed, by reason.
     pub failed: BTreeMap<String, u64>,
     /// Entries cancelled, by reason.
@@ -53,9 +53,10 @@ impl FollowUps {
         let summary = Mutex::new(Summary::default());
         stream::iter(secret.page_ids())
             .for_each_concurrent(PAGES_AT_ONCE, async |page_id| {
-                let mut turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
-                turn.pace = Some(Pace::per_second(self.settings.rate, self.settings.media_rate));
-                if let Err(error) = self.sweep_page(page_id, &turn, &summary).await {
+                let mut context =
+                    SendContext::until(deadline, invocation, &self.outbox.settings().policy);
+                context.pace = Some(Pace::per_second(self.settings.rate, self.settings.media_rate));
+                if let Err(error) = self.sweep_page(page_id, &context, &summary).await {
                     tracing::error!(page = page_id, %error, "a Page was not swept");
                     add(&summary, |summary| summary.errors += 1);
                 }
@@ -67,10 +68,10 @@ impl FollowUps {
     async fn sweep_page(
         &self,
         page_id: &str,
-        turn: &Turn,
+        context: &SendContext,
         summary: &Mutex<Summary>,
     ) -> Result<(), OutboxError> {
-        if !turn.has_time(self.clock.now()) {
+        if !context.has_time(self.clock.now()) {
             return Ok(());
         }
         if self.outbox.pauses().until_by_fresh_read(page_id).await?.is_some() {
@@ -82,13 +83,13 @@ impl FollowUps {
         if due.entries.is_empty() {
             return Ok(());
         }
-        if !store.take_page(page_id, &turn.hold, self.clock.now()).await? {
+        if !store.take_page(page_id, &context.lease, self.clock.now()).await? {
             tracing::info!(page = page_id, "another sweep has the Page");
             return Ok(());
         }
         add(summary, |summary| summary.pages += 1);
-        let swept = self.sweep_due(page_id, due, turn, summary).await;
-        store.release_page(page_id, &turn.hold).await?;
+        let swept = self.sweep_due(page_id, due, context, summary).await;
+        store.release_page(page_id, &context.lease).await?;
         swept
     }
 
@@ -97,16 +98,16 @@ impl FollowUps {
         &self,
         page_id: &str,
         mut due: DueEntries,
-        turn: &Turn,
+        context: &SendContext,
         summary: &Mutex<Summary>,
     ) -> Result<(), OutboxError> {
         loop {
             stream::iter(by_person(due.entries))
-                .for_each_concurrent(PEOPLE_AT_ONCE, async |(who, ids)| {
-                    self.sweep_person(&who, &ids, turn, summary).await;
+                .for_each_concurrent(PEOPLE_AT_ONCE, async |(conversation_key, ids)| {
+                    self.sweep_person(&conversation_key, &ids, context, summary).await;
                 })
                 .await;
-            let go_on = turn.has_time(self.clock.now());
+            let go_on = context.has_time(self.clock.now());
             if due.rest.is_none() || !go_on || self.outbox.pauses().until(page_id).await?.is_some()
             {
                 return Ok(());
@@ -115,11 +116,17 @@ impl FollowUps {
         }
     }
 
-    async fn sweep_person(&self, who: &Who, ids: &[String], turn: &Turn, summary: &Mutex<Summary>) {
-        if !turn.has_time(self.clock.now()) {
+    async fn sweep_person(
+        &self,
+        conversation_key: &ConversationKey,
+        ids: &[String],
+        context: &SendContext,
+        summary: &Mutex<Summary>,
+    ) {
+        if !context.has_time(self.clock.now()) {
             return;
         }
-        match self.outbox.serve(who, ids, turn).await {
+        match self.outbox.serve(conversation_key, ids, context).await {
             Ok(Some(outcomes)) => {
                 add(summary, |summary| {
                     summary.count_all(outcomes);
@@ -127,7 +134,7 @@ impl FollowUps {
             }
             Ok(None) => add(summary, |summary| summary.skipped += ids.len() as u64),
             Err(error) => {
-                tracing::error!(page = who.page_id, %error, "a person's messages were not sent");
+                tracing::error!(page = conversation_key.page_id, %error, "a person's messages were not sent");
                 add(summary, |summary| summary.errors += 1);
             }
         }
@@ -135,13 +142,13 @@ impl FollowUps {
 }
 
 /// Groups what is due by person, in the index's order.
-fn by_person(due: Vec<Due>) -> Vec<(Who, Vec<String>)> {
-    let mut people: Vec<(Who, Vec<String>)> = Vec::new();
+fn by_person(due: Vec<Due>) -> Vec<(ConversationKey, Vec<String>)> {
+    let mut people: Vec<(ConversationKey, Vec<String>)> = Vec::new();
     let mut places = BTreeMap::new();
     for Due { key, .. } in due {
-        let place = *places.entry(key.who.clone()).or_insert(people.len());
+        let place = *places.entry(key.conversation_key.clone()).or_insert(people.len());
         if place == people.len() {
-            people.push((key.who, Vec::new()));
+            people.push((key.conversation_key, Vec::new()));
         }
         people[place].1.push(key.id);
     }
@@ -162,7 +169,7 @@ impl Summary {
     fn count(&mut self, outcome: Outcome) {
         let (status, reason) = match outcome {
             Outcome::Waits(_) | Outcome::Rescheduled(_) => {
-                self.put_off += 1;
+                self.rescheduled += 1;
                 return;
             }
             Outcome::Lost => {

@@ -128,7 +128,7 @@ impl Forwarder {
         tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
         self.telemetry.count(Metric::ForwardFailed, &page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
-            self.put_off(message, pause_after(receives)).await;
+            self.reschedule(message, pause_after(receives)).await;
         }
         message.message_id.clone()
     }
@@ -162,7 +162,7 @@ impl Forwarder {
     }
 
     /// Keeps a message invisible for a while; if that fails, the queue's own timeout applies.
-    async fn put_off(&self, message: &SqsMessage, pause: Duration) {
+    async fn reschedule(&self, message: &SqsMessage, pause: Duration) {
         let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
         let answer = self
             .sqs

@@ -1,12 +1,13 @@
 //! Finding a Page and a person, and sending the first message: Meta's tutorial "Try it" in three calls.
 
 use backend::graph::Access;
-use backend::outbox::{OutboxError, ToSchedule, Turn};
+use backend::outbox::{OutboxError, SendContext, ToSchedule};
 use backend::secrets::{DEFAULT_APPLICATION, Secret};
-use backend::store::Who;
+use backend::store::ConversationKey;
 use messenger::clock::Timestamp;
 use messenger::event::digest;
 use messenger::message::{Invalid, Message};
+use messenger::person::Person;
 use messenger::window::Purpose;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -128,7 +129,9 @@ impl Setup {
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
-        let who = Who { page_id: payload.page_id, person: payload.psid };
+        let person = Person::psid(payload.psid)
+            .map_err(|invalid| Invalid::new("psid", invalid.to_string()))?;
+        let conversation_key = ConversationKey { page_id: payload.page_id, person };
         let text = payload.text.as_deref().unwrap_or("You did it!");
         let message =
             Message::text(text).map_err(|invalid| Invalid::new("text", invalid.problem))?;
@@ -136,7 +139,7 @@ impl Setup {
             .outbox
             .schedule(ToSchedule {
                 id: format!("setup-{}", &digest(&[invocation])[..32]),
-                who: who.clone(),
+                conversation_key: conversation_key.clone(),
                 messages: vec![message.into()],
                 commented_at: None,
                 fallback: None,
@@ -145,12 +148,14 @@ impl Setup {
                 due_at: None,
             })
             .await?;
-        let turn = Turn::until(deadline, invocation, &self.outbox.settings().policy);
-        self.outbox.serve(&who, std::slice::from_ref(&stored.key.id), &turn).await?;
+        let context = SendContext::until(deadline, invocation, &self.outbox.settings().policy);
+        self.outbox
+            .serve(&conversation_key, std::slice::from_ref(&stored.key.id), &context)
+            .await?;
         let entry = self.outbox.store().entry(&stored.key).await?;
         let entry = entry.ok_or(OutboxError::HeldElsewhere)?;
         Ok(json!({
-            "recipient_id": who.person,
+            "recipient_id": conversation_key.person,
             "message_id": entry.steps.first().and_then(|step| step.mid.as_deref()),
             "entry": stored.key.id,
             "status": entry.status.name(),

@@ -80,12 +80,14 @@ impl Message {
     /// The message of an entry.
     pub fn new(key: &EntryKey, entry: Entry) -> Self {
         let instant = |at: Timestamp| at.to_string();
-        let own = key.who.is_psid().then(|| key.who.person.clone());
+        let own = Some(&key.conversation_key.person)
+            .filter(|person| person.is_psid())
+            .map(ToString::to_string);
         let step =
             |step: Step| MessageStep { state: step.state.name(), sends: step.sends, mid: step.mid };
         Self {
             id: key.to_string(),
-            page_id: key.who.page_id.clone(),
+            page_id: key.conversation_key.page_id.clone(),
             psid: own.or(entry.psid),
             status: entry.status.name(),
             reason: entry.reason.map(|reason| reason.to_string()),

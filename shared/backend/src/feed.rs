@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
-use crate::store::{ExpiresAt, Item, StoreError, Who, key, parse, unavailable};
+use crate::store::{ConversationKey, ExpiresAt, Item, StoreError, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
 
@@ -141,9 +141,10 @@ impl Feed {
         let expires_at = ExpiresAt::after(at, self.retention);
         let mut item = key(&feed_pk(&event.page_id), &cursor);
         item.insert("event".to_owned(), AttributeValue::S(text));
-        let person = event.person.clone().unwrap_or_default();
-        let who = Who { page_id: event.page_id.clone(), person };
-        let mut mark = key(&who.pk(), &format!("{MARK}{}", event.id));
+        // An event without a person has its mark in a partition that no person's key can name.
+        let person = event.person.as_ref().map(ToString::to_string).unwrap_or_default();
+        let pk = format!("{}#{person}", event.page_id);
+        let mut mark = key(&pk, &format!("{MARK}{}", event.id));
         mark.insert("cursor".to_owned(), AttributeValue::S(cursor));
         let put = |mut item: Item| {
             item.insert("expires_at".to_owned(), expires_at.into_attribute());
@@ -216,7 +217,7 @@ impl Feed {
     ///
     /// # Errors
     /// [`FeedError`] if some may remain; calling it again completes the work.
-    pub async fn erase(&self, who: &Who) -> Result<(), FeedError> {
+    pub async fn erase(&self, conversation_key: &ConversationKey) -> Result<(), FeedError> {
         let mut from = None;
         loop {
             let answer = self
@@ -225,7 +226,7 @@ impl Feed {
                 .table_name(&self.table)
                 .consistent_read(true)
                 .key_condition_expression("pk = :person AND begins_with(sk, :mark)")
-                .expression_attribute_values(":person", AttributeValue::S(who.pk()))
+                .expression_attribute_values(":person", AttributeValue::S(conversation_key.pk()))
                 .expression_attribute_values(":mark", AttributeValue::S(MARK.to_owned()))
                 .set_exclusive_start_key(from)
                 .send()
@@ -234,8 +235,8 @@ impl Feed {
             for item in answer.items.unwrap_or_default() {
                 let Mark { sk, cursor } = parse(item)?;
                 // The mark last: without it the event would not be found again.
-                self.delete(key(&feed_pk(&who.page_id), &cursor)).await?;
-                self.delete(key(&who.pk(), &sk)).await?;
+                self.delete(key(&feed_pk(&conversation_key.page_id), &cursor)).await?;
+                self.delete(key(&conversation_key.pk(), &sk)).await?;
             }
             from = answer.last_evaluated_key;
             if from.is_none() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use messenger::clock::Timestamp;
 use messenger::event::digest;
-use messenger::message::{Invalid, Say, UtilityTemplate};
+use messenger::message::{Invalid, Outgoing, UtilityTemplate};
+use messenger::person::{NotAPerson, Person};
 use messenger::window::Purpose;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -14,7 +15,7 @@ use utoipa::ToSchema;
 use crate::outbox::ToSchedule;
 use crate::payload::{self, optional_text, text};
 use crate::schema;
-use crate::store::Who;
+use crate::store::ConversationKey;
 
 /// The most characters of an id that a caller gives.
 const LONGEST_ID: usize = 128;
@@ -42,19 +43,19 @@ pub struct SendRequest {
     #[schema(pattern = "^[0-9]{1,40}$")]
     page_id: String,
     /// The recipient's PSID. Exactly one of `psid`, `user_ref`, `comment_id` and `post_id` is required.
-    #[serde(default, deserialize_with = "person_id")]
+    #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9]{1,40}$")]
     psid: Option<String>,
     /// The recipient as the checkbox plugin refers to them.
-    #[serde(default, deserialize_with = "person_id")]
+    #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9A-Za-z_-]{1,200}$")]
     user_ref: Option<String>,
     /// A comment on the Page, whose author gets one private reply.
-    #[serde(default, deserialize_with = "person_id")]
+    #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9_]{1,100}$")]
     comment_id: Option<String>,
     /// A visitor's post on the Page, whose author gets one private reply.
-    #[serde(default, deserialize_with = "person_id")]
+    #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9_]{1,100}$")]
     post_id: Option<String>,
     #[serde(default, deserialize_with = "instant")]
@@ -114,10 +115,10 @@ impl SendRequest {
         }
         let is_private_reply = self.comment_id.is_some() || self.post_id.is_some();
         let person = one_of([
-            ("psid", "", self.psid),
-            ("user_ref", "user_ref:", self.user_ref),
-            ("comment_id", "comment:", self.comment_id),
-            ("post_id", "post:", self.post_id),
+            ("psid", Person::psid, self.psid),
+            ("user_ref", Person::user_ref, self.user_ref),
+            ("comment_id", Person::comment, self.comment_id),
+            ("post_id", Person::post, self.post_id),
         ])?;
         let purpose = match self.purpose {
             None if is_private_reply => Purpose::PrivateReply,
@@ -151,7 +152,7 @@ impl SendRequest {
         let id = self.id.unwrap_or_else(|| invocation.to_owned());
         Ok(ToSchedule {
             id: format!("request-{}", &digest(&[&id])[..32]),
-            who: Who { page_id: self.page_id, person },
+            conversation_key: ConversationKey { page_id: self.page_id, person },
             messages,
             purpose,
             author: self.author,
@@ -162,44 +163,37 @@ impl SendRequest {
     }
 }
 
+type NewPerson = fn(String) -> Result<Person, NotAPerson>;
+
 /// The recipient: exactly one of the fields names them.
-fn one_of(fields: [(&str, &str, Option<String>); 4]) -> Result<String, Invalid> {
-    let mut given = fields.into_iter().filter_map(|(name, prefix, id)| Some((name, prefix, id?)));
-    let Some((_, prefix, id)) = given.next() else {
+fn one_of(fields: [(&str, NewPerson, Option<String>); 4]) -> Result<Person, Invalid> {
+    let mut given = fields.into_iter().filter_map(|(name, person, id)| Some((name, person, id?)));
+    let Some((name, person, id)) = given.next() else {
         return Err(Invalid::new("psid", "is missing, and so is every other recipient"));
     };
     match given.next() {
         Some((other, ..)) => Err(Invalid::new(other, "cannot be combined with another recipient")),
-        None => Ok(format!("{prefix}{id}")),
+        None => person(id).map_err(|invalid| Invalid::new(name, invalid.to_string())),
     }
 }
 
 fn read_messages(
     own: Map<String, Value>,
     messages: Option<Vec<Value>>,
-) -> Result<Vec<Say>, Invalid> {
+) -> Result<Vec<Outgoing>, Invalid> {
     let wrong = |problem| Err(Invalid::new("messages", problem));
     match messages {
         None if own.is_empty() => Err(Invalid::new("message", "is missing")),
-        None => Ok(vec![Say::from_json(&own.into())?]),
+        None => Ok(vec![Outgoing::from_json(&own.into())?]),
         Some(_) if !own.is_empty() => wrong("cannot be combined with message or its options"),
         Some(messages) if messages.is_empty() => wrong("must not be empty"),
         Some(messages) => {
             let read = |(index, message)| {
-                Say::from_json(message)
+                Outgoing::from_json(message)
                     .map_err(|invalid| invalid.within(&format!("messages[{index}]")))
             };
             messages.iter().enumerate().map(read).collect()
         }
-    }
-}
-
-fn person_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match optional_text(deserializer)? {
-        Some(id) if id.len() > 200 || id.contains(['#', ' ', ':']) => {
-            Err(D::Error::custom("is not a valid id"))
-        }
-        id => Ok(id),
     }
 }
 
@@ -262,7 +256,7 @@ mod tests {
             let mut request = request();
             request.as_object_mut().unwrap().remove("psid");
             request[field] = "5_6".into();
-            read(&request, "a", NOW).map(|wanted| wanted.who.person)
+            read(&request, "a", NOW).map(|wanted| wanted.conversation_key.person.to_string())
         };
         assert_eq!(person("psid").unwrap(), "5_6");
         assert_eq!(person("user_ref").unwrap(), "user_ref:5_6");

@@ -1,6 +1,7 @@
 //! JSON schemas that say more than a type can.
 
 use serde_json::{Value, json};
+use strum::VariantArray;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
@@ -8,16 +9,15 @@ use crate::store::{Status, StepState};
 
 /// The status of a message.
 pub fn status() -> RefOr<Schema> {
-    use Status::{Cancelled, Failed, Open, Refused, Sent};
-    let values = [Open, Sent, Refused, Failed, Cancelled].map(Status::name);
-    one_of("`open` until the message was sent, refused or cancelled, or has failed.", values)
+    one_of(
+        "`open` until the message was sent, refused or cancelled, or has failed.",
+        Status::VARIANTS.iter().map(|status| status.name()),
+    )
 }
 
 /// The state of one message of a list.
 pub fn step_state() -> RefOr<Schema> {
-    use StepState::{PassedOver, Planned, Sending, Sent, Spare, Unconfirmed};
-    let values = [Planned, Sending, Unconfirmed, Sent, PassedOver, Spare].map(StepState::name);
-    one_of("Whether it was sent.", values)
+    one_of("Whether it was sent.", StepState::VARIANTS.iter().map(|state| state.name()))
 }
 
 pub(crate) fn notification_type() -> RefOr<Schema> {
@@ -79,7 +79,7 @@ fn object(description: &str) -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::Object).description(Some(description)).into()
 }
 
-fn one_of<const N: usize>(description: &str, values: [&str; N]) -> RefOr<Schema> {
+fn one_of<'a>(description: &str, values: impl IntoIterator<Item = &'a str>) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(description))

@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 
 use crate::graph::{Access, Fault, Graph, GraphError};
 use crate::secrets::{Secret, SecretError, Secrets};
-use messenger::message::Say;
+use messenger::message::Outgoing;
+use messenger::person::Person;
 use messenger::window::Label;
 
 /// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
+pub struct SendCall<'a> {
     /// The Page that sends.
     pub page_id: &'a str,
-    /// The recipient: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
-    pub person: &'a str,
+    /// The recipient.
+    pub person: &'a Person,
     /// The message, or the sender action.
-    pub say: &'a Say,
+    pub say: &'a Outgoing,
     /// A message's `messaging_type` and `tag`; a sender action has none.
     pub label: Label,
     /// Returned in the message's echo; less than 1,000 characters.
@@ -71,7 +72,7 @@ impl SendApi {
     ///
     /// # Errors
     /// [`SendError`]; its fault says whether the message may have been delivered.
-    pub async fn send(&self, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
+    pub async fn send(&self, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
         let secret = self.secrets.current().await?;
         match self.post(&secret, outgoing).await {
             Err(SendError::Graph(error)) if error.fault == Fault::TokenDead => {
@@ -85,7 +86,7 @@ impl SendApi {
         }
     }
 
-    async fn post(&self, secret: &Secret, outgoing: Outgoing<'_>) -> Result<Sent, SendError> {
+    async fn post(&self, secret: &Secret, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
         let application = secret.application_of(outgoing.page_id)?;
         let page = application.page(outgoing.page_id)?;
         let app_secret = Some(application.app_secret()?);
@@ -109,11 +110,11 @@ impl SendApi {
     }
 }
 
-fn recipient(person: &str) -> Value {
-    match person.split_once(':') {
-        Some(("user_ref", id)) => json!({"user_ref": id}),
-        Some(("comment", id)) => json!({"comment_id": id}),
-        Some(("post", id)) => json!({"post_id": id}),
-        _ => json!({"id": person}),
+fn recipient(person: &Person) -> Value {
+    match person {
+        Person::Psid(id) => json!({"id": id}),
+        Person::UserRef(id) => json!({"user_ref": id}),
+        Person::Comment(id) => json!({"comment_id": id}),
+        Person::Post(id) => json!({"post_id": id}),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, Platform};
-use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Say, UtilityTemplate};
+use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Outgoing, UtilityTemplate};
 use crate::window::{Purpose, Standing};
 
 /// A bot: maps an event, its conversation and the current time to a decision.
@@ -33,7 +33,7 @@ impl Conversation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// What to send now, in order.
-    pub say: Vec<Say>,
+    pub say: Vec<Outgoing>,
     /// What to send later.
     pub follow_ups: Vec<FollowUp>,
     /// The new state; unchanged if absent.
@@ -46,7 +46,7 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FollowUp {
     /// What to send, in order.
-    pub messages: Vec<Say>,
+    pub messages: Vec<Outgoing>,
     /// When to send it.
     pub when: When,
     /// Why it is sent; decides the window and the label.
@@ -68,12 +68,12 @@ pub enum When {
 
 impl FollowUp {
     /// An update to send after a while, whether or not the person writes in the meantime.
-    pub fn after(delay: Duration, say: impl Into<Say>) -> Self {
+    pub fn after(delay: Duration, say: impl Into<Outgoing>) -> Self {
         Self::new(When::AfterMillis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), say)
     }
 
     /// An update to send at an instant, whether or not the person writes in the meantime.
-    pub fn at(instant: Timestamp, say: impl Into<Say>) -> Self {
+    pub fn at(instant: Timestamp, say: impl Into<Outgoing>) -> Self {
         Self::new(When::At(instant), say)
     }
 
@@ -101,12 +101,12 @@ impl FollowUp {
 
     /// Sends something more after it.
     #[must_use]
-    pub fn then(mut self, say: impl Into<Say>) -> Self {
+    pub fn then(mut self, say: impl Into<Outgoing>) -> Self {
         self.messages.push(say.into());
         self
     }
 
-    fn new(when: When, say: impl Into<Say>) -> Self {
+    fn new(when: When, say: impl Into<Outgoing>) -> Self {
         Self {
             messages: vec![say.into()],
             when,
@@ -125,7 +125,7 @@ impl Decision {
 
     /// Sends a message, or a sender action, now.
     #[must_use]
-    pub fn say(mut self, say: impl Into<Say>) -> Self {
+    pub fn say(mut self, say: impl Into<Outgoing>) -> Self {
         self.say.push(say.into());
         self
     }
@@ -190,7 +190,7 @@ impl Decision {
 /// # Errors
 /// [`Invalid`] names the limit that is exceeded.
 pub fn check_messages(
-    messages: &[Say],
+    messages: &[Outgoing],
     purpose: Purpose,
     platform: Platform,
 ) -> Result<(), Invalid> {
@@ -210,8 +210,8 @@ pub fn check_messages(
     Ok(())
 }
 
-fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid> {
-    let bytes: usize = messages.map(Say::bytes).sum();
+fn check_size<'a>(messages: impl Iterator<Item = &'a Outgoing>) -> Result<(), Invalid> {
+    let bytes: usize = messages.map(Outgoing::bytes).sum();
     if bytes <= MAX_BYTES {
         return Ok(());
     }
@@ -225,6 +225,6 @@ fn check_size<'a>(messages: impl Iterator<Item = &'a Say>) -> Result<(), Invalid
 /// [`Invalid`] names the limit that is exceeded.
 pub fn check_fallback(fallback: Option<&UtilityTemplate>) -> Result<(), Invalid> {
     let Some(template) = fallback else { return Ok(()) };
-    let checked = Say::from(template.clone()).check(Platform::Messenger);
+    let checked = Outgoing::from(template.clone()).check(Platform::Messenger);
     checked.map_err(|invalid| invalid.within("fallback_template"))
 }

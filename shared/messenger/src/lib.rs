@@ -7,4 +7,5 @@ pub mod clock;
 pub mod decision;
 pub mod event;
 pub mod message;
+pub mod person;
 pub mod window;

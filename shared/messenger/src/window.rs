@@ -11,7 +11,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::clock::Timestamp;
 use crate::event::Platform;
-use crate::message::{Invalid, Say, Use};
+use crate::message::{Invalid, Outgoing, Use};
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
 pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
@@ -80,7 +80,7 @@ impl Purpose {
     ///
     /// # Errors
     /// [`Invalid`] for a feedback or utility purpose with other content, and the reverse.
-    pub fn check_content(self, say: &Say) -> Result<(), Invalid> {
+    pub fn check_content(self, say: &Outgoing) -> Result<(), Invalid> {
         let wanted = match self {
             Self::Feedback => Use::Feedback,
             Self::Utility => Use::Utility,
@@ -319,7 +319,7 @@ pub fn decide(
 
 /// A purpose for which the windows allow something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chance {
+pub struct AllowedPurpose {
     /// The purpose.
     pub purpose: Purpose,
     /// Until when, if the person does not write; for ever if absent.
@@ -328,7 +328,11 @@ pub struct Chance {
 
 /// The purposes for which something may be sent to a person at `now`: the alternatives to a refused
 /// message.
-pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chance> {
+pub fn allowed_purposes(
+    standing: &Standing,
+    now: Timestamp,
+    policy: &Policy,
+) -> Vec<AllowedPurpose> {
     let until = |purpose| match purpose {
         Purpose::Human | Purpose::Feedback => {
             standing.last_message_at.map(|at| at + SEVEN_DAYS).max(standing.free_until)
@@ -340,7 +344,8 @@ pub fn chances(standing: &Standing, now: Timestamp, policy: &Policy) -> Vec<Chan
         *purpose != Purpose::PrivateReply
             && decide(*purpose, Some("somebody"), standing, now, policy).is_ok()
     });
-    let chance = |purpose| Chance { purpose, until: until(purpose).map(|at| at - policy.margin) };
+    let chance =
+        |purpose| AllowedPurpose { purpose, until: until(purpose).map(|at| at - policy.margin) };
     allowed.map(chance).collect()
 }
 

@@ -36,10 +36,13 @@ async fn an_erasure_waits_for_a_sender_but_not_for_ever() {
     let platform = heard_from().await;
     let later = (platform.clock.now() + HOUR).millis();
     assert_eq!(post(&platform, None, &message(json!({"send_at": later}))).await.status, 202);
-    let who = backend::store::Who { page_id: PAGE.to_owned(), person: PSID.to_owned() };
+    let conversation_key =
+        backend::store::ConversationKey { page_id: PAGE.to_owned(), person: PSID.parse().unwrap() };
     let now = platform.clock.now();
-    let hold = backend::store::Hold { by: "dead".into(), until: now + HOUR, for_entry: None };
-    assert!(platform.store().take_conversation(&who, &hold, now).await.unwrap().is_some());
+    let lease = backend::store::Lease { by: "dead".into(), until: now + HOUR, for_entry: None };
+    assert!(
+        platform.store().take_conversation(&conversation_key, &lease, now).await.unwrap().is_some()
+    );
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(platform.clock.now().since(now), 5 * SECOND);
     assert_eq!(left_of(&platform, PSID).await, ["conversation: erased_at, expires_at"]);
@@ -101,13 +104,13 @@ async fn meta_s_deletion_callback_erases_the_person_and_confirms_it() {
     let code = confirmed.body["confirmation_code"].as_str().unwrap();
     assert_eq!(confirmed.body["url"], format!("https://example.com/data-deletion/{code}"));
     assert_eq!(ask(&platform, "GET", &person()).await.status, 404);
-    let told = with_sample(&platform, "api/read-deletion", |event| {
+    let answer = with_sample(&platform, "api/read-deletion", |event| {
         event["rawPath"] = format!("/data-deletion/{code}").into();
     })
     .await;
-    assert_eq!((told.status, &told.body["state"]), (200, &json!("erased")));
-    assert!(!told.body.to_string().contains(PSID));
-    assert!(!told.body.to_string().contains(APP_SCOPED_ID));
+    assert_eq!((answer.status, &answer.body["state"]), (200, &json!("erased")));
+    assert!(!answer.body.to_string().contains(PSID));
+    assert!(!answer.body.to_string().contains(APP_SCOPED_ID));
 }
 
 #[tokio::test]

@@ -22,11 +22,11 @@ async fn the_kinds_of_whatsapp_tokens_are_distinguished_and_one_that_expires_has
         ("customer-token", "business_integration_system_user"),
         ("user-token", "user"),
     ] {
-        let told = account(&platform, token).await.unwrap()["token"].take();
-        assert_eq!(told["kind"], kind);
-        let warning = told["warning"].as_str().unwrap_or_default();
-        assert_eq!(warning.contains("system user"), token == "user-token", "{told}");
-        assert_eq!(told["expires"].is_string(), token == "user-token");
+        let answer = account(&platform, token).await.unwrap()["token"].take();
+        assert_eq!(answer["kind"], kind);
+        let warning = answer["warning"].as_str().unwrap_or_default();
+        assert_eq!(warning.contains("system user"), token == "user-token", "{answer}");
+        assert_eq!(answer["expires"].is_string(), token == "user-token");
     }
 }
 

@@ -52,8 +52,8 @@ async fn while_the_queue_is_down_nothing_is_called_received_and_nothing_is_lost(
     let platform = platform().await;
     let body = samples::body("webhook/batch").unwrap();
     platform.sqs.set_down(true);
-    let told = invoke(&platform, signed(&platform, &body)).await;
-    assert_eq!(told, (500, "NOT_QUEUED".to_owned()));
+    let answer = invoke(&platform, signed(&platform, &body)).await;
+    assert_eq!(answer, (500, "NOT_QUEUED".to_owned()));
     assert_nothing_queued(&platform);
     platform.sqs.set_down(false);
     assert_eq!(receive(&platform, &body).await, 200);

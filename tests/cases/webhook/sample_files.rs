@@ -70,9 +70,9 @@ async fn every_sample_has_its_answer_and_its_effect() {
         let sample = samples::read(&format!("webhook/{name}")).unwrap().to_string();
         let request = lambda_http::request::from_str(&sample).unwrap();
         assert_eq!(invoke(&platform, request).await, (status, body.to_owned()), "{name}");
-        let mut told: Vec<_> = events(&platform).iter().map(tell).collect();
-        told.sort();
-        assert_eq!(told, queued, "{name}");
+        let mut answer: Vec<_> = events(&platform).iter().map(describe).collect();
+        answer.sort();
+        assert_eq!(answer, queued, "{name}");
         assert_eq!(reasons(&platform), set_aside, "{name}");
     }
 }

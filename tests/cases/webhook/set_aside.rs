@@ -21,8 +21,8 @@ async fn what_is_no_notification_is_kept_whole_with_its_reason() {
     ];
     for (body, reason) in cases {
         let platform = platform().await;
-        let told = invoke(&platform, signed(&platform, body)).await;
-        assert_eq!(told, (200, RECEIVED.to_owned()), "{body:?}");
+        let answer = invoke(&platform, signed(&platform, body)).await;
+        assert_eq!(answer, (200, RECEIVED.to_owned()), "{body:?}");
         assert_eq!(unreadable_body(&platform, reason), body);
         assert!(events(&platform).is_empty());
     }

@@ -7,8 +7,8 @@ async fn a_signature_of_another_secret_is_refused() {
     let platform = platform().await;
     let body = notification(&[message(PSID, "m_1", "hi")]);
     let header = sign_with("another-secret", &body);
-    let told = invoke(&platform, post(&body, Some(&header))).await;
-    assert_eq!(told, (401, "INVALID_SIGNATURE".to_owned()));
+    let answer = invoke(&platform, post(&body, Some(&header))).await;
+    assert_eq!(answer, (401, "INVALID_SIGNATURE".to_owned()));
     assert_nothing_queued(&platform);
 }
 

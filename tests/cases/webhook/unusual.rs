@@ -9,7 +9,7 @@ async fn an_event_too_large_for_the_queue_is_queued_as_its_envelope_and_counted(
     assert_eq!(receive_patiently(&platform, &notification(&[large])).await, 200);
     let [event] = &events(&platform)[..] else { panic!("one event is expected") };
     assert!(event.truncated);
-    assert_eq!(tell(event), "messaging message A");
+    assert_eq!(describe(event), "messaging message A");
     let left = json!({
         "sender": {"id": PSID},
         "recipient": {"id": PAGE},
@@ -97,8 +97,8 @@ async fn numbers_where_strings_are_expected_lose_no_event() {
     assert_eq!(receive(&platform, body.as_bytes()).await, 200);
     assert_eq!(texts(&platform), ["42", "true"]);
     assert_eq!(by_group(&platform).len(), 1);
-    let told: Vec<_> = events(&platform).iter().map(tell).collect();
-    assert_eq!(told, ["messaging message A 42", "messaging message A true"]);
+    let answer: Vec<_> = events(&platform).iter().map(describe).collect();
+    assert_eq!(answer, ["messaging message A 42", "messaging message A true"]);
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn deep_nesting_loses_no_event() {
     assert_eq!(kept, sent);
     let of_person: Vec<_> = events(&platform)
         .into_iter()
-        .filter(|event| event.person.as_deref() == Some(PSID))
+        .filter(|event| event.person == PSID.parse().ok())
         .map(|event| text_of(&event))
         .collect();
     assert_eq!(of_person, ["", "beside", "plain"]);
@@ -147,11 +147,13 @@ async fn unknown_containers_and_kinds_are_kept_as_events_and_counted() {
     let entry = json!({"id": PAGE, "messaging": [unknown], "hovercraft": [{"eels": true}]});
     let body = json!({"object": "page", "entry": [entry]}).to_string();
     assert_eq!(receive(&platform, body.as_bytes()).await, 200);
-    let mut told: Vec<_> =
-        events(&platform).iter().map(|event| format!("{}: {}", tell(event), event.raw)).collect();
-    told.sort();
+    let mut answer: Vec<_> = events(&platform)
+        .iter()
+        .map(|event| format!("{}: {}", describe(event), event.raw))
+        .collect();
+    answer.sort();
     assert_eq!(
-        told,
+        answer,
         [
             "hovercraft unknown - hovercraft: {\"eels\":true}".to_owned(),
             format!("messaging unknown A brand_new: {unknown}"),

@@ -6,8 +6,8 @@ use super::*;
 async fn the_challenge_comes_back_untouched() {
     let platform = platform().await;
     for challenge in ["1158201444", " a+b c&d=e;f%25#?/\\ ", "\"<b>ü漢\u{1F600}</b>\"\r\n", "0"] {
-        let told = verify(&platform, "subscribe", VERIFY_TOKEN, challenge).await;
-        assert_eq!(told, (200, challenge.to_owned()));
+        let answer = verify(&platform, "subscribe", VERIFY_TOKEN, challenge).await;
+        assert_eq!(answer, (200, challenge.to_owned()));
     }
 }
 

@@ -14,20 +14,20 @@ fuzz_target!(|payload: &[u8]| {
         Ok(wanted) => {
             assert_eq!(read(&payload, "invocation", NOW).as_ref().ok(), Some(&wanted));
             assert!(wanted.id.len() == 40 && !wanted.messages.is_empty());
-            assert!(!wanted.who.person.is_empty() && !wanted.who.page_id.is_empty());
-            assert!(!wanted.who.person.contains('#'));
+            assert!(!wanted.conversation_key.person.to_string().is_empty() && !wanted.conversation_key.page_id.is_empty());
+            assert!(!wanted.conversation_key.person.to_string().contains('#'));
             assert!(wanted.due_at.is_none_or(|due| due.millis() > 0));
         }
         Err(error) => {
-            let told = error.to_string();
-            assert!(!told.is_empty() && told.len() < 1500);
+            let shown = error.to_string();
+            assert!(!shown.is_empty() && shown.len() < 1500);
             // It names the field, which may be the sender's own word, cut short.
             let field = error.field.as_str();
             assert!(field.chars().count() <= 400 && !field.contains(char::is_control));
             // Whatever repeated the sender's texts would soon repeat one of these.
             let foreign = |c: char| !c.is_ascii() || c.is_control() || "~^|\\{}".contains(c);
-            let problem = told.strip_prefix(field).unwrap_or(&told);
-            assert!(!problem.contains(foreign), "{told}");
+            let problem = shown.strip_prefix(field).unwrap_or(&shown);
+            assert!(!problem.contains(foreign), "{shown}");
         }
     }
 });

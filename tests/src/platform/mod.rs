@@ -32,7 +32,7 @@ use crate::{dynamodb, http, samples, setup};
 
 /// The queue of the events.
 pub const EVENTS: &str = "events.fifo";
-/// The queue of the events that were given up.
+/// The dead-letter queue.
 pub const DEAD_LETTERS: &str = "dead-letters.fifo";
 /// The queue of what is signed but cannot be read.
 pub const UNREADABLE: &str = "unreadable";

@@ -87,7 +87,7 @@ pub fn page_token(page_id: &str) -> String {
     format!("sample-token-of-{page_id}")
 }
 
-/// What the functions are told of the platform.
+/// What the functions know of the platform.
 pub(super) fn environment(
     options: &Options,
     front_url: &str,

@@ -9,7 +9,7 @@ use messenger::event::{Event, Kind, split};
 use super::script::Script;
 use crate::meta::{GraphRequest, Outcome};
 
-/// A point in a run: its number tells before and after, its time may be shared by many.
+/// A point in a run: numbers order points that share a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Point {
     pub(super) number: u64,

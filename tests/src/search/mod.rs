@@ -25,7 +25,7 @@ use crate::guard::Guard;
 pub use promises::Broken;
 use world::World;
 
-/// What came of a seed.
+/// The result of a seed.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     /// The promises that were broken.
@@ -55,7 +55,7 @@ pub fn run(seed: u64, without: Option<Guard>) -> Result<Run, Box<dyn Error>> {
     }))
 }
 
-/// What came of many seeds.
+/// The result of many seeds.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// How many seeds were run.

@@ -1,4 +1,4 @@
-//! What people will do in a run, drawn from its seed.
+//! The plan of a run, drawn from its seed.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) enum Plan {
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     /// A person writes to a Page.
-    Say {
+    Outgoing {
         page_id: String,
         psid: String,
         script: Script,
@@ -140,7 +140,7 @@ fn say(rng: &mut Xoshiro256PlusPlus, number: u64, page_id: String, psid: String)
         _ => rng.random_range(600_000..30 * HOUR * 1000),
     })];
     match rng.random_range(0..20) {
-        // A time from the future is told once: to know it for what it is, nothing later helps.
+        // A future time is reported once only: no later event could reveal that it was wrong.
         0 => {
             ahead = Duration::from_secs(rng.random_range(2 * MINUTE..20 * HOUR));
             posted = vec![Duration::ZERO];
@@ -148,7 +148,7 @@ fn say(rng: &mut Xoshiro256PlusPlus, number: u64, page_id: String, psid: String)
         1..3 => posted.push(posted[0] + Duration::from_secs(rng.random_range(0..2 * HOUR))),
         _ => {}
     }
-    Act::Say { page_id, psid, script, ahead, posted }
+    Act::Outgoing { page_id, psid, script, ahead, posted }
 }
 
 fn request(

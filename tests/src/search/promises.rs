@@ -6,8 +6,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use backend::store::{ConversationItem, Entry, EntryKey, Reason, Status, StepKey, Who};
+use backend::store::{ConversationItem, ConversationKey, Entry, EntryKey, Reason, Status, StepKey};
 use messenger::clock::Timestamp;
+use messenger::person::Person;
 use messenger::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -46,7 +47,7 @@ impl fmt::Display for Broken {
 struct Onlooker<'a> {
     history: &'a History,
     entries: BTreeMap<EntryKey, Entry>,
-    conversations: BTreeMap<Who, ConversationItem>,
+    conversations: BTreeMap<ConversationKey, ConversationItem>,
     broken: RefCell<Vec<Broken>>,
 }
 
@@ -83,11 +84,13 @@ pub(super) async fn check(world: &World, rests: bool) -> Result<Vec<Broken>, Box
 impl Onlooker<'_> {
     fn take(&mut self, item: Map<String, Value>) -> Result<(), Box<dyn Error>> {
         let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
-        let (page_id, person) = text("pk").split_once('#').unwrap_or_default();
-        let who = Who { page_id: page_id.to_owned(), person: person.to_owned() };
         let sk = text("sk").to_owned();
         if sk == "conversation" {
-            self.conversations.insert(who, ConversationItem::deserialize(Value::Object(item))?);
+            let (page_id, person) = text("pk").split_once('#').unwrap_or_default();
+            let conversation_key =
+                ConversationKey { page_id: page_id.to_owned(), person: person.parse()? };
+            self.conversations
+                .insert(conversation_key, ConversationItem::deserialize(Value::Object(item))?);
         } else if sk.starts_with("outbox#") {
             let entry = Entry::deserialize(Value::Object(item))?;
             self.entries.insert(entry.key()?, entry);
@@ -145,7 +148,10 @@ impl Onlooker<'_> {
                 self.breaks("nothing is lost", format!("event {} was not decided", script.number));
             }
             for index in 1..=script.later.len() {
-                let later = EntryKey { id: format!("{}.{index}", key.id), who: key.who.clone() };
+                let later = EntryKey {
+                    id: format!("{}.{index}", key.id),
+                    conversation_key: key.conversation_key.clone(),
+                };
                 if is_there && !self.entries.contains_key(&later) {
                     self.breaks(
                         "nothing is lost",
@@ -230,13 +236,13 @@ impl Onlooker<'_> {
     fn steps_and_replies_are_in_order(&self) {
         let mut said: Vec<_> = self.history.said.iter().collect();
         said.sort_by_key(|(_, said)| said.received);
-        let mut last = BTreeMap::<Who, (u64, String)>::new();
+        let mut last = BTreeMap::<ConversationKey, (u64, String)>::new();
         for (event_id, said) in said {
             let key = entry_key(said, event_id);
             let Some(entry) = self.entries.get(&key) else { continue };
             for first in self.first_deliveries(&key, entry.steps.len()).into_iter().flatten() {
                 let number = first.point.number;
-                let before = last.insert(key.who.clone(), (number, name(&first.key)));
+                let before = last.insert(key.conversation_key.clone(), (number, name(&first.key)));
                 if let Some((before, what)) = before.filter(|(before, _)| *before > number) {
                     let how =
                         format!("{what} ({before}) went after {} ({number})", name(&first.key));
@@ -249,7 +255,7 @@ impl Onlooker<'_> {
     fn entries_are_in_order(&self) {
         for (key, entry) in &self.entries {
             let earlier = self.entries.iter().filter(|(other, earlier)| {
-                other.who == key.who
+                other.conversation_key == key.conversation_key
                     && (earlier.first_due, earlier.decided_at) < (entry.first_due, entry.decided_at)
             });
             for (other, earlier) in earlier {
@@ -282,9 +288,12 @@ impl Onlooker<'_> {
     /// People who take over put automated entries off; a request that was hindered may be unknown
     /// to the conversation until it is asked for again.
     fn was_rescheduled(&self, key: &EntryKey) -> bool {
-        let who = |page_id: &str, psid: &str| page_id == key.who.page_id && psid == key.who.person;
-        self.history.taken_over.iter().any(|(page_id, psid, _)| who(page_id, psid))
-            || self.history.hindered_requests.iter().any(|(page_id, psid)| who(page_id, psid))
+        let is_in = |page_id: &str, psid: &str| {
+            page_id == key.conversation_key.page_id
+                && psid == key.conversation_key.person.to_string()
+        };
+        self.history.taken_over.iter().any(|(page_id, psid, _)| is_in(page_id, psid))
+            || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
     }
 
     fn every_entry_has_ended(&self) {
@@ -319,16 +328,16 @@ impl Onlooker<'_> {
                     say(format!("failed: {reason}"));
                 }
                 Status::Failed if self.was_confirmed(key, entry) => {
-                    say(format!("failed: {reason}, but an echo had told that it was delivered"));
+                    say(format!("failed: {reason}, but an echo had confirmed the delivery"));
                 }
                 Status::Refused => {
-                    if let Some(how) = self.wrongly_refused(&key.who, entry) {
+                    if let Some(how) = self.wrongly_refused(&key.conversation_key, entry) {
                         say(how);
                     }
                 }
                 Status::Cancelled
                     if entry.reason == Some(Reason::Answered)
-                        && !self.was_answered(&key.who, entry) =>
+                        && !self.was_answered(&key.conversation_key, entry) =>
                 {
                     say("is cancelled by an answer that nobody gave".to_owned());
                 }
@@ -349,15 +358,15 @@ impl Onlooker<'_> {
     }
 
     /// A window that was open for longer than clocks can differ, by events that were processed.
-    fn wrongly_refused(&self, who: &Who, entry: &Entry) -> Option<String> {
+    fn wrongly_refused(&self, conversation_key: &ConversationKey, entry: &Entry) -> Option<String> {
         let ended_at = entry.ended_at?;
         let window = match entry.purpose {
             Purpose::Human => SEVEN_DAYS,
             _ => STANDARD_WINDOW,
         };
         let said = self.history.said.values().filter(|said| {
-            said.page_id == who.page_id
-                && said.psid == who.person
+            said.page_id == conversation_key.page_id
+                && conversation_key.person == Person::Psid(said.psid.clone())
                 && said.processed.is_some_and(|point| point.at + TOLERANCE < ended_at)
         });
         let last = said.map(|said| said.at).max()?;
@@ -365,44 +374,50 @@ impl Onlooker<'_> {
             .then(|| format!("is refused at {ended_at}, but the person wrote at {last}"))
     }
 
-    fn was_answered(&self, who: &Who, entry: &Entry) -> bool {
+    fn was_answered(&self, conversation_key: &ConversationKey, entry: &Entry) -> bool {
         let after = entry.cancelled_by_answer_after;
         let mut said = self.history.said.values();
         said.any(|said| {
-            said.page_id == who.page_id
-                && said.psid == who.person
+            said.page_id == conversation_key.page_id
+                && conversation_key.person == Person::Psid(said.psid.clone())
                 && said.accepted.is_some()
                 && after.is_some_and(|after| after <= said.at + TOLERANCE)
         })
     }
 
     fn the_state_changed_once_for_each_event(&self) {
-        let mut counts = BTreeMap::<Who, u64>::new();
+        let mut counts = BTreeMap::<ConversationKey, u64>::new();
         for (event_id, said) in &self.history.said {
             let key = entry_key(said, event_id);
             if said.script.remember && self.entries.contains_key(&key) {
-                *counts.entry(key.who).or_default() += 1;
+                *counts.entry(key.conversation_key).or_default() += 1;
             }
         }
-        for (who, conversation) in &self.conversations {
-            let wanted = counts.get(who).copied().unwrap_or(0);
+        for (conversation_key, conversation) in &self.conversations {
+            let wanted = counts.get(conversation_key).copied().unwrap_or(0);
             let state = conversation.state.as_deref().and_then(|state| state.parse().ok());
             let found = (state.unwrap_or(0), conversation.state_revision);
             if found != (wanted, wanted) {
                 self.breaks(
                     "a state changes once",
-                    format!("{wanted} events changed it, it is {found:?} for {}", who.person),
+                    format!(
+                        "{wanted} events changed it, it is {found:?} for {}",
+                        conversation_key.person
+                    ),
                 );
             }
         }
     }
 
     fn nothing_is_left_over(&self) {
-        for (who, conversation) in &self.conversations {
+        for (conversation_key, conversation) in &self.conversations {
             if !conversation.waiting.is_empty() {
                 self.breaks(
                     "nothing is left over",
-                    format!("{:?} still wait for {}", conversation.waiting, who.person),
+                    format!(
+                        "{:?} still wait for {}",
+                        conversation.waiting, conversation_key.person
+                    ),
                 );
             }
         }
@@ -418,8 +433,9 @@ impl Onlooker<'_> {
 }
 
 fn entry_key(said: &Said, event_id: &str) -> EntryKey {
-    let who = Who { page_id: said.page_id.clone(), person: said.psid.clone() };
-    EntryKey { who, id: event_id.chars().take(32).collect() }
+    let conversation_key =
+        ConversationKey { page_id: said.page_id.clone(), person: Person::Psid(said.psid.clone()) };
+    EntryKey { conversation_key, id: event_id.chars().take(32).collect() }
 }
 
 fn name(key: &StepKey) -> String {

@@ -1,4 +1,4 @@
-//! What people write in a search: each text tells the bot what it is to decide.
+//! What people write in a search: each text encodes the bot's decision.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Script {
     }
 }
 
-/// The bot that does what it is told.
+/// The bot that decides what the text encodes.
 ///
 /// # Errors
 /// None: every script keeps to the platform's limits.

@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 1_048_576;
 /// A message of `SendMessage`, or an entry of `SendMessageBatch`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(super) struct Outgoing {
+pub(super) struct SendCall {
     #[serde(default)]
     pub(super) queue_url: String,
     #[serde(default)]
@@ -35,7 +35,7 @@ pub(super) struct Outgoing {
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
 pub(super) struct Request {
     pub(super) queue_url: String,
-    pub(super) entries: Vec<Outgoing>,
+    pub(super) entries: Vec<SendCall>,
     pub(super) receipt_handle: String,
     /// In seconds.
     pub(super) visibility_timeout: Option<i64>,
@@ -49,7 +49,7 @@ pub(super) struct Request {
     message_attribute_names: Vec<String>,
 }
 
-impl Outgoing {
+impl SendCall {
     /// Checks everything that does not depend on other messages or on the queue.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let ids = [&self.message_group_id, &self.message_deduplication_id];
@@ -90,9 +90,9 @@ impl Outgoing {
 }
 
 /// Checks what makes a batch fail as a whole.
-pub(super) fn check_batch(entries: &[Outgoing]) -> Result<(), Refusal> {
+pub(super) fn check_batch(entries: &[SendCall]) -> Result<(), Refusal> {
     let ids: HashSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
-    let bytes: usize = entries.iter().map(Outgoing::bytes).sum();
+    let bytes: usize = entries.iter().map(SendCall::bytes).sum();
     let problem = if entries.is_empty() {
         "AWS.SimpleQueueService.EmptyBatchRequest"
     } else if entries.len() > 10 {
@@ -109,9 +109,9 @@ pub(super) fn check_batch(entries: &[Outgoing]) -> Result<(), Refusal> {
 
 /// Carries out a batch entry by entry: a failed one does not stop the others.
 pub(super) fn each(
-    entries: &[Outgoing],
+    entries: &[SendCall],
     failing: &[usize],
-    mut act: impl FnMut(&Outgoing) -> Result<Value, Refusal>,
+    mut act: impl FnMut(&SendCall) -> Result<Value, Refusal>,
 ) -> Value {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (index, entry) in entries.iter().enumerate() {

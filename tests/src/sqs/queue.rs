@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::protocol::{Outgoing, Refusal, Request, md5_hex};
+use super::protocol::{Refusal, Request, SendCall, md5_hex};
 use super::{ACCOUNT, Fault, QueueSettings, Received, arn};
 
 /// Counted from the first accepted send; a duplicate does not prolong it.
@@ -169,7 +169,7 @@ impl Queue {
 
     pub(super) fn send(
         &mut self,
-        outgoing: &Outgoing,
+        outgoing: &SendCall,
         serial: &mut u64,
         now: i64,
     ) -> Result<Value, Refusal> {

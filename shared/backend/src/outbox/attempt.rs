@@ -1,10 +1,10 @@
 //! One attempt at one entry: claimed, sent step by step, and written down after each.
 
 use crate::graph::{Fault, GraphError};
-use crate::send::{Outgoing, SendError, Sent};
+use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, Entry, EntryKey, Fate, Guard, Reason, Status, StepChange, StepKey,
-    StepState,
+    Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
+    StepKey, StepState,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -12,7 +12,7 @@ use messenger::window::{Label, Refusal};
 
 use super::next::{Failure, Halt, Next, Position, after_error, next, position};
 use super::plan::unclear;
-use super::{Outbox, OutboxError, Turn};
+use super::{Outbox, OutboxError, SendContext};
 
 /// How an attempt at an entry came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,17 +37,17 @@ pub(super) struct Attempt<'a> {
     /// The conversation as it was when its busy mark was taken.
     pub(super) conversation: &'a ConversationItem,
     /// The sender's turn.
-    pub(super) turn: &'a Turn,
+    pub(super) context: &'a SendContext,
 }
 
 impl Attempt<'_> {
     fn page_id(&self) -> &str {
-        &self.key.who.page_id
+        &self.key.conversation_key.page_id
     }
 
     /// What holds while the entry is ours.
     fn ours(&self) -> Guard<'_> {
-        Guard::HeldBy(&self.turn.hold.by)
+        Guard::HeldBy(&self.context.lease.by)
     }
 }
 
@@ -77,8 +77,8 @@ impl Outbox {
         }
         if attempt.entry.unapplied.is_some() {
             let conversation = attempt.conversation;
-            let settlement = self.apply(attempt.key, &attempt.entry, conversation).await?;
-            self.store.settle(&attempt.key.who, &settlement).await?;
+            let changes = self.apply(attempt.key, &attempt.entry, conversation).await?;
+            self.store.settle(&attempt.key.conversation_key, &changes).await?;
         }
         let index = match position(&attempt.entry) {
             Position::At(index) => index,
@@ -113,7 +113,7 @@ impl Outbox {
             attempts: Some(attempt.entry.attempts + 1),
             applied: true,
             fallback_reason: refusal.map(Reason::from),
-            ..Change::to(Fate::Held { taken: Some(attempt.turn.hold.clone()) })
+            ..Change::to(NextState::Held { taken: Some(attempt.context.lease.clone()) })
         };
         let Some(entry) = self.store.change_entry(attempt.key, guard, claim).await? else {
             return Ok(Outcome::Lost);
@@ -134,7 +134,7 @@ impl Outbox {
             return Ok(next);
         }
         let is_paused = self.pauses.until(attempt.page_id()).await?.is_some();
-        Ok(next.unless(is_paused, attempt.turn.has_time(now), now))
+        Ok(next.unless(is_paused, attempt.context.has_time(now), now))
     }
 
     /// Sends an entry's steps from the first unsent one on, which is marked as being sent.
@@ -145,13 +145,13 @@ impl Outbox {
     ) -> Result<Outcome, OutboxError> {
         while let Some(index) = attempt.entry.next_step() {
             let say = attempt.entry.steps[index].say();
-            if let Some(pace) = &attempt.turn.pace {
+            if let Some(pace) = &attempt.context.pace {
                 pace.wait(say.rate_class(), &self.clock).await;
             }
             let step_key = StepKey { entry: attempt.key.clone(), step: index };
-            let outgoing = Outgoing {
+            let outgoing = SendCall {
                 page_id: attempt.page_id(),
-                person: &attempt.key.who.person,
+                person: &attempt.key.conversation_key.person,
                 say: &say,
                 label,
                 metadata: &step_key.to_string(),
@@ -176,21 +176,21 @@ impl Outbox {
                 sends: None,
                 mid: sent.mid.clone(),
             }];
-            let fate = match attempt.entry.next_step() {
-                None => self.fate(Halt::End(Status::Sent, None)),
+            let next_state = match attempt.entry.next_step() {
+                None => self.next_state(Halt::End(Status::Sent, None)),
                 Some(following) => match self.next_after_send(attempt).await {
                     Next::Send(next_label) if sent.regain_after.is_none() => {
                         label = next_label;
                         steps.push(begin(&attempt.entry, following));
-                        Fate::Held { taken: None }
+                        NextState::Held { taken: None }
                     }
                     Next::Send(_) => self.waits(Fault::Throttled),
                     // Only an action was sent: the next attempt changes over, in one write.
                     Next::Fallback(refusal) => self.waits(refusal),
-                    Next::Halt(halt) => self.fate(halt),
+                    Next::Halt(halt) => self.next_state(halt),
                 },
             };
-            let change = Change { steps, applied: true, ..Change::to(fate.clone()) };
+            let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
             if let Some(after) = sent.regain_after {
                 let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
@@ -200,7 +200,7 @@ impl Outbox {
                 Some(changed) => attempt.entry = changed,
                 None => return self.confirm_late(&step_key, &sent).await,
             }
-            if let Some(outcome) = self.outcome_of(attempt, fate) {
+            if let Some(outcome) = self.outcome_of(attempt, next_state) {
                 return Ok(outcome);
             }
         }
@@ -211,7 +211,7 @@ impl Outbox {
     ///
     /// Whatever comes of it, the entry goes on: a message must not be lost because Meta refused the
     /// typing indicator before it. An action has no label, so it goes in the standard window only.
-    async fn act(&self, outgoing: Outgoing<'_>) -> Result<(StepState, Sent), OutboxError> {
+    async fn act(&self, outgoing: SendCall<'_>) -> Result<(StepState, Sent), OutboxError> {
         let reason = if outgoing.label.is_standard() {
             match self.send.send(outgoing).await {
                 Ok(sent) => return Ok((StepState::Sent, sent)),
@@ -247,12 +247,12 @@ impl Outbox {
     }
 
     /// What a change made of an entry; nothing if it is still held.
-    fn outcome_of(&self, attempt: &Attempt<'_>, fate: Fate) -> Option<Outcome> {
-        match fate {
-            Fate::Held { .. } => None,
-            Fate::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
-            Fate::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
-            Fate::Ended { status, reason, .. } => {
+    fn outcome_of(&self, attempt: &Attempt<'_>, next_state: NextState) -> Option<Outcome> {
+        match next_state {
+            NextState::Held { .. } => None,
+            NextState::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
+            NextState::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
+            NextState::Ended { status, reason, .. } => {
                 self.count_end(attempt.key, attempt.entry.purpose, status, reason.as_ref());
                 Some(Outcome::Ended(status, reason))
             }
@@ -278,7 +278,7 @@ impl Outbox {
         let grace = self.settings.echo_grace;
         let Failure { is_unclear, halt } =
             after_error(&error, entry.attempts, self.clock.now(), grace);
-        let fate = self.fate(halt);
+        let next_state = self.next_state(halt);
         let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
         // What was unclear before stays so, although this attempt came to nothing.
         let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
@@ -289,7 +289,7 @@ impl Outbox {
             sends: Some(sends),
             mid: None,
         };
-        let change = Change { steps: vec![step], applied: true, ..Change::to(fate.clone()) };
+        let change = Change { steps: vec![step], applied: true, ..Change::to(next_state.clone()) };
         let changed = self.store.change_entry(key, attempt.ours(), change).await?;
         if let SendError::Graph(graph) = &error {
             self.note(attempt.page_id(), graph).await?;
@@ -297,7 +297,7 @@ impl Outbox {
         match changed {
             Some(entry) => {
                 attempt.entry = entry;
-                Ok(self.outcome_of(attempt, fate).unwrap_or(Outcome::Lost))
+                Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost))
             }
             None => self.go_on_after_echo(attempt).await,
         }
@@ -335,16 +335,16 @@ impl Outbox {
         guard: Guard<'_>,
         halt: Halt,
     ) -> Result<Outcome, OutboxError> {
-        let fate = self.fate(halt);
-        let change = Change { applied: true, ..Change::to(fate.clone()) };
+        let next_state = self.next_state(halt);
+        let change = Change { applied: true, ..Change::to(next_state.clone()) };
         if self.store.change_entry(attempt.key, guard, change).await?.is_none() {
             return Ok(Outcome::Lost);
         }
-        Ok(self.outcome_of(attempt, fate).unwrap_or(Outcome::Lost))
+        Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost))
     }
 
-    fn waits(&self, reason: impl Into<Reason>) -> Fate {
-        self.fate(Halt::Wait(self.clock.now(), reason.into()))
+    fn waits(&self, reason: impl Into<Reason>) -> NextState {
+        self.next_state(Halt::Wait(self.clock.now(), reason.into()))
     }
 }
 
@@ -371,5 +371,5 @@ fn fall_back(entry: &Entry) -> Vec<StepChange> {
     };
     let steps = entry.steps.iter().enumerate();
     let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);
-    planned.chain(entry.fallback().map(|spare| begin(entry, spare))).collect()
+    planned.chain(entry.fallback().map(|fallback| begin(entry, fallback))).collect()
 }

@@ -1,6 +1,8 @@
 //! Echoes: Meta's word that a message was delivered.
 
-use crate::store::{Change, Fate, Guard, Settlement, Status, StepKey, StepState, Who};
+use crate::store::{
+    Change, ConversationKey, ConversationUpdate, Guard, NextState, Status, StepKey, StepState,
+};
 use crate::telemetry::Metric;
 
 use super::next::Halt;
@@ -13,7 +15,7 @@ impl Outbox {
     /// or goes on with its next step.
     ///
     /// `to` is the person whom the echo names: of an entry that went to a `user_ref`, a comment or a
-    /// post, it tells whose PSID that is.
+    /// post, it names the PSID.
     ///
     /// # Errors
     /// [`OutboxError`] if the table does not answer.
@@ -21,18 +23,19 @@ impl Outbox {
         &self,
         step: &StepKey,
         mid: Option<&str>,
-        to: Option<&Who>,
+        to: Option<&ConversationKey>,
     ) -> Result<(), OutboxError> {
         let key = &step.entry;
         let Some(entry) = self.store.entry(key).await? else {
             return Ok(());
         };
-        if let Some(to) = to.filter(|to| to.page_id == key.who.page_id && to.is_psid())
-            && !key.who.is_psid()
+        if let Some(to) =
+            to.filter(|to| to.page_id == key.conversation_key.page_id && to.person.is_psid())
+            && !key.conversation_key.person.is_psid()
             && entry.psid.is_none()
         {
-            self.store.set_psid(key, &to.person).await?;
-            self.store.add_known_as(to, &key.who.person).await?;
+            self.store.set_psid(key, &to.person.to_string()).await?;
+            self.store.add_known_as(to, &key.conversation_key.person).await?;
         }
         let state = entry.steps.get(step.step).map(|step| step.state);
         if !matches!(state, Some(StepState::Sending | StepState::Unconfirmed)) {
@@ -46,21 +49,28 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.telemetry.count(Metric::ConfirmedByEcho, &key.who.page_id, &[]);
+        self.telemetry.count(Metric::ConfirmedByEcho, &key.conversation_key.page_id, &[]);
         let guard = Guard::Free { due_at: Some(due_at), now };
         if entry.next_step().is_some() {
-            let fate = Fate::Waits { due_at: now, reason: None, rescheduled: false };
-            self.store.change_entry(key, guard, Change::to(fate)).await?;
+            let next_state = NextState::Waits { due_at: now, reason: None, rescheduled: false };
+            self.store.change_entry(key, guard, Change::to(next_state)).await?;
         } else if entry.unapplied.is_none()
             && self
                 .store
-                .change_entry(key, guard, Change::to(self.fate(Halt::End(Status::Sent, None))))
+                .change_entry(
+                    key,
+                    guard,
+                    Change::to(self.next_state(Halt::End(Status::Sent, None))),
+                )
                 .await?
                 .is_some()
         {
             self.count_end(key, entry.purpose, Status::Sent, None);
-            let settlement = Settlement { forget: vec![entry.waiting()], ..Settlement::default() };
-            self.store.settle(&key.who, &settlement).await?;
+            let changes = ConversationUpdate {
+                forget: vec![entry.waiting()],
+                ..ConversationUpdate::default()
+            };
+            self.store.settle(&key.conversation_key, &changes).await?;
             self.store.unlist_entry(key).await?;
         }
         Ok(())

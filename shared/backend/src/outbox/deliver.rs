@@ -1,10 +1,10 @@
 //! A person's due entries, in order.
 
-use crate::store::{ConversationItem, EntryKey, Waiting, Who};
+use crate::store::{ConversationItem, ConversationKey, EntryKey, PendingEntry};
 use messenger::clock::Timestamp;
 
 use super::attempt::{Attempt, Outcome};
-use super::{Outbox, OutboxError, Turn};
+use super::{Outbox, OutboxError, SendContext};
 
 /// What came of a person's due entries.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct Delivered {
     /// How each entry came out.
     pub(super) outcomes: Vec<(String, Outcome)>,
     /// Entries that no longer wait, to be forgotten by the conversation.
-    pub(super) forget: Vec<Waiting>,
+    pub(super) forget: Vec<PendingEntry>,
     /// Entries that are to leave the index once the conversation has forgotten them: until then a
     /// sweep finds them, if this one dies.
     pub(super) ended: Vec<EntryKey>,
@@ -27,17 +27,17 @@ impl Outbox {
     /// wait behind others, stay.
     pub(super) async fn deliver_due(
         &self,
-        who: &Who,
+        conversation_key: &ConversationKey,
         conversation: &ConversationItem,
         ids: &[String],
-        turn: &Turn,
+        context: &SendContext,
     ) -> Result<Delivered, OutboxError> {
         let mut delivered = Delivered::default();
         let mut entries = Vec::new();
         let known =
             |id: &str| conversation.waiting.iter().find(|waiting| waiting.id == id).cloned();
         for id in ids {
-            let key = EntryKey { who: who.clone(), id: id.clone() };
+            let key = EntryKey { conversation_key: conversation_key.clone(), id: id.clone() };
             match self.store.entry(&key).await? {
                 Some(entry) if entry.is_open() => entries.push((key, entry)),
                 gone => {
@@ -50,7 +50,7 @@ impl Outbox {
         for (key, entry) in entries {
             let id = key.id.clone();
             let waiting = entry.waiting();
-            let mut attempt = Attempt { key: &key, entry, conversation, turn };
+            let mut attempt = Attempt { key: &key, entry, conversation, context };
             let outcome = self.attempt(&mut attempt, delivered.blocked_until).await?;
             match &outcome {
                 Outcome::Ended(..) => {
@@ -61,7 +61,7 @@ impl Outbox {
                     delivered.blocked_until = delivered.blocked_until.max(Some(*due_at));
                 }
                 Outcome::Rescheduled(_) => {
-                    self.settle_outcome(who, waiting, &outcome).await?;
+                    self.settle_outcome(conversation_key, waiting, &outcome).await?;
                 }
                 Outcome::Lost => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(self.clock.now()));
@@ -70,5 +70,25 @@ impl Outbox {
             delivered.outcomes.push((id, outcome));
         }
         Ok(delivered)
+    }
+
+    /// Writes to the conversation that an entry which was tried waits now.
+    pub(super) async fn settle_outcome(
+        &self,
+        conversation_key: &ConversationKey,
+        waiting: PendingEntry,
+        outcome: &Outcome,
+    ) -> Result<(), OutboxError> {
+        match outcome {
+            Outcome::Waits(_) => self.settle_waiting(conversation_key, waiting).await,
+            Outcome::Rescheduled(first_due) => {
+                self.settle_waiting(
+                    conversation_key,
+                    PendingEntry { first_due: *first_due, ..waiting },
+                )
+                .await
+            }
+            Outcome::Ended(..) | Outcome::Lost => Ok(()),
+        }
     }
 }

@@ -7,12 +7,13 @@
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
 //!
-//! Calls go one way: `commit`, `schedule`, `serve` → `deliver` → `attempt` → `confirm` → `settle`;
-//! `plan` and `next` decide without reading or writing anything.
+//! Calls go one way: `commit` and `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
+//! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
 
 mod attempt;
 mod commit;
 mod confirm;
+mod context;
 mod deliver;
 mod next;
 mod pace;
@@ -21,18 +22,17 @@ mod plan;
 mod schedule;
 mod serve;
 mod settle;
-mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use attempt::Outcome;
-pub use commit::Heard;
+pub use commit::IncomingTurn;
+pub use context::SendContext;
 pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;
-pub use schedule::{Outlook, ScheduleError, Scheduled, ToSchedule};
-pub use turn::Turn;
+pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
 
 use crate::graph::{Graph, GraphSettings};
 use crate::runtime::Environment;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::graph::Fault;
 use crate::send::SendError;
-use crate::store::{ConversationItem, Entry, ExpiresAt, Fate, Reason, Status, StepState};
+use crate::store::{ConversationItem, Entry, ExpiresAt, NextState, Reason, Status, StepState};
 use messenger::clock::Timestamp;
 use messenger::window::{Allowed, Label, Policy, Purpose, Refusal, decide_with_fallback};
 
@@ -61,13 +61,16 @@ pub(super) enum Halt {
 
 impl Halt {
     /// What it makes of the entry.
-    pub(super) fn fate(self, now: Timestamp, retention: Duration) -> Fate {
-        let waits =
-            |due_at, reason, rescheduled| Fate::Waits { due_at, reason: Some(reason), rescheduled };
+    pub(super) fn next_state(self, now: Timestamp, retention: Duration) -> NextState {
+        let waits = |due_at, reason, rescheduled| NextState::Waits {
+            due_at,
+            reason: Some(reason),
+            rescheduled,
+        };
         match self {
             Self::End(status, reason) => {
                 let expires_at = ExpiresAt::after(now, retention);
-                Fate::Ended { status, reason, at: now, expires_at }
+                NextState::Ended { status, reason, at: now, expires_at }
             }
             Self::Wait(due_at, reason) => waits(due_at, reason, false),
             Self::Reschedule(due_at, reason) => waits(due_at, reason, true),
@@ -173,9 +176,11 @@ fn backoff(attempts: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use messenger::person::Person;
+
     use super::*;
     use crate::graph::GraphError;
-    use crate::store::{EntryKey, Step, Who};
+    use crate::store::{ConversationKey, EntryKey, Step};
     use messenger::event::Platform;
     use messenger::message::{TemplateLanguage, UtilityTemplate};
     use messenger::window::Tag;
@@ -199,8 +204,9 @@ mod tests {
     }
 
     fn entry(purpose: Purpose) -> Entry {
-        let who = Who { page_id: "1".into(), person: "2".into() };
-        let key = EntryKey { who, id: "e".into() };
+        let conversation_key =
+            ConversationKey { page_id: "1".into(), person: Person::Psid("2".into()) };
+        let key = EntryKey { conversation_key, id: "e".into() };
         let steps = vec![step(StepState::Planned, 0)];
         let mut entry = Entry::new(&key, purpose, steps, NOW, NOW, NOW + DAY);
         entry.author = Some("Ann".into());
@@ -227,7 +233,7 @@ mod tests {
             language: TemplateLanguage { code: "en".into() },
             components: Vec::new(),
         };
-        entry.steps.push(Step::spare(template).unwrap());
+        entry.steps.push(Step::fallback(template).unwrap());
     }
 
     const fn as_it_is(_: &mut Entry, _: &mut ConversationItem) {}
@@ -392,13 +398,13 @@ mod tests {
 
     #[test]
     fn a_position_is_the_first_step_that_is_not_over() {
-        use StepState::{PassedOver, Planned, Sending, Sent, Spare, Unconfirmed};
+        use StepState::{Fallback, PassedOver, Planned, Sending, Sent, Unconfirmed};
         for (steps, expected) in [
             (&[][..], Position::Done),
             (&[(Planned, 0)], Position::At(0)),
             (&[(Sent, 1), (Planned, 0)], Position::At(1)),
             (&[(PassedOver, 0), (Sent, 1)], Position::Done),
-            (&[(Sent, 1), (Spare, 0)], Position::Done),
+            (&[(Sent, 1), (Fallback, 0)], Position::Done),
             (&[(Sending, 1), (Planned, 0)], Position::Abandoned),
             (&[(Unconfirmed, 1)], Position::At(0)),
             (&[(Unconfirmed, 2)], Position::Unknown),

@@ -41,14 +41,14 @@ impl Spacing {
 
     async fn wait(&self, clock: &SharedClock) {
         let now = clock.now();
-        let turn = {
+        let context = {
             let mut next = self.next.lock().await;
-            let turn = next.map_or(now, |next| next.max(now));
-            *next = Some(turn + self.interval);
-            turn
+            let context = next.map_or(now, |next| next.max(now));
+            *next = Some(context + self.interval);
+            context
         };
-        if turn > now {
-            clock.sleep(turn.since(now)).await;
+        if context > now {
+            clock.sleep(context.since(now)).await;
         }
     }
 }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::Fault;
 use crate::store::{
-    Change, ConversationItem, Entry, EntryKey, ExpiresAt, Fate, Reason, Settlement, Status, Step,
-    StepChange, StepState,
+    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, ExpiresAt, NextState, Reason,
+    Status, Step, StepChange, StepState,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, When};
 use messenger::event::Event;
-use messenger::message::{Invalid, Say, UtilityTemplate};
+use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::Purpose;
 
 use super::OutboxSettings;
@@ -38,7 +38,7 @@ pub(super) struct Unapplied {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct PlannedFollowUp {
-    messages: Vec<Say>,
+    messages: Vec<Outgoing>,
     due_at: Timestamp,
     purpose: Purpose,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,10 @@ impl Unapplied {
         numbered
             .map(|(number, follow_up)| {
                 decided_at = decided_at + TICK;
-                let key = EntryKey { who: key.who.clone(), id: format!("{}.{number}", key.id) };
+                let key = EntryKey {
+                    conversation_key: key.conversation_key.clone(),
+                    id: format!("{}.{number}", key.id),
+                };
                 let mut later = Entry::new(
                     &key,
                     follow_up.purpose,
@@ -109,11 +112,11 @@ impl Unapplied {
     }
 
     /// What the conversation has to change, the follow-ups apart.
-    pub(super) fn into_settlement(self) -> Settlement {
-        Settlement {
+    pub(super) fn into_update(self) -> ConversationUpdate {
+        ConversationUpdate {
             state: self.state.map(|state| (state, self.revision)),
             quiet_until: self.quiet_until,
-            ..Settlement::default()
+            ..ConversationUpdate::default()
         }
     }
 }
@@ -172,16 +175,16 @@ pub(super) fn unclear(entry: &Entry, now: Timestamp, echo_grace: Duration) -> Ch
     let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
     let grace = if is_unclear { echo_grace } else { Duration::ZERO };
     let reason = Some(Fault::Unclear.into());
-    let fate = Fate::Waits { due_at: now + grace, reason, rescheduled: false };
-    Change { steps, applied: true, ..Change::to(fate) }
+    let next_state = NextState::Waits { due_at: now + grace, reason, rescheduled: false };
+    Change { steps, applied: true, ..Change::to(next_state) }
 }
 
 /// The steps of an entry: what is said, and what goes instead if the windows refuse it.
 pub(super) fn steps(
-    messages: &[Say],
+    messages: &[Outgoing],
     fallback: Option<UtilityTemplate>,
 ) -> Result<Vec<Step>, serde_json::Error> {
-    messages.iter().map(Step::planned).chain(fallback.map(Step::spare)).collect()
+    messages.iter().map(Step::planned).chain(fallback.map(Step::fallback)).collect()
 }
 
 /// The id of the entry in which an event's decision is written down.
@@ -200,8 +203,10 @@ pub(super) fn after_all_waiting(conversation: &ConversationItem, now: Timestamp)
 
 #[cfg(test)]
 mod tests {
+    use messenger::person::Person;
+
     use super::*;
-    use crate::store::{Waiting, Who};
+    use crate::store::{ConversationKey, PendingEntry};
     use messenger::decision::FollowUp;
     use messenger::message::{Action, Message};
     use messenger::window::Policy;
@@ -220,7 +225,13 @@ mod tests {
     };
 
     fn key() -> EntryKey {
-        EntryKey { who: Who { page_id: "1".into(), person: "2".into() }, id: "e".into() }
+        EntryKey {
+            conversation_key: ConversationKey {
+                page_id: "1".into(),
+                person: Person::Psid("2".into()),
+            },
+            id: "e".into(),
+        }
     }
 
     fn planned(decision: Result<Decision, Invalid>, conversation: &ConversationItem) -> Entry {
@@ -280,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_decision_comes_after_all_that_waits() {
-        let waiting = |decided_at| Waiting {
+        let waiting = |decided_at| PendingEntry {
             first_due: NOW,
             decided_at,
             cancelled_by_answer: false,
@@ -321,9 +332,9 @@ mod tests {
             assert_eq!((later.steps.len(), later.cancelled_by_answer_after), (steps, after));
             assert_eq!((later.decided_at, later.give_up_at), (decided_at, due_at + HOUR));
         }
-        let settlement = unapplied.into_settlement();
-        assert_eq!(settlement.state, Some((r#"{"step":2}"#.to_owned(), 7)));
-        assert!(settlement.add.is_empty() && settlement.forget.is_empty());
+        let changes = unapplied.into_update();
+        assert_eq!(changes.state, Some((r#"{"step":2}"#.to_owned(), 7)));
+        assert!(changes.add.is_empty() && changes.forget.is_empty());
     }
 
     #[test]
@@ -341,7 +352,9 @@ mod tests {
             let change = unclear(&entry, NOW, HOUR);
             let made: Vec<_> = change.steps.iter().map(|c| (c.step, c.state)).collect();
             assert_eq!(made, changes);
-            assert!(matches!(change.fate, Fate::Waits { due_at: at, .. } if at == due_at));
+            assert!(
+                matches!(change.next_state, NextState::Waits { due_at: at, .. } if at == due_at)
+            );
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, Created, Entry, EntryKey, Guard, LastMessage, MAX_WAITING, Reason,
-    Status, Step, StoreError, Who,
+    Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard, LastMessage,
+    MAX_WAITING, Reason, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages};
-use messenger::message::{Invalid, Say, UtilityTemplate};
+use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
 use super::next::Halt;
@@ -20,9 +20,9 @@ pub struct ToSchedule {
     /// Names it: the same id twice is one message.
     pub id: String,
     /// To whom.
-    pub who: Who,
+    pub conversation_key: ConversationKey,
     /// What to say, in order.
-    pub messages: Vec<Say>,
+    pub messages: Vec<Outgoing>,
     /// Why.
     pub purpose: Purpose,
     /// The person of the business who wrote it.
@@ -37,7 +37,7 @@ pub struct ToSchedule {
 
 /// What the windows will say about a message when it is due, if the person does not write until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct Forecast {
     /// What they will say.
     pub allowed: Result<Allowed, Refusal>,
     /// What that depends on.
@@ -58,7 +58,7 @@ pub struct Scheduled {
     /// Whether it was stored now, rather than by an earlier call.
     pub is_new: bool,
     /// What the windows will say when it is due, if the person does not write until then.
-    pub outlook: Result<Allowed, Refusal>,
+    pub forecast: Result<Allowed, Refusal>,
 }
 
 /// Why a message was not stored.
@@ -105,18 +105,18 @@ impl Outbox {
     /// # Errors
     /// [`ScheduleError`] names what is wrong with it.
     pub async fn schedule(&self, wanted: ToSchedule) -> Result<Scheduled, ScheduleError> {
-        let (conversation, Outlook { standing, due_at, .. }) = self.foresee(&wanted).await?;
+        let (conversation, Forecast { standing, due_at, .. }) = self.foresee(&wanted).await?;
         let now = self.clock.now();
         let decided_at = after_all_waiting(&conversation, now);
         let later = wanted.due_at.filter(|due_at| *due_at > now);
         let steps = steps(&wanted.messages, wanted.fallback)?;
         let is_private_reply = wanted.purpose == Purpose::PrivateReply;
         let id = if is_private_reply {
-            self.name_private_reply(&wanted.who, &steps).await?
+            self.name_private_reply(&wanted.conversation_key, &steps).await?
         } else {
             wanted.id
         };
-        let key = EntryKey { who: wanted.who, id };
+        let key = EntryKey { conversation_key: wanted.conversation_key, id };
         let mut give_up_at = due_at + self.settings.give_up_after;
         if is_private_reply {
             give_up_at = give_up_at.min(wanted.commented_at.unwrap_or(now) + SEVEN_DAYS);
@@ -124,7 +124,7 @@ impl Outbox {
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
             let heard = LastMessage { platform: standing.platform, at, free_until: at };
-            self.store.record_heard(&key.who, &heard, now).await?;
+            self.store.record_activity(&key.conversation_key, &heard, now).await?;
         }
         let first_due = later.unwrap_or(decided_at);
         let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
@@ -139,10 +139,12 @@ impl Outbox {
             }
             Created::Existing(there) => (*there, false),
         };
-        if entry.is_open() && !self.store.add_waiting(&key.who, &entry.waiting()).await? {
+        if entry.is_open()
+            && !self.store.add_waiting(&key.conversation_key, &entry.waiting()).await?
+        {
             let reason = Some(Reason::TooManyWaiting);
             let guard = Guard::Free { due_at: entry.due_at, now };
-            let change = Change::to(self.fate(Halt::End(Status::Failed, reason.clone())));
+            let change = Change::to(self.next_state(Halt::End(Status::Failed, reason.clone())));
             self.store.change_entry(&key, guard, change).await?;
             self.store.unlist_entry(&key).await?;
             self.count_end(&key, entry.purpose, Status::Failed, reason.as_ref());
@@ -150,7 +152,7 @@ impl Outbox {
         }
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
-        let outlook = decide_with_fallback(
+        let forecast = decide_with_fallback(
             entry.purpose,
             author,
             entry.fallback().is_some(),
@@ -158,25 +160,26 @@ impl Outbox {
             due_at.max(now),
             &self.settings.policy,
         );
-        Ok(Scheduled { key, status: entry.status, due_at, is_new, outlook })
+        Ok(Scheduled { key, status: entry.status, due_at, is_new, forecast })
     }
 
     /// Foresees what the windows will say, and stores nothing.
     ///
     /// # Errors
     /// [`ScheduleError`] names what is wrong with the message.
-    pub async fn outlook(&self, wanted: &ToSchedule) -> Result<Outlook, ScheduleError> {
+    pub async fn forecast(&self, wanted: &ToSchedule) -> Result<Forecast, ScheduleError> {
         Ok(self.foresee(wanted).await?.1)
     }
 
     async fn foresee(
         &self,
         wanted: &ToSchedule,
-    ) -> Result<(ConversationItem, Outlook), ScheduleError> {
-        if !self.secrets.current().await?.has_page(&wanted.who.page_id) {
+    ) -> Result<(ConversationItem, Forecast), ScheduleError> {
+        if !self.secrets.current().await?.has_page(&wanted.conversation_key.page_id) {
             return Err(ScheduleError::UnknownPage);
         }
-        let conversation = self.store.conversation(&wanted.who).await?.unwrap_or_default();
+        let conversation =
+            self.store.conversation(&wanted.conversation_key).await?.unwrap_or_default();
         let mut standing = conversation.standing();
         standing.last_message_at = wanted.commented_at.or(standing.last_message_at);
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
@@ -192,16 +195,20 @@ impl Outbox {
             due_at,
             &self.settings.policy,
         );
-        Ok((conversation, Outlook { allowed, standing, due_at }))
+        Ok((conversation, Forecast { allowed, standing, due_at }))
     }
 
     /// The id of the one private reply to a comment or post.
     ///
     /// It is the same for the same reply, and free again once a reply has ended unsent.
-    async fn name_private_reply(&self, who: &Who, steps: &[Step]) -> Result<String, ScheduleError> {
+    async fn name_private_reply(
+        &self,
+        conversation_key: &ConversationKey,
+        steps: &[Step],
+    ) -> Result<String, ScheduleError> {
         for number in 1..=MAX_WAITING {
             let id = format!("private-reply-{number}");
-            let key = EntryKey { who: who.clone(), id };
+            let key = EntryKey { conversation_key: conversation_key.clone(), id };
             match self.store.entry(&key).await? {
                 None => return Ok(key.id),
                 Some(there) if !there.is_open() && there.steps.iter().all(|s| s.sends == 0) => {}
@@ -216,7 +223,10 @@ impl Outbox {
 /// Checks that a private reply, and nothing else, goes to a comment or post, and that it is one
 /// message.
 fn check_private_reply(wanted: &ToSchedule) -> Result<(), Invalid> {
-    match (wanted.purpose == Purpose::PrivateReply, wanted.who.is_of_public_post()) {
+    match (
+        wanted.purpose == Purpose::PrivateReply,
+        wanted.conversation_key.person.is_of_public_post(),
+    ) {
         (false, false) => Ok(()),
         (true, false) => {
             Err(Invalid::new("purpose", "private_reply requires comment_id or post_id"))

@@ -1,8 +1,8 @@
 //! What a decision and its deliveries change in the conversation, and how ends are counted.
 
 use crate::store::{
-    CancelOutcome, Cancellation, ConversationItem, Created, Entry, EntryKey, ExpiresAt, Fate,
-    MAX_WAITING, Reason, Settlement, Status, Waiting, Who,
+    CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
+    Entry, EntryKey, ExpiresAt, MAX_WAITING, NextState, PendingEntry, Reason, Status,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -10,7 +10,7 @@ use messenger::window::Purpose;
 
 use super::next::Halt;
 use super::plan::Unapplied;
-use super::{Outbox, OutboxError, Outcome};
+use super::{Outbox, OutboxError};
 
 impl Outbox {
     /// Stores the follow-ups that an entry's decision holds: what the conversation has to change.
@@ -22,13 +22,13 @@ impl Outbox {
         key: &EntryKey,
         entry: &Entry,
         conversation: &ConversationItem,
-    ) -> Result<Settlement, OutboxError> {
+    ) -> Result<ConversationUpdate, OutboxError> {
         let Some(unapplied) = Unapplied::of(entry)? else {
-            return Ok(Settlement::default());
+            return Ok(ConversationUpdate::default());
         };
         let mut room = MAX_WAITING.saturating_sub(conversation.waiting.len());
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
-        let mut settlement = unapplied.into_settlement();
+        let mut changes = unapplied.into_update();
         for (key, mut later) in follow_ups {
             if room == 0 {
                 let now = self.clock.now();
@@ -38,41 +38,26 @@ impl Outbox {
             match self.store.create_entry(&later).await? {
                 Created::New if later.is_open() => {
                     room -= 1;
-                    settlement.add.push(later.waiting());
+                    changes.add.push(later.waiting());
                 }
                 Created::New => {
                     self.count_end(&key, later.purpose, later.status, later.reason.as_ref());
                 }
-                Created::Existing(there) if there.is_open() => settlement.add.push(there.waiting()),
+                Created::Existing(there) if there.is_open() => changes.add.push(there.waiting()),
                 Created::Existing(_) => {}
             }
         }
-        Ok(settlement)
+        Ok(changes)
     }
 
-    /// Writes to the conversation that an entry which was tried waits now.
-    pub(super) async fn settle_outcome(
-        &self,
-        who: &Who,
-        waiting: Waiting,
-        outcome: &Outcome,
-    ) -> Result<(), OutboxError> {
-        match outcome {
-            Outcome::Waits(_) => self.settle_waiting(who, waiting).await,
-            Outcome::Rescheduled(first_due) => {
-                self.settle_waiting(who, Waiting { first_due: *first_due, ..waiting }).await
-            }
-            Outcome::Ended(..) | Outcome::Lost => Ok(()),
-        }
-    }
-
+    /// Writes to the conversation that an entry waits now.
     pub(super) async fn settle_waiting(
         &self,
-        who: &Who,
-        waiting: Waiting,
+        conversation_key: &ConversationKey,
+        waiting: PendingEntry,
     ) -> Result<(), OutboxError> {
-        let settlement = Settlement { add: vec![waiting], ..Settlement::default() };
-        Ok(self.store.settle(who, &settlement).await?)
+        let changes = ConversationUpdate { add: vec![waiting], ..ConversationUpdate::default() };
+        Ok(self.store.settle(conversation_key, &changes).await?)
     }
 
     /// Takes entries out of the index that have ended and that the conversation has forgotten.
@@ -101,8 +86,8 @@ impl Outbox {
             self.count_end(key, entry.purpose, Status::Cancelled, Some(&why.reason()));
             if why == Cancellation::Withdrawn {
                 let forget = vec![entry.waiting()];
-                let settlement = Settlement { forget, ..Settlement::default() };
-                self.store.settle(&key.who, &settlement).await?;
+                let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+                self.store.settle(&key.conversation_key, &changes).await?;
             }
         }
         Ok(outcome)
@@ -113,8 +98,8 @@ impl Outbox {
         ExpiresAt::after(at, self.settings.retention)
     }
 
-    pub(super) fn fate(&self, halt: Halt) -> Fate {
-        halt.fate(self.clock.now(), self.settings.retention)
+    pub(super) fn next_state(&self, halt: Halt) -> NextState {
+        halt.next_state(self.clock.now(), self.settings.retention)
     }
 
     /// Counts an entry's end.
@@ -134,6 +119,6 @@ impl Outbox {
         };
         let reason = reason.map_or("done", Reason::code);
         let details = [("purpose", purpose.name()), ("reason", reason)];
-        self.telemetry.count(metric, &key.who.page_id, &details);
+        self.telemetry.count(metric, &key.conversation_key.page_id, &details);
     }
 }

@@ -1,7 +1,7 @@
 //! Changes of an entry, as one conditional update each.
 
 use super::update::IntoValue;
-use super::{Entry, EntryKey, ExpiresAt, Hold, Reason, Status, StepState, Update};
+use super::{Entry, EntryKey, ExpiresAt, Lease, Reason, Status, StepState, Update};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
@@ -21,11 +21,11 @@ pub enum Guard<'a> {
 
 /// What becomes of an entry.
 #[derive(Clone, Debug)]
-pub enum Fate {
+pub enum NextState {
     /// Somebody has it and goes on.
     Held {
-        /// Who; unchanged if absent.
-        taken: Option<Hold>,
+        /// The new holder; unchanged if absent.
+        taken: Option<Lease>,
     },
     /// It waits.
     Waits {
@@ -71,7 +71,7 @@ pub struct Change {
     /// The steps that change.
     pub steps: Vec<StepChange>,
     /// What becomes of the entry.
-    pub fate: Fate,
+    pub next_state: NextState,
     /// The number of attempts, if it changes.
     pub attempts: Option<u64>,
     /// Whether what its decision had to change is changed.
@@ -82,8 +82,14 @@ pub struct Change {
 
 impl Change {
     /// A change of the entry's fate alone.
-    pub fn to(fate: Fate) -> Self {
-        Self { steps: Vec::new(), fate, attempts: None, applied: false, fallback_reason: None }
+    pub fn to(next_state: NextState) -> Self {
+        Self {
+            steps: Vec::new(),
+            next_state,
+            attempts: None,
+            applied: false,
+            fallback_reason: None,
+        }
     }
 
     /// The change as an update of the entry's item.
@@ -125,22 +131,22 @@ impl Change {
             );
         }
         update = set_optional(update, "#attempts", "attempts", self.attempts);
-        update = match &self.fate {
-            Fate::Held { taken: None } => update,
-            Fate::Held { taken: Some(hold) } => update
+        update = match &self.next_state {
+            NextState::Held { taken: None } => update,
+            NextState::Held { taken: Some(lease) } => update
                 .set("#lease_until = :until, #lease_by = :by")
-                .value("until", hold.until)
-                .value("by", &hold.by),
-            Fate::Waits { due_at, reason, rescheduled } => {
+                .value("until", lease.until)
+                .value("by", &lease.by),
+            NextState::Waits { due_at, reason, rescheduled } => {
                 let update = update
                     .set("#due_page = :page, #due_at = :due")
-                    .value("page", &key.who.page_id)
+                    .value("page", &key.conversation_key.page_id)
                     .value("due", *due_at)
                     .remove("#lease_until, #lease_by");
                 let update = if *rescheduled { update.set("#first_due = :due") } else { update };
                 set_optional(update, "#reason", "reason", reason.as_ref())
             }
-            Fate::Ended { status, reason, at, expires_at } => {
+            NextState::Ended { status, reason, at, expires_at } => {
                 let update = update
                     .set("#status = :status, #ended_at = :at, #expires_at = :expires")
                     .value("status", status.name())
@@ -174,14 +180,18 @@ impl Change {
                     && (change.mid.is_none() || step.mid == change.mid)
             })
         });
-        let fate_is = match (&self.fate, guard) {
-            (Fate::Held { taken: Some(hold) }, _) => entry.lease_by.as_ref() == Some(&hold.by),
-            (Fate::Held { taken: None }, Guard::HeldBy(by)) => {
+        let fate_is = match (&self.next_state, guard) {
+            (NextState::Held { taken: Some(lease) }, _) => {
+                entry.lease_by.as_ref() == Some(&lease.by)
+            }
+            (NextState::Held { taken: None }, Guard::HeldBy(by)) => {
                 entry.lease_by.as_deref() == Some(by)
             }
-            (Fate::Held { taken: None }, Guard::Free { .. }) => false,
-            (Fate::Waits { due_at, .. }, _) => entry.is_open() && entry.due_at == Some(*due_at),
-            (Fate::Ended { status, at, .. }, _) => {
+            (NextState::Held { taken: None }, Guard::Free { .. }) => false,
+            (NextState::Waits { due_at, .. }, _) => {
+                entry.is_open() && entry.due_at == Some(*due_at)
+            }
+            (NextState::Ended { status, at, .. }, _) => {
                 entry.status == *status && entry.ended_at == Some(*at)
             }
         };

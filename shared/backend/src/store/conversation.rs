@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Hold, Store, StoreError, Update, Updated, Who};
+use super::{ConversationKey, Lease, Store, StoreError, Update, Updated};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
+use messenger::person::Person;
 use messenger::window::Standing;
 
 /// The most follow-ups that may wait for one person.
@@ -35,7 +36,7 @@ pub struct ConversationItem {
     /// Until when somebody is sending to the person.
     #[serde(default)]
     pub busy_until: Option<Timestamp>,
-    /// Who.
+    /// The holder.
     #[serde(default)]
     pub busy_by: Option<String>,
     /// The entry of the latest event that an event processor was busy with.
@@ -43,13 +44,13 @@ pub struct ConversationItem {
     pub busy_for: Option<String>,
     /// The entries that wait, in the order in which they go.
     #[serde(default, deserialize_with = "read_waiting")]
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<PendingEntry>,
     /// Until when the bot says nothing, because people took over.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
-    pub known_as: BTreeSet<String>,
+    pub known_as: BTreeSet<Person>,
     /// When everything about the person was erased; what arrived before changes nothing.
     #[serde(default)]
     pub erased_at: Option<Timestamp>,
@@ -86,10 +87,10 @@ impl ConversationItem {
 
 /// What the conversation item knows about an entry that waits.
 ///
-/// It tells without a read whether the entry goes before another one, and whether the person's
+/// It shows without a read whether the entry goes before another one, and whether the person's
 /// answer cancels it. In the table it is one member of a map, by the entry's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Waiting {
+pub struct PendingEntry {
     /// When it was first due.
     pub first_due: Timestamp,
     /// When it was decided; later than that of any entry which waited then.
@@ -100,7 +101,7 @@ pub struct Waiting {
     pub id: String,
 }
 
-impl Waiting {
+impl PendingEntry {
     /// Whether it goes before whatever is decided now.
     ///
     /// What was due when it was decided is due for good: the clock that says so now may be behind
@@ -122,11 +123,11 @@ impl Waiting {
     }
 }
 
-fn read_waiting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Waiting>, D::Error> {
+fn read_waiting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PendingEntry>, D::Error> {
     let members = BTreeMap::<String, String>::deserialize(deserializer)?;
     let mut waiting = members
         .into_iter()
-        .map(|(id, member)| Waiting::from_member(id, &member))
+        .map(|(id, member)| PendingEntry::from_member(id, &member))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| serde::de::Error::custom("a waiting entry of another form"))?;
     waiting.sort();
@@ -146,7 +147,7 @@ pub struct LastMessage {
 
 /// A conversation after its event has been recorded.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct Acquired {
     /// The conversation as it is now.
     pub conversation: ConversationItem,
     /// Whether the busy mark is ours; if not, nothing may be sent now.
@@ -155,18 +156,18 @@ pub struct Opened {
 
 /// Changes to a conversation that follow from a decision or from deliveries.
 #[derive(Clone, Debug, Default)]
-pub struct Settlement {
+pub struct ConversationUpdate {
     /// The author's new state, and the revision of the one that it replaces.
     pub state: Option<(String, u64)>,
     /// Until when the bot is quiet.
     pub quiet_until: Option<Timestamp>,
     /// Entries that now wait.
-    pub add: Vec<Waiting>,
+    pub add: Vec<PendingEntry>,
     /// Entries that no longer wait.
-    pub forget: Vec<Waiting>,
+    pub forget: Vec<PendingEntry>,
 }
 
-impl Settlement {
+impl ConversationUpdate {
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.state.is_none()
@@ -181,8 +182,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn conversation(&self, who: &Who) -> Result<Option<ConversationItem>, StoreError> {
-        self.get(&who.pk(), SORT_KEY).await
+    pub async fn conversation(
+        &self,
+        conversation_key: &ConversationKey,
+    ) -> Result<Option<ConversationItem>, StoreError> {
+        self.get(&conversation_key.pk(), SORT_KEY).await
     }
 
     /// Records what the person did and marks the conversation busy, in one write.
@@ -195,36 +199,36 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn open_conversation(
         &self,
-        who: &Who,
+        conversation_key: &ConversationKey,
         heard: Option<&LastMessage>,
         received_at: Timestamp,
-        hold: &Hold,
+        lease: &Lease,
         now: Timestamp,
-    ) -> Result<Option<Opened>, StoreError> {
+    ) -> Result<Option<Acquired>, StoreError> {
         let arrived = || unless_erased(Update::default(), received_at);
         let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
-        let both = mark_busy(recorded, hold, now);
-        let old = match self.update_conversation(who, both).await? {
+        let both = mark_busy(recorded, lease, now);
+        let old = match self.update_conversation(conversation_key, both).await? {
             Updated::Now(conversation) => {
-                return Ok(Some(Opened { conversation, exclusive: true }));
+                return Ok(Some(Acquired { conversation, exclusive: true }));
             }
             Updated::Unmet(old) => old.unwrap_or_default(),
         };
         if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
             return Ok(None);
         }
-        let is_busy = old.is_busy(&hold.by, now);
+        let is_busy = old.is_busy(&lease.by, now);
         let rest = match (is_busy, heard) {
-            (false, _) => mark_busy(arrived(), hold, now),
+            (false, _) => mark_busy(arrived(), lease, now),
             (true, Some(heard)) => record(arrived(), heard),
             (true, None) => {
-                return Ok(Some(Opened { conversation: old, exclusive: false }));
+                return Ok(Some(Acquired { conversation: old, exclusive: false }));
             }
         };
-        Ok(Some(match self.update_conversation(who, rest).await? {
-            Updated::Now(conversation) => Opened { conversation, exclusive: !is_busy },
+        Ok(Some(match self.update_conversation(conversation_key, rest).await? {
+            Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy },
             Updated::Unmet(now_old) => {
-                Opened { conversation: now_old.unwrap_or(old), exclusive: false }
+                Acquired { conversation: now_old.unwrap_or(old), exclusive: false }
             }
         }))
     }
@@ -233,14 +237,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn record_heard(
+    pub async fn record_activity(
         &self,
-        who: &Who,
+        conversation_key: &ConversationKey,
         heard: &LastMessage,
         received_at: Timestamp,
     ) -> Result<(), StoreError> {
         let update = record(unless_erased(Update::default(), received_at), heard);
-        self.update_conversation(who, update).await.map(drop)
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Sets until when the bot is quiet, because of an event.
@@ -249,25 +253,29 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn set_quiet(
         &self,
-        who: &Who,
+        conversation_key: &ConversationKey,
         until: Timestamp,
         received_at: Timestamp,
     ) -> Result<(), StoreError> {
         let update = unless_erased(Update::default(), received_at)
             .set("#quiet_until = :quiet")
             .value("quiet", until);
-        self.update_conversation(who, update).await.map(drop)
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Notes under what else a person was written to.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn add_known_as(&self, who: &Who, person: &str) -> Result<(), StoreError> {
-        let person = BTreeSet::from([person.to_owned()]);
+    pub async fn add_known_as(
+        &self,
+        conversation_key: &ConversationKey,
+        person: &Person,
+    ) -> Result<(), StoreError> {
+        let person = BTreeSet::from([person.to_string()]);
         let update =
             Update::default().add("#known_as :known").remove("#expires_at").value("known", person);
-        self.update_conversation(who, update).await.map(drop)
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
@@ -276,12 +284,12 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn take_conversation(
         &self,
-        who: &Who,
-        hold: &Hold,
+        conversation_key: &ConversationKey,
+        lease: &Lease,
         now: Timestamp,
     ) -> Result<Option<ConversationItem>, StoreError> {
-        let update = mark_busy(Update::default(), hold, now);
-        Ok(self.update_conversation(who, update).await?.now())
+        let update = mark_busy(Update::default(), lease, now);
+        Ok(self.update_conversation(conversation_key, update).await?.now())
     }
 
     /// Gives the busy mark back and forgets entries that have ended.
@@ -290,31 +298,35 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn release_conversation(
         &self,
-        who: &Who,
-        hold: &Hold,
-        forget: &[Waiting],
+        conversation_key: &ConversationKey,
+        lease: &Lease,
+        forget: &[PendingEntry],
     ) -> Result<(), StoreError> {
         let update = forgetting(Update::default(), forget)
             .remove("#busy_until, #busy_by")
             .when("#busy_by = :by")
-            .value("by", &hold.by);
-        self.update_conversation(who, update).await.map(drop)
+            .value("by", &lease.by);
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Applies what a decision changes. A state that was decided on another revision is not written.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn settle(&self, who: &Who, settlement: &Settlement) -> Result<(), StoreError> {
-        if settlement.is_empty() {
+    pub async fn settle(
+        &self,
+        conversation_key: &ConversationKey,
+        changes: &ConversationUpdate,
+    ) -> Result<(), StoreError> {
+        if changes.is_empty() {
             return Ok(());
         }
-        let mut update = forgetting(Update::default(), &settlement.forget);
-        update = adding(update, &settlement.add);
-        if let Some(until) = settlement.quiet_until {
+        let mut update = forgetting(Update::default(), &changes.forget);
+        update = adding(update, &changes.add);
+        if let Some(until) = changes.quiet_until {
             update = update.set("#quiet_until = :quiet").value("quiet", until);
         }
-        if let Some((state, revision)) = &settlement.state {
+        if let Some((state, revision)) = &changes.state {
             update = update
                 .set("#state = :state, #state_revision = :next")
                 .when(if *revision == 0 {
@@ -326,11 +338,11 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update_conversation(who, update).await?.is_made() {
+        if self.update_conversation(conversation_key, update).await?.is_made() {
             Ok(())
         } else {
-            let rest = Settlement { state: None, ..settlement.clone() };
-            Box::pin(self.settle(who, &rest)).await
+            let rest = ConversationUpdate { state: None, ..changes.clone() };
+            Box::pin(self.settle(conversation_key, &rest)).await
         }
     }
 
@@ -338,32 +350,36 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn add_waiting(&self, who: &Who, waiting: &Waiting) -> Result<bool, StoreError> {
+    pub async fn add_waiting(
+        &self,
+        conversation_key: &ConversationKey,
+        waiting: &PendingEntry,
+    ) -> Result<bool, StoreError> {
         let add = || {
             adding(Update::default(), std::slice::from_ref(waiting))
                 .when("attribute_exists(#waiting)")
                 .when("size(#waiting) < :most OR attribute_exists(#waiting.#added0)")
                 .value("most", MAX_WAITING as u64)
         };
-        match self.update_conversation(who, add()).await? {
+        match self.update_conversation(conversation_key, add()).await? {
             Updated::Now(_) => Ok(true),
             Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
             Updated::Unmet(_) => {
                 let with_map = Update::default()
                     .set("#waiting = if_not_exists(#waiting, :none)")
                     .value("none", BTreeMap::new());
-                self.update_conversation(who, with_map).await?;
-                Ok(self.update_conversation(who, add()).await?.is_made())
+                self.update_conversation(conversation_key, with_map).await?;
+                Ok(self.update_conversation(conversation_key, add()).await?.is_made())
             }
         }
     }
 
     async fn update_conversation(
         &self,
-        who: &Who,
+        conversation_key: &ConversationKey,
         update: Update,
     ) -> Result<Updated<ConversationItem>, StoreError> {
-        self.update(&who.pk(), SORT_KEY, update).await
+        self.update(&conversation_key.pk(), SORT_KEY, update).await
     }
 }
 
@@ -384,8 +400,8 @@ fn record(update: Update, heard: &LastMessage) -> Update {
         .value("platform", heard.platform.name())
 }
 
-fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
-    let update = match &hold.for_entry {
+fn mark_busy(update: Update, lease: &Lease, now: Timestamp) -> Update {
+    let update = match &lease.for_entry {
         Some(entry) => update.set("#busy_for = :for").value("for", entry),
         None => update,
     };
@@ -393,19 +409,19 @@ fn mark_busy(update: Update, hold: &Hold, now: Timestamp) -> Update {
         .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
         .value("none", BTreeMap::new())
         .when("attribute_not_exists(#busy_until) OR #busy_until < :now OR #busy_by = :by")
-        .value("until", hold.until)
-        .value("by", &hold.by)
+        .value("until", lease.until)
+        .value("by", &lease.by)
         .value("now", now)
 }
 
-fn forgetting(update: Update, forget: &[Waiting]) -> Update {
+fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
     forget.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("forgotten{index}");
         update.remove(format!("#waiting.#{name}")).name(&name, &waiting.id)
     })
 }
 
-fn adding(update: Update, add: &[Waiting]) -> Update {
+fn adding(update: Update, add: &[PendingEntry]) -> Update {
     let update = if add.is_empty() { update } else { update.remove("#expires_at") };
     add.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("added{index}");

@@ -32,7 +32,7 @@ impl DeletionState {
     }
 }
 
-/// A deletion; it tells nothing of the person.
+/// A deletion; it holds nothing about the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Deletion {
     /// How it stands.

@@ -85,7 +85,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn entry(&self, key: &EntryKey) -> Result<Option<Entry>, StoreError> {
-        self.get(&key.who.pk(), &key.sk()).await
+        self.get(&key.conversation_key.pk(), &key.sk()).await
     }
 
     /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.
@@ -101,7 +101,7 @@ impl Store {
         change: Change,
     ) -> Result<Option<Entry>, StoreError> {
         let update = change.update(key, guard);
-        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+        Ok(match self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await? {
             Updated::Now(entry) => Some(entry),
             Updated::Unmet(entry) => entry.filter(|entry| change.is_made(entry, guard)),
         })
@@ -124,7 +124,7 @@ impl Store {
             .value("sending", StepState::Sending.name())
             .value("unconfirmed", StepState::Unconfirmed.name());
         let update = set_optional(update, &format!("{step}.#mid"), "mid", mid);
-        Ok(self.update(&key.entry.who.pk(), &key.entry.sk(), update).await?.now())
+        Ok(self.update(&key.entry.conversation_key.pk(), &key.entry.sk(), update).await?.now())
     }
 
     /// Notes the PSID of whom an entry went to.
@@ -136,7 +136,7 @@ impl Store {
             .set("#psid = :psid")
             .when("attribute_exists(#status)")
             .value("psid", psid);
-        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
+        self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await.map(drop)
     }
 
     /// Takes an entry that has ended out of the index.
@@ -148,7 +148,7 @@ impl Store {
             .remove("#due_page, #due_at")
             .when("attribute_exists(#status) AND #status <> :open")
             .value("open", Status::Open.name());
-        self.update::<Entry>(&key.who.pk(), &key.sk(), update).await.map(drop)
+        self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await.map(drop)
     }
 
     /// Cancels an entry that nobody has: whether it has ended now.
@@ -183,7 +183,7 @@ impl Store {
                 update.when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)")
             }
         };
-        Ok(match self.update::<Entry>(&key.who.pk(), &key.sk(), update).await? {
+        Ok(match self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await? {
             Updated::Now(entry) => CancelOutcome::Cancelled(Box::new(entry)),
             Updated::Unmet(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
             Updated::Unmet(_) => CancelOutcome::EndedBefore,

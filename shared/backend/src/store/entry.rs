@@ -1,15 +1,19 @@
 //! Outbox entries: what is to be said to one person, and how far that has come.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
-use super::{EntryKey, ExpiresAt, Hold, Reason, StoreError, Waiting};
+use super::{EntryKey, ExpiresAt, Lease, PendingEntry, Reason, StoreError};
 use messenger::clock::Timestamp;
-use messenger::message::{Say, UtilityTemplate};
+use messenger::message::{Outgoing, UtilityTemplate};
 use messenger::window::Purpose;
 
 /// How an entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// Not ended: it waits, or somebody is sending it.
     Open,
@@ -25,20 +29,17 @@ pub enum Status {
 
 impl Status {
     /// The status as the table holds it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Sent => "sent",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// How a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum StepState {
     /// Not sent.
     Planned,
@@ -52,20 +53,13 @@ pub enum StepState {
     /// not take, or what the fallback went instead of.
     PassedOver,
     /// The fallback: it is sent only if the windows refuse the other steps.
-    Spare,
+    Fallback,
 }
 
 impl StepState {
     /// The state as the table holds it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Sending => "sending",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Sent => "sent",
-            Self::PassedOver => "passed_over",
-            Self::Spare => "spare",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -89,7 +83,7 @@ impl Step {
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn planned(say: &Say) -> Result<Self, serde_json::Error> {
+    pub fn planned(say: &Outgoing) -> Result<Self, serde_json::Error> {
         let body = serde_json::to_string(say)?;
         Ok(Self { body, state: StepState::Planned, sends: 0, mid: None })
     }
@@ -98,13 +92,13 @@ impl Step {
     ///
     /// # Errors
     /// If it cannot be written as JSON.
-    pub fn spare(template: UtilityTemplate) -> Result<Self, serde_json::Error> {
+    pub fn fallback(template: UtilityTemplate) -> Result<Self, serde_json::Error> {
         let step = Self::planned(&template.into())?;
-        Ok(Self { state: StepState::Spare, ..step })
+        Ok(Self { state: StepState::Fallback, ..step })
     }
 
     /// What is said.
-    pub fn say(&self) -> Say {
+    pub fn say(&self) -> Outgoing {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
@@ -115,7 +109,7 @@ impl Step {
 
     /// Whether there is nothing to do about it, as things stand.
     const fn is_idle(&self) -> bool {
-        matches!(self.state, StepState::Sent | StepState::PassedOver | StepState::Spare)
+        matches!(self.state, StepState::Sent | StepState::PassedOver | StepState::Fallback)
     }
 }
 
@@ -160,7 +154,7 @@ pub struct Entry {
     /// Until when somebody has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
-    /// Who.
+    /// The holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_by: Option<String>,
     /// An answer of the person later than this cancels it.
@@ -191,7 +185,7 @@ impl Entry {
         give_up_at: Timestamp,
     ) -> Self {
         Self {
-            pk: key.who.pk(),
+            pk: key.conversation_key.pk(),
             sk: key.sk(),
             purpose,
             author: None,
@@ -202,7 +196,7 @@ impl Entry {
             first_due,
             decided_at,
             give_up_at,
-            due_page: Some(key.who.page_id.clone()),
+            due_page: Some(key.conversation_key.page_id.clone()),
             due_at: Some(first_due),
             psid: None,
             attempts: 0,
@@ -237,9 +231,12 @@ impl Entry {
 
     /// Where its fallback is, if that may still go: no message was sent, or may have been.
     pub fn fallback(&self) -> Option<usize> {
-        let spare = self.steps.iter().position(|step| step.state == StepState::Spare)?;
+        let fallback = self.steps.iter().position(|step| step.state == StepState::Fallback)?;
         let unsaid = |step: &Step| step.state == StepState::Planned && step.sends == 0;
-        self.steps[..spare].iter().all(|step| step.is_action() || unsaid(step)).then_some(spare)
+        self.steps[..fallback]
+            .iter()
+            .all(|step| step.is_action() || unsaid(step))
+            .then_some(fallback)
     }
 
     /// Whether somebody has it.
@@ -248,11 +245,11 @@ impl Entry {
     }
 
     /// Gives it, from the start, to the function that puts it into the table.
-    pub fn held_from_start(&mut self, hold: &Hold) {
+    pub fn held_from_start(&mut self, lease: &Lease) {
         self.due_page = None;
         self.due_at = None;
-        self.lease_until = Some(hold.until);
-        self.lease_by = Some(hold.by.clone());
+        self.lease_until = Some(lease.until);
+        self.lease_by = Some(lease.by.clone());
     }
 
     /// Ends it before it is put into the table.
@@ -272,8 +269,8 @@ impl Entry {
     }
 
     /// What the conversation item holds of it while it waits.
-    pub fn waiting(&self) -> Waiting {
-        Waiting {
+    pub fn waiting(&self) -> PendingEntry {
+        PendingEntry {
             first_due: self.first_due,
             decided_at: self.decided_at,
             cancelled_by_answer: self.cancelled_by_answer_after.is_some(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::update::IntoValue;
-use super::{ExpiresAt, Item, Store, StoreError, Who, key, unavailable};
+use super::{ConversationKey, ExpiresAt, Item, Store, StoreError, key, unavailable};
 use messenger::clock::Timestamp;
 
 /// For how long the mark stays: longer than an event can be queued, which is 14 days.
@@ -19,8 +19,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; calling it again completes the work.
-    pub async fn erase(&self, who: &Who, now: Timestamp) -> Result<(), StoreError> {
-        let mut mark = key(&who.pk(), super::conversation::SORT_KEY);
+    pub async fn erase(
+        &self,
+        conversation_key: &ConversationKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut mark = key(&conversation_key.pk(), super::conversation::SORT_KEY);
         mark.insert("erased_at".to_owned(), now.into_value());
         mark.insert("expires_at".to_owned(), ExpiresAt::after(now, ERASED_FOR).into_attribute());
         self.put(mark).await?;
@@ -32,7 +36,7 @@ impl Store {
                 .table_name(&self.table)
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(who.pk()))
+                .expression_attribute_values(":pk", AttributeValue::S(conversation_key.pk()))
                 .projection_expression("pk, sk")
                 .set_exclusive_start_key(from)
                 .send()

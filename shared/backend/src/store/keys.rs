@@ -6,17 +6,17 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::Who;
+use super::ConversationKey;
 use messenger::event::METADATA_MARK;
 
-/// What the names of entries begin with, so that another form can be told from this one.
+/// What the names of entries begin with, so that other forms can be distinguished.
 const ID_MARK: &str = "m1.";
 
 /// Where an entry is in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey {
     /// To whom it goes.
-    pub who: Who,
+    pub conversation_key: ConversationKey,
     /// Its id among the person's entries.
     pub id: String,
 }
@@ -28,7 +28,7 @@ impl EntryKey {
 
     pub(super) fn from_table(pk: &str, sk: &str) -> Option<Self> {
         let id = sk.strip_prefix("outbox#")?.to_owned();
-        Some(Self { who: Who::from_pk(pk)?, id })
+        Some(Self { conversation_key: ConversationKey::from_pk(pk)?, id })
     }
 }
 
@@ -43,8 +43,8 @@ pub struct StepKey {
 
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry: EntryKey { who, id }, step } = self;
-        let plain = format!("{} {step} {id} {}", who.page_id, who.person);
+        let Self { entry: EntryKey { conversation_key, id }, step } = self;
+        let plain = format!("{} {step} {id} {}", conversation_key.page_id, conversation_key.person);
         write!(f, "{METADATA_MARK}{}", URL_SAFE_NO_PAD.encode(plain))
     }
 }
@@ -61,14 +61,23 @@ impl FromStr for StepKey {
         let page_id = next()?;
         let step = next()?.parse().map_err(drop)?;
         let id = next()?;
-        Ok(Self { entry: EntryKey { who: Who { page_id, person: next()? }, id }, step })
+        Ok(Self {
+            entry: EntryKey {
+                conversation_key: ConversationKey {
+                    page_id,
+                    person: next()?.parse().map_err(drop)?,
+                },
+                id,
+            },
+            step,
+        })
     }
 }
 
 /// How a message is named outside: opaque, but no secret. It encodes where the entry is.
 impl fmt::Display for EntryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { who: Who { page_id, person }, id } = self;
+        let Self { conversation_key: ConversationKey { page_id, person }, id } = self;
         write!(f, "{ID_MARK}{}", URL_SAFE_NO_PAD.encode(format!("{page_id} {id} {person}")))
     }
 }
@@ -83,33 +92,46 @@ impl FromStr for EntryKey {
         let mut parts = plain.splitn(3, ' ').filter(|part| !part.is_empty()).map(str::to_owned);
         let (page_id, id, person) =
             (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
-        Ok(Self { who: Who { page_id, person }, id })
+        let person = person.parse().map_err(drop)?;
+        Ok(Self { conversation_key: ConversationKey { page_id, person }, id })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use messenger::person::Person;
+
     use super::*;
 
     #[test]
     fn a_name_finds_its_entry_and_is_opaque() {
-        let who = Who { page_id: "10".into(), person: "user_ref:a b".into() };
-        let key = EntryKey { who, id: "e1".into() };
+        let conversation_key =
+            ConversationKey { page_id: "10".into(), person: Person::UserRef("a-b".into()) };
+        let key = EntryKey { conversation_key, id: "e1".into() };
         let name = key.to_string();
         assert_eq!(name.parse(), Ok(key));
         assert!(!name.contains("user_ref"));
         let of = |plain: &str| format!("m1.{}", URL_SAFE_NO_PAD.encode(plain));
-        for other in
-            ["", "m1.", "m1.%", "mb1.x", &of("10"), &of("10 e1"), &of("10  a"), &of("10 e1 ")]
-        {
+        for other in [
+            "",
+            "m1.",
+            "m1.%",
+            "mb1.x",
+            &of("10"),
+            &of("10 e1"),
+            &of("10  a"),
+            &of("10 e1 "),
+            &of("10 e1 a b"),
+        ] {
             assert_eq!(other.parse::<EntryKey>(), Err(()), "{other}");
         }
     }
 
     #[test]
     fn metadata_finds_its_step_and_is_opaque() {
-        let who = Who { page_id: "10".into(), person: "user_ref:a b".into() };
-        let key = StepKey { entry: EntryKey { who, id: "e.1".into() }, step: 2 };
+        let conversation_key =
+            ConversationKey { page_id: "10".into(), person: Person::UserRef("a-b".into()) };
+        let key = StepKey { entry: EntryKey { conversation_key, id: "e.1".into() }, step: 2 };
         let metadata = key.to_string();
         assert_eq!(metadata.parse(), Ok(key));
         assert!(!metadata.contains("user_ref"));

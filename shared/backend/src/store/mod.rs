@@ -24,8 +24,10 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-pub use change::{Change, Fate, Guard, StepChange};
-pub use conversation::{ConversationItem, LastMessage, MAX_WAITING, Opened, Settlement, Waiting};
+pub use change::{Change, Guard, NextState, StepChange};
+pub use conversation::{
+    Acquired, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING, PendingEntry,
+};
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
@@ -38,6 +40,7 @@ use update::Update;
 
 use crate::aws::describe;
 use messenger::clock::Timestamp;
+use messenger::person::Person;
 
 /// The index of the entries that wait.
 pub const DUE_INDEX: &str = "due";
@@ -56,9 +59,9 @@ pub enum StoreError {
     Malformed(String),
 }
 
-/// Who takes something for itself, and until when.
+/// An exclusive claim: who holds it, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct Lease {
     /// Names the holder.
     pub by: String,
     /// Until when nobody else may take it.
@@ -69,31 +72,21 @@ pub struct Hold {
 
 /// The person whose conversation it is, and the Page.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Who {
-    /// The Page.
+pub struct ConversationKey {
+    /// The Page's id.
     pub page_id: String,
-    /// A PSID, or `user_ref:…`, `comment:…`, `post:…`.
-    pub person: String,
+    /// The person.
+    pub person: Person,
 }
 
-impl Who {
-    /// Whether it is the unknown author of a comment or a visitor's post, who can be answered once.
-    pub fn is_of_public_post(&self) -> bool {
-        self.person.starts_with("comment:") || self.person.starts_with("post:")
-    }
-
-    /// Whether the person is known by a PSID, and not by what they did.
-    pub fn is_psid(&self) -> bool {
-        !self.person.contains(':')
-    }
-
+impl ConversationKey {
     pub(crate) fn pk(&self) -> String {
         format!("{}#{}", self.page_id, self.person)
     }
 
     fn from_pk(pk: &str) -> Option<Self> {
         let (page_id, person) = pk.split_once('#')?;
-        Some(Self { page_id: page_id.to_owned(), person: person.to_owned() })
+        Some(Self { page_id: page_id.to_owned(), person: person.parse().ok()? })
     }
 }
 

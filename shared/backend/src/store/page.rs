@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::{DUE_INDEX, EntryKey, Hold, Item, Store, StoreError, Update, parse, unavailable};
+use super::{DUE_INDEX, EntryKey, Item, Lease, Store, StoreError, Update, parse, unavailable};
 use messenger::clock::Timestamp;
 
 const SORT_KEY: &str = "page";
@@ -92,14 +92,14 @@ impl Store {
     pub async fn take_page(
         &self,
         page_id: &str,
-        hold: &Hold,
+        lease: &Lease,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let update = Update::default()
             .set("#sweep_until = :until, #sweep_by = :by")
             .when("attribute_not_exists(#sweep_until) OR #sweep_until < :now OR #sweep_by = :by")
-            .value("until", hold.until)
-            .value("by", &hold.by)
+            .value("until", lease.until)
+            .value("by", &lease.by)
             .value("now", now);
         Ok(self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?.is_made())
     }
@@ -108,11 +108,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn release_page(&self, page_id: &str, hold: &Hold) -> Result<(), StoreError> {
+    pub async fn release_page(&self, page_id: &str, lease: &Lease) -> Result<(), StoreError> {
         let update = Update::default()
             .remove("#sweep_until, #sweep_by")
             .when("#sweep_by = :by")
-            .value("by", &hold.by);
+            .value("by", &lease.by);
         self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 

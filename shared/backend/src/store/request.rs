@@ -20,7 +20,7 @@ struct Named {
 impl Store {
     /// Claims a name for a request, which a digest stands for: whether the name is this request's.
     ///
-    /// The item tells nothing of the person.
+    /// The item holds nothing about the person.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.

@@ -47,7 +47,7 @@ impl Inbound {
             id: event.id.clone(),
             kind: event.kind_name().to_owned(),
             page_id: event.page_id.clone(),
-            psid: event.person.clone(),
+            psid: event.person.as_ref().map(ToString::to_string),
             at: event.at,
             received_at: event.received_at,
             platform: event.platform,

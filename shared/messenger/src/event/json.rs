@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 /// Replaces lone surrogate escapes by the replacement character's escape.
 ///
 /// A person's text can be cut inside an emoji, and JSON can spell what Unicode text cannot hold.
-pub(super) fn mend_surrogates(json: &str) -> Cow<'_, str> {
+pub(super) fn replace_lone_surrogates(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
-    let mut mended = String::new();
+    let mut repaired = String::new();
     let mut copied = 0;
     let mut at = 0;
     while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\'))
@@ -24,8 +24,8 @@ pub(super) fn mend_surrogates(json: &str) -> Cow<'_, str> {
                 at += 12;
             }
             Some(0xD800..=0xDFFF) => {
-                mended.push_str(&json[copied..at]);
-                mended.push_str("\\ufffd");
+                repaired.push_str(&json[copied..at]);
+                repaired.push_str("\\ufffd");
                 at += 6;
                 copied = at;
             }
@@ -35,8 +35,8 @@ pub(super) fn mend_surrogates(json: &str) -> Cow<'_, str> {
     if copied == 0 {
         return Cow::Borrowed(json);
     }
-    mended.push_str(&json[copied..]);
-    Cow::Owned(mended)
+    repaired.push_str(&json[copied..]);
+    Cow::Owned(repaired)
 }
 
 fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
@@ -105,8 +105,8 @@ mod tests {
             (r#""\ud83"#, r#""\ud83"#),
             ("\\", "\\"),
         ];
-        for (given, mended) in cases {
-            assert_eq!(mend_surrogates(given), mended, "{given}");
+        for (given, repaired) in cases {
+            assert_eq!(replace_lone_surrogates(given), repaired, "{given}");
         }
     }
 

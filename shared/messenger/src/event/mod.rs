@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
+use crate::person::Person;
 
 pub use inbound::Inbound;
 pub use notification::{MAX_EVENTS, Unreadable, split};
@@ -57,8 +58,8 @@ pub struct Event {
     pub platform: Platform,
     /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
     pub container: String,
-    /// Whose conversation it belongs to: a PSID, or `user_ref:…`, `comment:…`, `post:…`.
-    pub person: Option<String>,
+    /// Whose conversation it belongs to.
+    pub person: Option<Person>,
     /// When it happened according to Meta, but never after its receipt; absent if Meta gives no
     /// time.
     pub at: Option<Timestamp>,
@@ -288,7 +289,7 @@ impl Event {
 
     /// Whether the person is known only by the checkbox plugin's reference.
     fn is_of_user_ref(&self) -> bool {
-        self.person.as_deref().is_some_and(|person| person.starts_with("user_ref:"))
+        matches!(self.person, Some(Person::UserRef(_)))
     }
 
     /// Whether another app controls the conversation.
@@ -311,7 +312,7 @@ impl Event {
     /// confirmation must not wait behind the event that waits for it, nor behind another receipt.
     pub fn group(&self) -> String {
         let whose = match &self.person {
-            Some(person) => digest(&["group", &self.page_id, person]),
+            Some(person) => digest(&["group", &self.page_id, &person.to_string()]),
             None => digest(&["group", &self.page_id]),
         };
         match self.id.get(..16) {

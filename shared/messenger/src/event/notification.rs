@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Event;
-use super::json::{mend_surrogates, number, text, tolerant};
+use super::json::{number, replace_lone_surrogates, text, tolerant};
 use super::parse::Place;
 use crate::clock::Timestamp;
 
@@ -54,7 +54,7 @@ pub const MAX_EVENTS: usize = 10_000;
 /// [`Unreadable`] if the bytes are not JSON, not a notification, or hold too many events.
 pub fn split(body: &[u8], received_at: Timestamp) -> Result<Vec<Event>, Unreadable> {
     let body = std::str::from_utf8(body).map_err(|_| Unreadable::NotJson)?;
-    let body = mend_surrogates(body);
+    let body = replace_lone_surrogates(body);
     let notification: Notification<'_> = serde_json::from_str(&body).map_err(|error| {
         if error.is_data() { Unreadable::NoNotification } else { Unreadable::NotJson }
     })?;
@@ -110,6 +110,7 @@ fn cut(mut name: String) -> String {
 mod tests {
     use super::super::{Kind, Platform};
     use super::*;
+    use crate::person::Person;
 
     const RECEIVED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -124,6 +125,10 @@ mod tests {
         events(&body).remove(0)
     }
 
+    fn psid(id: &str) -> Option<Person> {
+        Person::psid(id).ok()
+    }
+
     #[test]
     fn every_item_of_every_array_is_an_event() {
         let found = events(
@@ -135,16 +140,16 @@ mod tests {
         );
         let seen: Vec<_> = found
             .iter()
-            .map(|e| (e.page_id.as_str(), e.container.as_str(), e.person.as_deref(), e.kind_name()))
+            .map(|e| (e.page_id.as_str(), e.container.as_str(), e.person.clone(), e.kind_name()))
             .collect();
         assert_eq!(
             seen,
             [
-                ("10", "messaging", Some("1"), "message"),
-                ("10", "messaging", Some("2"), "read"),
+                ("10", "messaging", psid("1"), "message"),
+                ("10", "messaging", psid("2"), "read"),
                 ("10", "novelty", None, "unknown"),
-                ("10", "standby", Some("3"), "message"),
-                ("11", "calls", Some("4"), "unknown"),
+                ("10", "standby", psid("3"), "message"),
+                ("11", "calls", psid("4"), "unknown"),
                 ("12", "entry", None, "unknown"),
                 ("", "entry", None, "unknown"),
             ]
@@ -159,7 +164,7 @@ mod tests {
             r#"{"sender":{"id":42},"recipient":{"id":10},"timestamp":"1794999999000","message":{"mid":7,"text":"a\ud83d","attachments":[{"type":"sticker","payload":{"sticker_id":369239263222822}}]}}"#,
         );
         let Kind::Message(message) = &event.kind else { panic!("{event:?}") };
-        assert_eq!(event.person.as_deref(), Some("42"));
+        assert_eq!(event.person, psid("42"));
         assert_eq!(message.text.as_deref(), Some("a\u{FFFD}"));
         assert_eq!(message.attachments[0].sticker_id.as_deref(), Some("369239263222822"));
         assert_eq!(event.at, Some(Timestamp::from_millis(1_794_999_999_000)));
@@ -221,7 +226,7 @@ mod tests {
         let foreign = one(
             r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"f","is_echo":true,"app_id":26390203743090}}"#,
         );
-        assert_eq!(own.person.as_deref(), Some("1"));
+        assert_eq!(own.person, psid("1"));
         assert_eq!(own.group(), format!("{}.receipts.{}", message.group(), &own.id[..16]));
         assert_eq!(foreign.group(), message.group());
         assert!(!own.opens_window());

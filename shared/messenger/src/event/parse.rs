@@ -8,6 +8,7 @@ use super::{
     Reaction, Read, Referral, digest,
 };
 use crate::clock::Timestamp;
+use crate::person::Person;
 
 /// The fields that do not identify the kind of an item.
 const COMMON_FIELDS: [&str; 6] =
@@ -63,20 +64,21 @@ fn time(item: &Value, place: &Place<'_>) -> Option<Timestamp> {
     Some(Timestamp::from_seconds_or_millis(stated).min(place.received_at))
 }
 
-fn person(item: &Value, page_id: &str) -> Option<String> {
-    let other = |end: &Value| {
-        let psid = text(&end["id"]).filter(|id| id != page_id && !id.is_empty());
-        psid.or_else(|| text(&end["user_ref"]).map(|user_ref| format!("user_ref:{user_ref}")))
+fn person(item: &Value, page_id: &str) -> Option<Person> {
+    let psid = |id: &Value| {
+        let id = text(id).filter(|id| id != page_id)?;
+        Person::psid(id).ok()
     };
-    let named = |id: &Value| text(id).filter(|id| id != page_id && !id.is_empty());
+    let user_ref = |of: &Value| Person::user_ref(text(&of["user_ref"])?).ok();
+    let other = |end: &Value| psid(&end["id"]).or_else(|| user_ref(end));
     let value = &item["value"];
     other(&item["sender"])
         .or_else(|| other(&item["recipient"]))
-        .or_else(|| text(&item["optin"]["user_ref"]).map(|user_ref| format!("user_ref:{user_ref}")))
-        .or_else(|| named(&item["from"]))
-        .or_else(|| named(&item["to"]))
-        .or_else(|| text(&value["comment_id"]).map(|id| format!("comment:{id}")))
-        .or_else(|| text(&value["post_id"]).map(|id| format!("post:{id}")))
+        .or_else(|| user_ref(&item["optin"]))
+        .or_else(|| psid(&item["from"]))
+        .or_else(|| psid(&item["to"]))
+        .or_else(|| Person::comment(text(&value["comment_id"])?).ok())
+        .or_else(|| Person::post(text(&value["post_id"])?).ok())
         .or_else(|| other(&value["sender"]))
         .or_else(|| other(&value["user"]))
 }

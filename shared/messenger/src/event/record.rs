@@ -136,6 +136,7 @@ pub(super) fn cut_to_envelope(value: &Value, depth: usize) -> Value {
 mod tests {
     use super::super::{Kind, split};
     use super::*;
+    use crate::person::Person;
 
     const RECEIVED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -176,7 +177,7 @@ mod tests {
             let (text, truncated) = whole.to_queue_text().unwrap();
             let cut = Event::from_queue_text(&text).unwrap();
             assert!(truncated && cut.truncated && text.len() <= MAX_RECORD_BYTES);
-            assert_eq!((&cut.id, cut.person.as_deref()), (&whole.id, Some("1")));
+            assert_eq!((&cut.id, cut.person), (&whole.id, Some(Person::Psid("1".into()))));
         }
     }
 

@@ -26,7 +26,7 @@ pub use feedback::{
     BusinessPrivacy, FeedbackFollowUp, FeedbackQuestion, FeedbackScreen, FeedbackTemplate,
 };
 pub use quick_reply::QuickReply;
-pub use say::Say;
+pub use say::Outgoing;
 pub use template::{DefaultAction, Element};
 pub use utility::{TemplateLanguage, UtilityTemplate};
 

@@ -13,27 +13,27 @@ use crate::event::Platform;
 /// which are decided when it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Say(Value);
+pub struct Outgoing(Value);
 
-impl From<Message> for Say {
+impl From<Message> for Outgoing {
     fn from(message: Message) -> Self {
         Self(json!({"message": message}))
     }
 }
 
-impl From<Action> for Say {
+impl From<Action> for Outgoing {
     fn from(action: Action) -> Self {
         Self(json!(action))
     }
 }
 
-impl From<UtilityTemplate> for Say {
+impl From<UtilityTemplate> for Outgoing {
     fn from(template: UtilityTemplate) -> Self {
         Self(json!({"message": {"template": template}}))
     }
 }
 
-impl Say {
+impl Outgoing {
     /// The fields of a Send API request that it may consist of.
     pub const FIELDS: [&str; 6] =
         ["message", "persona_id", "reply_to", "notification_type", "sender_action", "payload"];
@@ -67,7 +67,7 @@ impl Say {
         self
     }
 
-    /// Reads an object of [`Say::FIELDS`], or a bare `message` object; a plain string is a text.
+    /// Reads an object of [`Outgoing::FIELDS`], or a bare `message` object; a plain string is a text.
     ///
     /// # Errors
     /// [`Invalid`] if it has another form or breaks a limit.

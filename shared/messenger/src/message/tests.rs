@@ -150,8 +150,8 @@ fn every_form_of_the_reference_is_taken_as_it_is() {
     for value in on_both().into_iter().chain(messenger).chain(on_instagram()) {
         let message = Message::from_json(&value).unwrap_or_else(|e| panic!("{e} in {value}"));
         assert_eq!(serde_json::to_value(&message).unwrap(), value);
-        let say = Say::from_json(&value).unwrap();
-        let stored: Say = serde_json::from_str(&serde_json::to_string(&say).unwrap()).unwrap();
+        let say = Outgoing::from_json(&value).unwrap();
+        let stored: Outgoing = serde_json::from_str(&serde_json::to_string(&say).unwrap()).unwrap();
         assert_eq!(stored.message(), Some(&value));
     }
 }

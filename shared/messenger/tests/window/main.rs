@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use messenger::clock::Timestamp;
 use messenger::event::{Event, Platform, split};
-use messenger::message::{Action, Message, Say};
+use messenger::message::{Action, Message, Outgoing};
 use messenger::window::{
     Allowed, Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, decide, decide_with_fallback,
 };

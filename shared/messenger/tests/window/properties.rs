@@ -134,7 +134,7 @@ fn cases() -> impl Strategy<Value = Case> {
 /// A sample that happened at an instant, and how its time is spelled.
 type Happening = (usize, i64, usize);
 
-/// The instant in a spelling, and the instant that the spelling still tells.
+/// The instant in a spelling, and the instant that the spelling preserves.
 fn spelled(millis: i64, spelling: usize) -> (String, i64) {
     let seconds = millis / 1000;
     match spelling {

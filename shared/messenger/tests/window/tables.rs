@@ -205,10 +205,10 @@ fn a_purpose_carries_its_own_content_only() {
         "feedback_screens": [{"questions": [{"id": "q1", "type": "csat"}]}],
         "business_privacy": {"url": "https://example.com"}}}});
     let utility = serde_json::json!({"template": {"name": "shipped", "language": {"code": "en"}}});
-    let text = Say::from(Message::text("hi").unwrap());
-    let feedback = Say::from_json(&feedback).unwrap();
-    let utility = Say::from_json(&utility).unwrap();
-    let typing = Say::from(Action::TypingOn);
+    let text = Outgoing::from(Message::text("hi").unwrap());
+    let feedback = Outgoing::from_json(&feedback).unwrap();
+    let utility = Outgoing::from_json(&utility).unwrap();
+    let typing = Outgoing::from(Action::TypingOn);
     for &purpose in Purpose::ALL {
         let carried =
             [&text, &feedback, &utility, &typing].map(|say| purpose.check_content(say).is_ok());

@@ -60,7 +60,7 @@ impl World {
 
     pub(super) fn act(&mut self, act: Act) {
         match act {
-            Act::Say { page_id, psid, script, ahead, posted } => {
+            Act::Outgoing { page_id, psid, script, ahead, posted } => {
                 let at = self.now();
                 self.tell(format!("{psid} says {} to {page_id}", script.text()));
                 let item = json!({
@@ -151,7 +151,7 @@ impl World {
         true
     }
 
-    /// A sweep begins when the schedule comes, and now and then beside another one.
+    /// A sweep starts on schedule, and occasionally while another one runs.
     pub(super) async fn begin_sweep(&mut self, nothing_else: bool) -> bool {
         let busy = self.running.iter().filter(|r| matches!(r.work, Work::Sweep)).count();
         let wanted = match busy {

@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// Lambda ends what takes too long.
+    /// Lambda stops invocations that exceed their time limit.
     pub(super) fn stop_overdue(&mut self) {
         while let Some(index) = self.running.iter().position(|r| r.ends_at < self.now()) {
             self.tell(format!("[{}] has run out of time", self.running[index].number));
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// What was not done is done again: by Meta, by the queue, by the schedule, by who asked.
+    /// Retries what failed, as Meta, the queue, the schedule and callers do.
     pub(super) fn failed(&mut self, work: Work) {
         let again = self.now() + Duration::from_secs(self.rng.random_range(0..4));
         match work {

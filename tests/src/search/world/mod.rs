@@ -29,19 +29,19 @@ use crate::sqs::Received;
 /// each other.
 const LARGEST_SKEW_MILLIS: i64 = 25_000;
 
-/// After so many turns in which nothing moved, everything waits at the gate.
+/// After this many idle turns, everything waits at the gate.
 const CALM_TURNS: u32 = 24;
 
-/// A run that takes more steps than this does not come to rest.
+/// A run with more steps than this counts as never settling.
 const MOST_STEPS: u64 = 20_000;
 
-/// After the last thing that people do, entries have so long to end.
+/// How long entries may take to end after the last planned act.
 const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
 
 const PROCESSORS: usize = 3;
 const SWEEPS: usize = 2;
 
-/// A container: it runs one invocation at a time, and remembers.
+/// A container: one invocation at a time, with its memory kept between them.
 struct Container {
     number: u64,
     functions: Rc<Functions>,
@@ -173,7 +173,7 @@ impl World {
         false
     }
 
-    /// Does one thing that can be done at this instant: whether there was one.
+    /// Performs one possible action at this instant; returns whether there was one.
     async fn step(&mut self) -> bool {
         let held = self.platform.gate.held().len();
         if held > 0 && self.rng.random_bool(0.85) {

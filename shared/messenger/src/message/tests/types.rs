@@ -90,7 +90,7 @@ fn the_types_write_what_the_reference_has() {
 
 #[test]
 fn options_and_sender_actions_have_the_form_of_a_request() {
-    let hi = || Say::from(Message::text("hi").unwrap());
+    let hi = || Outgoing::from(Message::text("hi").unwrap());
     let react = Action::React { message_id: "m_1".into(), reaction: "😊".into() };
     for (say, expected) in [
         (hi(), json!({"message": {"text": "hi"}})),
@@ -105,7 +105,7 @@ fn options_and_sender_actions_have_the_form_of_a_request() {
         ),
         (Action::TypingOn.into(), json!({"sender_action": "typing_on"})),
         (
-            Say::from(Action::TypingOff).as_persona("5"),
+            Outgoing::from(Action::TypingOff).as_persona("5"),
             json!({"sender_action": "typing_off", "persona_id": "5"}),
         ),
         (Action::MarkSeen.into(), json!({"sender_action": "mark_seen"})),
@@ -119,16 +119,16 @@ fn options_and_sender_actions_have_the_form_of_a_request() {
         ),
     ] {
         assert_eq!(say.check(Platform::Messenger), Ok(()));
-        assert_eq!(Say::from_json(&expected).unwrap(), say);
+        assert_eq!(Outgoing::from_json(&expected).unwrap(), say);
         assert_eq!(say.into_body(), expected);
     }
 }
 
 #[test]
 fn a_bare_message_and_a_string_are_said_as_they_are() {
-    let expected = Say::from(Message::text("hi").unwrap());
+    let expected = Outgoing::from(Message::text("hi").unwrap());
     for given in [json!("hi"), json!({"text": "hi"}), json!({"message": "hi"})] {
-        assert_eq!(Say::from_json(&given).unwrap(), expected);
+        assert_eq!(Outgoing::from_json(&given).unwrap(), expected);
     }
 }
 
@@ -153,20 +153,20 @@ fn a_request_that_meta_refuses_is_named_by_its_path() {
         (json!({"message": message, "payload": {}}), "payload"),
         (json!({"message": message, "tag": "HUMAN_AGENT"}), "tag"),
     ] {
-        assert_eq!(Say::from_json(&value).unwrap_err().field, field, "{value}");
+        assert_eq!(Outgoing::from_json(&value).unwrap_err().field, field, "{value}");
     }
 }
 
 #[test]
 fn instagram_has_no_personas() {
-    let say = Say::from(Message::text("hi").unwrap()).as_persona("5");
+    let say = Outgoing::from(Message::text("hi").unwrap()).as_persona("5");
     assert_eq!(say.check(Platform::Instagram).unwrap_err().field, "persona_id");
-    assert_eq!(Say::from(Action::MarkSeen).check(Platform::Instagram), Ok(()));
+    assert_eq!(Outgoing::from(Action::MarkSeen).check(Platform::Instagram), Ok(()));
 }
 
 #[test]
 fn audio_and_video_count_against_a_rate_of_their_own() {
-    let class = |value: Value| Say::from_json(&value).unwrap().rate_class();
+    let class = |value: Value| Outgoing::from_json(&value).unwrap().rate_class();
     let film = json!({"template_type": "media", "elements": [{"media_type": "video", "attachment_id": "9"}]});
     let picture = json!({"template_type": "media", "elements": [{"media_type": "image", "attachment_id": "9"}]});
     for value in [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::store::Hold;
+use crate::store::Lease;
 use crate::{aws, graph};
 use messenger::clock::Timestamp;
 use messenger::window::Policy;
@@ -14,23 +14,23 @@ const STEP_BUDGET: Duration =
 
 /// A function's turn at sending: who it is, how long it has, how fast it may go.
 #[derive(Debug)]
-pub struct Turn {
+pub struct SendContext {
     /// What it takes is taken under this name, until well after it has ended.
-    pub hold: Hold,
+    pub lease: Lease,
     /// When the function is stopped, ms since the epoch.
     pub deadline: Timestamp,
     /// How fast messages may leave; as fast as they can if absent.
     pub pace: Option<Pace>,
 }
 
-impl Turn {
+impl SendContext {
     /// A turn that ends at `deadline`, named after the invocation.
     ///
     /// What it takes stays taken for the safety margin beyond, so that a clock which is ahead of
     /// ours by less than that does not see it free while we still send.
     pub fn until(deadline: Timestamp, by: impl Into<String>, policy: &Policy) -> Self {
-        let hold = Hold { by: by.into(), until: deadline + policy.margin, for_entry: None };
-        Self { hold, deadline, pace: None }
+        let lease = Lease { by: by.into(), until: deadline + policy.margin, for_entry: None };
+        Self { lease, deadline, pace: None }
     }
 
     /// Whether a step may still be begun.

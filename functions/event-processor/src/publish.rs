@@ -1,4 +1,4 @@
-//! What other systems get of each inbound event: the feed that they fetch, and what they are sent.
+//! Publishes inbound events to other systems: in the feed, and to the forward queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
@@ -10,9 +10,9 @@ use backend::runtime::Environment;
 use futures_util::future::{try_join, try_join_all};
 use messenger::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
 
-/// Why an event was not passed on.
+/// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PassOnError {
+pub(crate) enum PublishError {
     /// It may not be in the feed.
     #[error("the feed was not written: {0}")]
     Feed(#[from] FeedError),
@@ -27,9 +27,9 @@ pub(crate) enum PassOnError {
     Unwritable(#[from] WriteError),
 }
 
-/// Passes events on, if that is switched on.
+/// Publishes events, if that is switched on.
 #[derive(Debug)]
-pub(crate) struct PassOn {
+pub(crate) struct Publisher {
     feed: Option<Feed>,
     forward: Option<ForwardQueue>,
 }
@@ -42,7 +42,7 @@ struct ForwardQueue {
     destinations: Destinations,
 }
 
-impl PassOn {
+impl Publisher {
     /// Reads `FEED`, `FORWARD_URLS` and, if they name any, `FORWARD_QUEUE_URL`.
     pub(crate) fn new(environment: &Environment) -> Self {
         let forward = Destinations::new(&environment.variables).map(|destinations| ForwardQueue {
@@ -53,14 +53,14 @@ impl PassOn {
         Self { feed: Feed::if_on(environment), forward }
     }
 
-    /// Whether nothing is passed on at all.
+    /// Whether publishing is switched off.
     pub(crate) fn is_off(&self) -> bool {
         self.feed.is_none() && self.forward.is_none()
     }
 
-    /// Passes an event on, unless it only confirms something: into the feed once, into the forward
-    /// queue each time that it is asked.
-    pub(crate) async fn pass_on(&self, event: &Event) -> Result<(), PassOnError> {
+    /// Publishes an event, unless it only confirms something: once in the feed, and to the forward
+    /// queue at every call.
+    pub(crate) async fn publish(&self, event: &Event) -> Result<(), PublishError> {
         if self.is_off() || event.is_receipt() {
             return Ok(());
         }
@@ -81,16 +81,16 @@ impl PassOn {
 }
 
 impl ForwardQueue {
-    async fn send(&self, event: &Event) -> Result<(), PassOnError> {
+    async fn send(&self, event: &Event) -> Result<(), PublishError> {
         let text = Inbound::from_event(event)?.into_text(MAX_RECORD_BYTES)?;
         let messages = self.destinations.urls.iter().map(|url| self.send_to(url.as_str(), &text));
         try_join_all(messages).await.map(drop)
     }
 
-    async fn send_to(&self, url: &str, text: &str) -> Result<(), PassOnError> {
+    async fn send_to(&self, url: &str, text: &str) -> Result<(), PublishError> {
         let url = MessageAttributeValue::builder().data_type("String").string_value(url).build()?;
         let message = self.sqs.send_message().queue_url(&self.url).message_body(text);
         let answer = message.message_attributes(URL_ATTRIBUTE, url).send().await;
-        answer.map(drop).map_err(|error| PassOnError::Queue(describe(&error)))
+        answer.map(drop).map_err(|error| PublishError::Queue(describe(&error)))
     }
 }

@@ -1,0 +1,46 @@
+//! The function: what its handlers work with.
+
+use std::sync::Arc;
+
+use backend::feed::{FEED, Feed};
+use backend::outbox::Outbox;
+use backend::runtime::Environment;
+use backend::secrets::Secrets;
+use backend::telemetry::Telemetry;
+use messenger::clock::SharedClock;
+
+use crate::auth::ApiAuth;
+
+/// The API function.
+#[derive(Debug)]
+pub struct Api {
+    pub(crate) outbox: Outbox,
+    pub(crate) feed: Feed,
+    pub(crate) feed_is_on: bool,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) clock: SharedClock,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) auth: ApiAuth,
+    pub(crate) webhook_url: String,
+}
+
+impl Api {
+    /// Builds the function; it reads `API_AUTH`, `WEBHOOK_URL` and `FEED`.
+    pub fn new(environment: &Environment) -> Self {
+        Self {
+            outbox: Outbox::new(environment),
+            feed: Feed::new(environment),
+            feed_is_on: environment.variables.is_on(FEED),
+            secrets: Arc::clone(&environment.secrets),
+            clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
+            auth: ApiAuth::new(&environment.variables),
+            webhook_url: environment.variables.required("WEBHOOK_URL"),
+        }
+    }
+
+    /// Opens the connection that the first request needs.
+    pub async fn warm_up(&self) {
+        self.outbox.warm_up().await;
+    }
+}
