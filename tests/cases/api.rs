@@ -1,6 +1,7 @@
 //! The API for back-office systems, through the real handler.
 
 mod erasure;
+mod liveness;
 mod private_replies;
 
 use std::time::Duration;
@@ -147,7 +148,7 @@ async fn what_is_being_sent_is_not_cancelled() {
         backend::store::Lease { by: "a sweep".into(), until: now + MINUTE, for_entry: None };
     let entry = platform.store().entry(&key).await.unwrap().unwrap();
     let guard = backend::store::Guard::Free { due_at: entry.due_at, now };
-    let taken = backend::store::NextState::Held { taken: Some(lease) };
+    let taken = backend::store::NextState::Held(lease);
     platform.store().change_entry(&key, guard, backend::store::Change::to(taken)).await.unwrap();
     let answer = ask(&platform, "DELETE", &format!("/messages/{id}")).await;
     assert_eq!((answer.status, answer.code()), (409, "being_sent"));

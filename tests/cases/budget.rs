@@ -107,5 +107,5 @@ async fn a_page_with_nothing_due_costs_two_calls_a_minute() {
     platform.clock.forward(MINUTE);
     platform.aws.take_calls();
     platform.tick().await.unwrap();
-    assert_eq!(taken(&platform), (1.5, 0.0));
+    assert_eq!(taken(&platform), (1.0, 0.0));
 }

@@ -87,13 +87,27 @@ async fn no_more_than_twenty_wait_for_one_person() {
         let wanted = request(&format!("n{index}"), json!({"send_at": later}));
         platform.invoke_follow_ups(wanted).await.unwrap();
     }
-    let error =
-        platform.invoke_follow_ups(request("n20", json!({"send_at": later}))).await.unwrap_err();
+    let wanted = || request("n20", json!({"send_at": later}));
+    let error = platform.invoke_follow_ups(wanted()).await.unwrap_err();
     assert!(error.contains("psid: too many pending messages"), "{error}");
-    assert_eq!(
-        ends(&platform, PSID).await.iter().filter(|end| *end == "failed too_many_waiting").count(),
-        1
-    );
+    assert_eq!(entries(&platform, PSID).await.len(), 20, "a refused request leaves nothing behind");
+
+    let by_people = json!({"purpose": "human", "author": "Ann"});
+    let answer = platform.invoke_follow_ups(request("answer", by_people)).await.unwrap();
+    assert_eq!(answer["status"], "open", "what people write and is due now has no quota");
+
+    let first = entries(&platform, PSID).await.remove(0);
+    let first: backend::store::Entry = serde_json::from_value(Value::Object(first)).unwrap();
+    let withdrawn = backend::store::Cancellation::Withdrawn;
+    let id = first.key().unwrap();
+    let now = platform.clock.now();
+    let expires_at = backend::store::ExpiresAt::after(now, DAY);
+    platform.store().cancel_entry(&id, withdrawn, now, expires_at).await.unwrap();
+    let forget = vec![first.waiting()];
+    let changes = backend::store::ConversationUpdate { forget, ..Default::default() };
+    platform.store().settle(&id.conversation_key, &changes).await.unwrap();
+    let stored = platform.invoke_follow_ups(wanted()).await.unwrap();
+    assert_eq!(stored["status"], "open", "the same request, after room was made");
 }
 
 #[tokio::test]
@@ -156,9 +170,9 @@ async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
         backend::store::ConversationKey { page_id: PAGE.to_owned(), person: PSID.parse().unwrap() };
     let now = platform.clock.now();
     let other = Lease { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
-    assert!(
-        platform.store().take_conversation(&conversation_key, &other, now).await.unwrap().is_some()
-    );
+    let seen = platform.store().conversation(&conversation_key).await.unwrap().unwrap();
+    let taken = platform.store().take_lease(&conversation_key, &seen, &other).await;
+    assert!(taken.unwrap().is_some());
     assert_eq!(platform.tick().await.unwrap()["skipped"], 1);
     assert!(requested(&platform, PSID).is_empty());
     platform.advance(3 * MINUTE).await;

@@ -100,7 +100,7 @@ pub(crate) async fn begin(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
     let code = digest(&[FIELD, &signed_request])[..CODE_LENGTH].to_owned();
     api.note(&code, DeletionState::Begun).await?;
     for conversation_key in api.ids_at_pages(application, &signed.user_id).await? {
-        api.erase(&conversation_key, call.invocation).await?;
+        api.erase(&conversation_key).await?;
     }
     api.note(&code, DeletionState::Erased).await?;
     let url = format!("{}/data-deletion/{code}", address(call.request));

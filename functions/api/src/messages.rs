@@ -1,7 +1,9 @@
 //! Messages: send, look up, cancel.
 
+use std::time::Duration;
+
 use backend::answer::Message;
-use backend::outbox::{Scheduled, SendContext, ToSchedule};
+use backend::outbox::{Scheduled, ToSchedule};
 use backend::request::{self, SendRequest};
 use backend::store::{CancelOutcome, Cancellation, EntryKey, Status};
 use lambda_http::http::StatusCode;
@@ -16,6 +18,9 @@ use crate::route::Call;
 
 /// The header that identifies a request, so that a repeated one is the same message.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// How long a message that is due now waits for a sender who is in the middle of a step.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most characters of an idempotency key.
 const LONGEST_KEY: usize = 128;
@@ -145,11 +150,11 @@ impl Api {
         }
         let stored = self.outbox.schedule(wanted).await?;
         if stored.is_new && stored.due_at <= self.clock.now() {
-            let context = SendContext::until(call.deadline, call.invocation, policy);
+            let context = self.outbox.context(call.invocation, call.deadline);
             let ids = std::slice::from_ref(&stored.key.id);
             // It is stored, so the schedule tries it again.
-            if let Err(error) = self.outbox.serve(&stored.key.conversation_key, ids, &context).await
-            {
+            let key = &stored.key.conversation_key;
+            if let Err(error) = self.outbox.serve(key, ids, &context, PATIENCE).await {
                 tracing::error!(%error, "a message was stored, but no attempt was made");
             }
         }

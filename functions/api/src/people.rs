@@ -1,8 +1,6 @@
 //! People: look up their conversation, erase them.
 
-use std::time::Duration;
-
-use backend::store::{ConversationItem, ConversationKey, EntryKey, Lease};
+use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use backend::telemetry::Metric;
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
@@ -15,12 +13,6 @@ use crate::answer::Answer;
 use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
-
-/// How many seconds an erasure waits for a sender that holds the conversation.
-const PATIENCE: usize = 5;
-
-/// How long an erasure holds a conversation.
-const ERASING: Duration = Duration::from_secs(30);
 
 /// A conversation with a person.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,7 +98,7 @@ pub(crate) struct Erase;
 )]
 pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
-    api.erase(&conversation_key, call.invocation).await?;
+    api.erase(&conversation_key).await?;
     Ok(Answer::no_content())
 }
 
@@ -150,41 +142,18 @@ impl Api {
     }
 
     /// Erases a person, and what was sent to them before their PSID was known.
-    pub(crate) async fn erase(
-        &self,
-        conversation_key: &ConversationKey,
-        invocation: &str,
-    ) -> Result<(), Problem> {
+    pub(crate) async fn erase(&self, conversation_key: &ConversationKey) -> Result<(), Problem> {
         let conversation =
             self.outbox.store().conversation(conversation_key).await?.unwrap_or_default();
         let before = conversation.known_as.into_iter();
         let before = before
             .map(|person| ConversationKey { page_id: conversation_key.page_id.clone(), person });
         for conversation_key in before.chain([conversation_key.clone()]) {
-            self.wait_for_senders(&conversation_key, invocation).await?;
             // Before the person's own items: among those are the marks by which the feed's are found.
             self.feed.erase(&conversation_key).await?;
             self.outbox.store().erase(&conversation_key, self.clock.now()).await?;
         }
         self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
-        Ok(())
-    }
-
-    /// Lets a sender finish. This ends, because a sender that died must not keep the data.
-    async fn wait_for_senders(
-        &self,
-        conversation_key: &ConversationKey,
-        invocation: &str,
-    ) -> Result<(), Problem> {
-        for _ in 0..PATIENCE {
-            let now = self.clock.now();
-            let lease = Lease { by: invocation.to_owned(), until: now + ERASING, for_entry: None };
-            if self.outbox.store().take_conversation(conversation_key, &lease, now).await?.is_some()
-            {
-                break;
-            }
-            self.clock.sleep(Duration::from_secs(1)).await;
-        }
         Ok(())
     }
 

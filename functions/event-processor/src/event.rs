@@ -2,7 +2,7 @@
 
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
-    CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage, Lease,
+    CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage,
     PendingEntry, StepKey,
 };
 use messenger::clock::Timestamp;
@@ -12,10 +12,6 @@ use messenger::window::{STANDARD_WINDOW, Standing};
 use serde_json::Value;
 
 use crate::{Processor, RecordError};
-
-/// The busy mark of every event processor is the same: the queue sees to it that only one of them
-/// has a person's events.
-const BUSY_BY: &str = "event-processor";
 
 /// The end of the bot's silence, in the past by any clock.
 const NO_LONGER: Timestamp = Timestamp::from_millis(0);
@@ -63,9 +59,8 @@ impl Processor {
         is_redelivered: bool,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
-        let for_entry = Some(entry_id(event));
-        let lease = Lease { by: BUSY_BY.to_owned(), until: context.lease.until, for_entry };
         let now = self.clock.now();
+        let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
         let heard = last_message(event);
         let opened = store
@@ -77,17 +72,25 @@ impl Processor {
         };
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&conversation_key, event, &mut conversation).await?;
-        let exclusive = opened.exclusive;
-        let heard = IncomingTurn { event, conversation_key, conversation, exclusive, forget };
-        if is_redelivered && self.outbox.resume_decided(&heard).await? {
+        let mut incoming = IncomingTurn {
+            event,
+            conversation_key,
+            conversation,
+            leased_until: opened.exclusive.then_some(lease.until),
+            forget,
+            ended: Vec::new(),
+            blocked_until: None,
+        };
+        if is_redelivered && self.outbox.resume_decided(&incoming).await? {
             return Ok(Processed::Done);
         }
-        let decision = if heard.conversation.is_quiet(now) {
+        self.outbox.deliver_before(&mut incoming, context).await?;
+        let decision = if incoming.conversation.is_quiet(now) {
             Ok(Decision::nothing())
         } else {
-            (self.replies)(event, &seen_by_author(event, &heard.conversation), now)
+            (self.replies)(event, &seen_by_author(event, &incoming.conversation), now)
         };
-        self.outbox.commit(heard, decision, context).await?;
+        self.outbox.commit(incoming, decision, context).await?;
         Ok(Processed::Done)
     }
 

@@ -112,7 +112,7 @@ impl Processor {
         invocation: &str,
         deadline: Timestamp,
     ) -> SqsBatchResponse {
-        let context = SendContext::until(deadline, invocation, &self.outbox.settings().policy);
+        let context = self.outbox.event_context(invocation, deadline);
         let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
         for message in batch.records {
             lanes
@@ -160,7 +160,14 @@ impl Processor {
             .map_err(|_| RecordError::Poisonous("not_a_record"))?;
         let receives = receive_count(message);
         let work = AssertUnwindSafe(self.process(&event, receives > 1, context));
-        let outcome = work.catch_unwind().await.unwrap_or(Err(RecordError::Poisonous("panic")));
+        let outcome = match work.catch_unwind().await {
+            Err(_) => Err(RecordError::Poisonous("panic")),
+            Ok(Err(RecordError::Outbox(error))) if error.is_permanent() => {
+                tracing::error!(event = event.id, %error, "the table cannot hold what was decided");
+                Err(RecordError::Poisonous("rejected_by_table"))
+            }
+            Ok(outcome) => outcome,
+        };
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
             Ok(event::Processed::Done) => true,

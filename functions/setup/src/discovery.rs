@@ -1,7 +1,9 @@
 //! Finding a Page and a person, and sending the first message: Meta's tutorial "Try it" in three calls.
 
+use std::time::Duration;
+
 use backend::graph::Access;
-use backend::outbox::{OutboxError, SendContext, ToSchedule};
+use backend::outbox::{OutboxError, ToSchedule};
 use backend::secrets::{DEFAULT_APPLICATION, Secret};
 use backend::store::ConversationKey;
 use messenger::clock::Timestamp;
@@ -16,6 +18,9 @@ use crate::app::App;
 use crate::batch::get_privately;
 use crate::payload::{Conversations, FirstMessage, Pages};
 use crate::{Setup, SetupError};
+
+/// How long the message waits for a sender who is in the middle of a step.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Replaces a token that is not shown.
 const HIDDEN: &str = "hidden; set show_tokens to true to see it";
@@ -148,9 +153,9 @@ impl Setup {
                 due_at: None,
             })
             .await?;
-        let context = SendContext::until(deadline, invocation, &self.outbox.settings().policy);
+        let context = self.outbox.context(invocation, deadline);
         self.outbox
-            .serve(&conversation_key, std::slice::from_ref(&stored.key.id), &context)
+            .serve(&conversation_key, std::slice::from_ref(&stored.key.id), &context, PATIENCE)
             .await?;
         let entry = self.outbox.store().entry(&stored.key).await?;
         let entry = entry.ok_or(OutboxError::HeldElsewhere)?;

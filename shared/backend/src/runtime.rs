@@ -28,6 +28,8 @@ pub struct Environment {
     pub telemetry: Telemetry,
     /// The secret named by `SECRET_ID`.
     pub secrets: Arc<Secrets>,
+    /// The container's name, and no other container's.
+    pub container: String,
 }
 
 impl Environment {
@@ -36,7 +38,11 @@ impl Environment {
         let aws = Aws::new(&variables);
         let secret_id = variables.required("SECRET_ID");
         let secrets = Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(&clock));
-        Self { variables, aws, clock, telemetry, secrets: Arc::new(secrets) }
+        // Lambda gives each container a log stream of its own.
+        let container = variables
+            .optional("AWS_LAMBDA_LOG_STREAM_NAME")
+            .unwrap_or_else(|| std::process::id().to_string());
+        Self { variables, aws, clock, telemetry, secrets: Arc::new(secrets), container }
     }
 
     /// Builds a function.

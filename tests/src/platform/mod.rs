@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backend::store::Store;
+use backend::store::{DueClass, Store};
 use backend::telemetry::Telemetry;
 use event_processor::Processor;
 use messenger::clock::{Clock, SharedClock, Timestamp};
@@ -48,7 +48,7 @@ pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the API may run, as in `template.yaml`.
 pub const API_TIMEOUT: Duration = Duration::from_secs(29);
 /// How long the follow-ups may run, as in `template.yaml`.
-pub const SWEEP_TIMEOUT: Duration = Duration::from_secs(55);
+pub const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the forwarder may run, as in `template.yaml`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long setup may run, as in `template.yaml`.
@@ -214,6 +214,8 @@ impl Platform {
     pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
         let mut containers = self.containers();
         containers.clock = Arc::clone(clock);
+        let name = format!("container-{number}");
+        containers.variables.insert("AWS_LAMBDA_LOG_STREAM_NAME".to_owned(), name);
         for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL"] {
             let url = containers.variables.entry(name.to_owned()).or_default();
             *url = format!("{url}/instances/{number}");
@@ -275,8 +277,10 @@ impl Platform {
         let pages = applications.flat_map(|application| &application.pages);
         for page in pages.chain(&self.options.pages).chain(&self.options.instagram) {
             let far = Timestamp::from_millis(i64::MAX);
-            let due = self.store.due(page, far, None).await.unwrap_or_default();
-            next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
+            for class in [DueClass::People, DueClass::Bot] {
+                let due = self.store.due(page, class, far, None).await.unwrap_or_default();
+                next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
+            }
         }
         next
     }

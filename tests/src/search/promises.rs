@@ -422,7 +422,7 @@ impl Onlooker<'_> {
             }
         }
         for (key, entry) in &self.entries {
-            if entry.due_at.is_some() || entry.due_page.is_some() || entry.lease_until.is_some() {
+            if entry.due_at.is_some() || entry.lease_until.is_some() {
                 self.breaks(
                     "nothing is left over",
                     format!("{} is still in the index or held", key.id),

@@ -1,5 +1,7 @@
 //! One attempt at one entry: claimed, sent step by step, and written down after each.
 
+use std::time::Duration;
+
 use crate::graph::{Fault, GraphError};
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
@@ -10,9 +12,12 @@ use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
 use messenger::window::{Label, Refusal};
 
-use super::next::{Failure, Halt, Next, Position, after_error, next, position};
+use super::next::{Failure, Halt, Next, Position, after_error, may_try_early, next, position};
 use super::plan::unclear;
 use super::{Outbox, OutboxError, SendContext};
+
+/// How long an unclear step waits for Graph to answer clearly before the next look.
+const RETRY_UNCLEAR: Duration = Duration::from_mins(1);
 
 /// How an attempt at an entry came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,20 +39,20 @@ pub(super) struct Attempt<'a> {
     pub(super) key: &'a EntryKey,
     /// The entry as it was last read or written.
     pub(super) entry: Entry,
-    /// The conversation as it was when its busy mark was taken.
+    /// The conversation as it was when its lease was taken.
     pub(super) conversation: &'a ConversationItem,
-    /// The sender's turn.
+    /// The sender's run.
     pub(super) context: &'a SendContext,
 }
 
 impl Attempt<'_> {
-    fn page_id(&self) -> &str {
+    pub(super) fn page_id(&self) -> &str {
         &self.key.conversation_key.page_id
     }
 
     /// What holds while the entry is ours.
     fn ours(&self) -> Guard<'_> {
-        Guard::HeldBy(&self.context.lease.by)
+        Guard::HeldBy(&self.context.by)
     }
 }
 
@@ -59,14 +64,18 @@ impl Outbox {
         blocked_until: Option<Timestamp>,
     ) -> Result<Outcome, OutboxError> {
         let now = self.clock.now();
-        let due_at = match attempt.entry.due_at {
-            Some(due_at) if !attempt.entry.is_leased(now) => due_at,
-            _ => return Ok(Outcome::Lost),
-        };
-        if due_at > now {
+        if attempt.entry.is_leased(now) {
+            return Ok(Outcome::Lost);
+        }
+        let due_at = attempt.entry.due_at;
+        let guard = Guard::Free { due_at, now };
+        if position(&attempt.entry) == Position::Abandoned {
+            return self.find_unclear(attempt, guard).await;
+        }
+        let Some(due_at) = due_at else { return Ok(Outcome::Lost) };
+        if due_at > now && !may_try_early(&attempt.entry, now) {
             return Ok(Outcome::Waits(due_at));
         }
-        let guard = Guard::Free { due_at: Some(due_at), now };
         match blocked_until {
             Some(until) if until > now => {
                 let halt = Halt::Wait(until, Reason::EarlierMessagesWait);
@@ -75,34 +84,28 @@ impl Outbox {
             Some(_) => return Ok(Outcome::Waits(due_at)),
             None => {}
         }
-        if attempt.entry.unapplied.is_some() {
-            let conversation = attempt.conversation;
-            let changes = self.apply(attempt.key, &attempt.entry, conversation).await?;
-            self.store.settle(&attempt.key.conversation_key, &changes).await?;
-        }
+        self.apply_rest(attempt).await?;
         let index = match position(&attempt.entry) {
             Position::At(index) => index,
-            Position::Done => {
-                return self.halt(attempt, guard, Halt::End(Status::Sent, None)).await;
-            }
             Position::Unknown => {
                 let halt = Halt::End(Status::Failed, Some(Reason::OutcomeUnknown));
                 return self.halt(attempt, guard, halt).await;
             }
-            Position::Abandoned => {
-                let change = unclear(&attempt.entry, self.clock.now(), self.settings.echo_grace);
-                return Ok(match self.store.change_entry(attempt.key, guard, change).await? {
-                    Some(entry) => Outcome::Waits(entry.due_at.unwrap_or(now)),
-                    None => Outcome::Lost,
-                });
+            Position::Done | Position::Abandoned => {
+                return self.halt(attempt, guard, Halt::End(Status::Sent, None)).await;
             }
         };
-        let (label, refusal) = match self.next(attempt).await? {
+        let at = self.slot(attempt, index).await;
+        let (label, refusal) = match self.next(attempt, at).await? {
             Next::Send(label) => (label, None),
             Next::Fallback(refusal) => (Label::Utility, Some(refusal)),
             Next::Halt(halt) => return self.halt(attempt, guard, halt).await,
         };
         if attempt.entry.steps[index].state == StepState::Unconfirmed {
+            if !self.may_resend(attempt).await? {
+                let halt = Halt::Wait(now + RETRY_UNCLEAR, Reason::AwaitsGraph);
+                return self.halt(attempt, guard, halt).await;
+            }
             self.telemetry.count(Metric::SentAgain, attempt.page_id(), &[]);
         }
         let claim = Change {
@@ -113,7 +116,7 @@ impl Outbox {
             attempts: Some(attempt.entry.attempts + 1),
             applied: true,
             fallback_reason: refusal.map(Reason::from),
-            ..Change::to(NextState::Held { taken: Some(attempt.context.lease.clone()) })
+            ..Change::to(NextState::Held(attempt.context.lease(at)))
         };
         let Some(entry) = self.store.change_entry(attempt.key, guard, claim).await? else {
             return Ok(Outcome::Lost);
@@ -123,12 +126,54 @@ impl Outbox {
             let details = [("reason", refusal.name())];
             self.telemetry.count(Metric::FallbackUsed, attempt.page_id(), &details);
         }
-        self.send_from(attempt, label).await
+        self.send_from(attempt, label, at).await
     }
 
-    /// Decides about the next step of an entry.
-    pub(super) async fn next(&self, attempt: &Attempt<'_>) -> Result<Next, OutboxError> {
+    /// Takes note that an entry's sender died while sending it.
+    async fn find_unclear(
+        &self,
+        attempt: &mut Attempt<'_>,
+        guard: Guard<'_>,
+    ) -> Result<Outcome, OutboxError> {
+        self.apply_rest(attempt).await?;
         let now = self.clock.now();
+        let change = unclear(&attempt.entry, now, self.settings.echo_grace);
+        Ok(match self.store.change_entry(attempt.key, guard, change).await? {
+            Some(entry) => {
+                let due_at = entry.due_at.unwrap_or(now);
+                // A reply that was sent at once is not among those that wait.
+                self.settle_waiting(&attempt.key.conversation_key, entry.waiting()).await?;
+                attempt.entry = entry;
+                Outcome::Waits(due_at)
+            }
+            None => Outcome::Lost,
+        })
+    }
+
+    /// Applies what an entry still holds of its decision.
+    async fn apply_rest(&self, attempt: &Attempt<'_>) -> Result<(), OutboxError> {
+        if attempt.entry.unapplied.is_none() {
+            return Ok(());
+        }
+        let changes = self.apply(attempt.key, &attempt.entry, attempt.conversation).await?;
+        Ok(self.store.settle(&attempt.key.conversation_key, &changes).await?)
+    }
+
+    /// When a step may leave by the run's pace.
+    async fn slot(&self, attempt: &Attempt<'_>, index: usize) -> Timestamp {
+        let now = self.clock.now();
+        match &attempt.context.pace {
+            Some(pace) => pace.reserve(attempt.entry.steps[index].say().rate_class(), now).await,
+            None => now,
+        }
+    }
+
+    /// Decides about the next step of an entry, which would be sent at `now`.
+    pub(super) async fn next(
+        &self,
+        attempt: &Attempt<'_>,
+        now: Timestamp,
+    ) -> Result<Next, OutboxError> {
         let next = next(&attempt.entry, attempt.conversation, now, &self.settings.policy);
         if matches!(next, Next::Halt(_)) {
             return Ok(next);
@@ -137,17 +182,20 @@ impl Outbox {
         Ok(next.unless(is_paused, attempt.context.has_time(now), now))
     }
 
-    /// Sends an entry's steps from the first unsent one on, which is marked as being sent.
+    /// Sends an entry's steps from the first unsent one on, which is marked as being sent, at `at`.
     pub(super) async fn send_from(
         &self,
         attempt: &mut Attempt<'_>,
         mut label: Label,
+        mut at: Timestamp,
     ) -> Result<Outcome, OutboxError> {
         while let Some(index) = attempt.entry.next_step() {
             let say = attempt.entry.steps[index].say();
-            if let Some(pace) = &attempt.context.pace {
-                pace.wait(say.rate_class(), &self.clock).await;
+            let now = self.clock.now();
+            if at > now {
+                self.clock.sleep(at.since(now)).await;
             }
+            let began = self.clock.now();
             let step_key = StepKey { entry: attempt.key.clone(), step: index };
             let outgoing = SendCall {
                 page_id: attempt.page_id(),
@@ -161,7 +209,7 @@ impl Outbox {
             } else {
                 match self.send.send(outgoing).await {
                     Ok(sent) => (StepState::Sent, sent),
-                    Err(error) => return self.not_sent(attempt, index, error).await,
+                    Err(error) => return self.not_sent(attempt, index, error, began).await,
                 }
             };
             if !attempt.entry.steps[index].is_action() {
@@ -178,11 +226,11 @@ impl Outbox {
             }];
             let next_state = match attempt.entry.next_step() {
                 None => self.next_state(Halt::End(Status::Sent, None)),
-                Some(following) => match self.next_after_send(attempt).await {
+                Some(following) => match self.next_after_send(attempt, following, &mut at).await {
                     Next::Send(next_label) if sent.regain_after.is_none() => {
                         label = next_label;
                         steps.push(begin(&attempt.entry, following));
-                        NextState::Held { taken: None }
+                        NextState::Held(attempt.context.lease(at))
                     }
                     Next::Send(_) => self.waits(Fault::Throttled),
                     // Only an action was sent: the next attempt changes over, in one write.
@@ -192,6 +240,8 @@ impl Outbox {
             };
             let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
+            self.pauses.heard_clearly(attempt.page_id(), began).await?;
+            self.pauses.heard_well(attempt.page_id(), began).await;
             if let Some(after) = sent.regain_after {
                 let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
                 self.pauses.pause_for(attempt.page_id(), &full).await?;
@@ -236,8 +286,14 @@ impl Outbox {
 
     /// Decides about the step after one that was sent: what was sent must be written down, so a
     /// table or a secret that does not answer only delays the next step.
-    async fn next_after_send(&self, attempt: &Attempt<'_>) -> Next {
-        match self.next(attempt).await {
+    async fn next_after_send(
+        &self,
+        attempt: &Attempt<'_>,
+        following: usize,
+        at: &mut Timestamp,
+    ) -> Next {
+        *at = self.slot(attempt, following).await;
+        match self.next(attempt, *at).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(entry = attempt.key.id, %error, "the next message waits");
@@ -249,7 +305,7 @@ impl Outbox {
     /// What a change made of an entry; nothing if it is still held.
     fn outcome_of(&self, attempt: &Attempt<'_>, next_state: NextState) -> Option<Outcome> {
         match next_state {
-            NextState::Held { .. } => None,
+            NextState::Held(_) => None,
             NextState::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
             NextState::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
             NextState::Ended { status, reason, .. } => {
@@ -272,12 +328,13 @@ impl Outbox {
         attempt: &mut Attempt<'_>,
         index: usize,
         error: SendError,
+        began: Timestamp,
     ) -> Result<Outcome, OutboxError> {
         let (key, entry) = (attempt.key, &attempt.entry);
         tracing::warn!(entry = key.id, step = index, %error, "a message was not sent");
-        let grace = self.settings.echo_grace;
-        let Failure { is_unclear, halt } =
-            after_error(&error, entry.attempts, self.clock.now(), grace);
+        let (now, grace) = (self.clock.now(), self.settings.echo_grace);
+        let is_well = self.pauses.is_well(attempt.page_id(), now).await;
+        let Failure { is_unclear, halt } = after_error(&error, entry.attempts, is_well, now, grace);
         let next_state = self.next_state(halt);
         let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
         // What was unclear before stays so, although this attempt came to nothing.
@@ -292,7 +349,7 @@ impl Outbox {
         let change = Change { steps: vec![step], applied: true, ..Change::to(next_state.clone()) };
         let changed = self.store.change_entry(key, attempt.ours(), change).await?;
         if let SendError::Graph(graph) = &error {
-            self.note(attempt.page_id(), graph).await?;
+            self.note(attempt.page_id(), graph, began).await?;
         }
         match changed {
             Some(entry) => {
@@ -304,9 +361,21 @@ impl Outbox {
     }
 
     /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.
-    async fn note(&self, page_id: &str, error: &GraphError) -> Result<(), OutboxError> {
+    async fn note(
+        &self,
+        page_id: &str,
+        error: &GraphError,
+        began: Timestamp,
+    ) -> Result<(), OutboxError> {
         match error.fault {
-            Fault::Unclear => self.telemetry.count(Metric::Unclear, page_id, &[]),
+            Fault::Unclear => {
+                self.telemetry.count(Metric::Unclear, page_id, &[]);
+                self.pauses.heard_unclearly(page_id).await?;
+            }
+            Fault::NotConnected => {}
+            _ => self.pauses.heard_clearly(page_id, began).await?,
+        }
+        match error.fault {
             Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
             Fault::PermissionMissing => {
                 self.telemetry.count(Metric::PermissionMissing, page_id, &[]);

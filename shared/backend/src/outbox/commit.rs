@@ -1,5 +1,7 @@
 //! From the bot's decision about an event to an entry, written once and then applied.
 
+use std::time::Duration;
+
 use crate::store::{
     ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey, Guard,
     PendingEntry, Reason, Status, StepState,
@@ -24,13 +26,49 @@ pub struct IncomingTurn<'a> {
     pub conversation_key: ConversationKey,
     /// The conversation as it was when the event was recorded.
     pub conversation: ConversationItem,
-    /// Whether the busy mark is ours, so that something may be sent now.
-    pub exclusive: bool,
-    /// Entries that the event has ended, to be forgotten by the conversation.
+    /// Until when the lease is ours, so that something may be sent; absent if it is not ours.
+    pub leased_until: Option<Timestamp>,
+    /// Entries that have ended, to be forgotten by the conversation.
     pub forget: Vec<PendingEntry>,
+    /// Entries that have ended, to leave the index once the conversation has forgotten them.
+    pub ended: Vec<EntryKey>,
+    /// Until when something that is due still goes before everything later.
+    pub blocked_until: Option<Timestamp>,
 }
 
 impl Outbox {
+    /// Sends what is due before the bot decides about an event, and whatever it decides.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; what was not sent stays due.
+    pub async fn deliver_before(
+        &self,
+        incoming: &mut IncomingTurn<'_>,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        let now = self.clock.now();
+        let own = entry_id(incoming.event);
+        // An event that comes a second time may have left its entry among those that wait.
+        let earlier = incoming.conversation.waiting.iter().take_while(|waiting| waiting.id != own);
+        let before: Vec<_> =
+            earlier.filter(|waiting| waiting.goes_first(now)).map(|w| w.id.clone()).collect();
+        if before.is_empty() {
+            return Ok(());
+        }
+        if incoming.leased_until.is_none() {
+            incoming.blocked_until = Some(now);
+            return Ok(());
+        }
+        let delivered = self
+            .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
+            .await?;
+        incoming.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
+        incoming.forget.extend(delivered.forget);
+        incoming.ended.extend(delivered.ended);
+        incoming.blocked_until = delivered.blocked_until;
+        Ok(())
+    }
+
     /// Writes what was decided about an event, unless that happened before, and applies it: the
     /// follow-ups, the state, and the messages that can be sent now.
     ///
@@ -40,49 +78,98 @@ impl Outbox {
     /// [`OutboxError`]; calling it again completes the work.
     pub async fn commit(
         &self,
-        incoming: IncomingTurn<'_>,
+        mut incoming: IncomingTurn<'_>,
         decision: Result<Decision, Invalid>,
         context: &SendContext,
     ) -> Result<(), OutboxError> {
-        let mut incoming = incoming;
         let max_state_bytes = self.settings.max_state_bytes;
         let decision = decision.and_then(|decision| {
             decision.check(incoming.event.platform, max_state_bytes)?;
             Ok(decision)
         });
         if decision.as_ref().is_ok_and(Decision::is_nothing) {
-            let changes =
-                ConversationUpdate { forget: incoming.forget, ..ConversationUpdate::default() };
-            return Ok(self.store.settle(&incoming.conversation_key, &changes).await?);
+            let forget = incoming.forget;
+            let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+            self.store.settle(&incoming.conversation_key, &changes).await?;
+            return self.unlist(&incoming.ended).await;
         }
         let key = EntryKey {
             conversation_key: incoming.conversation_key.clone(),
             id: entry_id(incoming.event),
         };
-        let (blocked_until, ended) = self.clear_the_way(&mut incoming, context).await?;
-        let (entry, label) =
-            self.prepare(&key, &incoming, decision, blocked_until, context).await?;
-        match self.store.create_entry(&entry).await? {
+        self.keep_lease(&mut incoming, context).await?;
+        let (entry, label) = self.prepare(&key, &incoming, decision.clone(), context).await?;
+        let created = match incoming.leased_until {
+            Some(_) => self.store.create_entry(&entry).await?,
+            None => self.store.replace_placeholder(&entry).await?,
+        };
+        match created {
+            Created::Existing(there) if there.is_placeholder => {
+                incoming.leased_until = None;
+                Box::pin(self.commit(incoming, decision, context)).await
+            }
             Created::Existing(there) if !is_held_by(&there, context) => {
                 self.resume(&key, *there, &incoming).await
             }
             // Ours if a lost answer made the SDK ask twice.
             Created::New | Created::Existing(_) => {
-                if !matches!(entry.status, Status::Open | Status::Sent) {
-                    self.count_end(&key, entry.purpose, entry.status, entry.reason.as_ref());
-                }
-                self.settle_decision(&key, &entry, &incoming).await?;
-                self.unlist(&ended).await?;
-                if let Some(label) = label {
-                    let waiting = entry.waiting();
-                    let conversation = &incoming.conversation;
-                    let mut attempt = Attempt { key: &key, entry, conversation, context };
-                    let outcome = self.send_from(&mut attempt, label).await?;
-                    self.settle_outcome(&incoming.conversation_key, waiting, &outcome).await?;
-                }
-                Ok(())
+                self.begin(&key, entry, label, &incoming, context).await
             }
         }
+    }
+
+    /// Applies a decision that was just written, and sends its messages under this label, or when
+    /// whoever is sending to the person is done.
+    async fn begin(
+        &self,
+        key: &EntryKey,
+        entry: Entry,
+        label: Option<Label>,
+        incoming: &IncomingTurn<'_>,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        if !matches!(entry.status, Status::Open | Status::Sent) {
+            self.count_end(key, entry.purpose, entry.status, entry.reason.as_ref());
+        }
+        self.settle_decision(key, &entry, incoming).await?;
+        self.unlist(&incoming.ended).await?;
+        if let Some(label) = label {
+            let waiting = entry.waiting();
+            let conversation = &incoming.conversation;
+            let mut attempt = Attempt { key, entry, conversation, context };
+            let outcome = self.send_from(&mut attempt, label, self.clock.now()).await?;
+            self.settle_outcome(&key.conversation_key, waiting, &outcome).await?;
+        } else if entry.is_open() && incoming.leased_until.is_none() {
+            // Whoever has the lease looks for what was stored before giving it back; if that has
+            // happened already, nobody else would.
+            let ids = std::slice::from_ref(&key.id);
+            self.serve(&key.conversation_key, ids, context, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lease anew if the decision took so long that it might end before the decision is
+    /// written.
+    async fn keep_lease(
+        &self,
+        incoming: &mut IncomingTurn<'_>,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        let now = self.clock.now();
+        match incoming.leased_until {
+            Some(until) if !SendContext::may_decide(until, now) => {}
+            _ => return Ok(()),
+        }
+        let lease = context.lease_for(entry_id(incoming.event), now);
+        let (key, seen) = (&incoming.conversation_key, &incoming.conversation);
+        let Some(mut conversation) = self.store.take_lease(key, seen, &lease).await? else {
+            incoming.leased_until = None;
+            return Ok(());
+        };
+        conversation.waiting.retain(|waiting| !incoming.forget.contains(waiting));
+        incoming.conversation = conversation;
+        incoming.leased_until = Some(lease.until);
+        self.deliver_before(incoming, context).await
     }
 
     /// Completes what an earlier delivery of the event decided: whether there was such a decision.
@@ -95,36 +182,11 @@ impl Outbox {
             id: entry_id(incoming.event),
         };
         match self.store.entry(&key).await? {
-            Some(entry) => self.resume(&key, entry, incoming).await.map(|()| true),
-            None => Ok(false),
+            Some(entry) if !entry.is_placeholder => {
+                self.resume(&key, entry, incoming).await.map(|()| true)
+            }
+            _ => Ok(false),
         }
-    }
-
-    /// Sends what is due before anything new, in order: until when something still goes before, and
-    /// what has ended.
-    async fn clear_the_way(
-        &self,
-        incoming: &mut IncomingTurn<'_>,
-        context: &SendContext,
-    ) -> Result<(Option<Timestamp>, Vec<EntryKey>), OutboxError> {
-        let now = self.clock.now();
-        let own = entry_id(incoming.event);
-        // An event that comes a second time may have left its entry among those that wait.
-        let earlier = incoming.conversation.waiting.iter().take_while(|waiting| waiting.id != own);
-        let before: Vec<_> =
-            earlier.filter(|waiting| waiting.goes_first(now)).map(|w| w.id.clone()).collect();
-        if before.is_empty() {
-            return Ok((None, Vec::new()));
-        }
-        if !incoming.exclusive {
-            return Ok((Some(now), Vec::new()));
-        }
-        let delivered = self
-            .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
-            .await?;
-        incoming.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
-        incoming.forget.extend(delivered.forget);
-        Ok((delivered.blocked_until, delivered.ended))
     }
 
     /// Builds the entry as it goes into the table, and says under which label to send at once.
@@ -133,7 +195,6 @@ impl Outbox {
         key: &EntryKey,
         incoming: &IncomingTurn<'_>,
         decision: Result<Decision, Invalid>,
-        blocked_until: Option<Timestamp>,
         context: &SendContext,
     ) -> Result<(Entry, Option<Label>), OutboxError> {
         let now = self.clock.now();
@@ -147,15 +208,15 @@ impl Outbox {
             return Ok((entry, None));
         }
         let attempt = Attempt { key, entry, conversation, context };
-        let next = match blocked_until {
-            Some(until) => Next::Halt(Halt::Wait(until.max(now), Reason::EarlierMessagesWait)),
-            None if !incoming.exclusive => Next::Halt(Halt::Wait(now, Reason::Busy)),
-            None => self.next(&attempt).await?,
+        let next = match (incoming.leased_until, incoming.blocked_until) {
+            (None, _) => Next::Halt(Halt::Wait(now, Reason::Busy)),
+            (_, Some(until)) => Next::Halt(Halt::Wait(until.max(now), Reason::EarlierMessagesWait)),
+            (Some(_), None) => self.next(&attempt, now).await?,
         };
         let mut entry = attempt.entry;
         match next {
             Next::Send(label) => {
-                entry.held_from_start(&context.lease);
+                entry.held_from_start(&context.lease(now));
                 entry.attempts = 1;
                 entry.steps[0].state = StepState::Sending;
                 entry.steps[0].sends = 1;
@@ -220,5 +281,5 @@ impl Outbox {
 }
 
 fn is_held_by(entry: &Entry, context: &SendContext) -> bool {
-    entry.is_open() && entry.lease_by.as_deref() == Some(context.lease.by.as_str())
+    entry.is_open() && entry.lease_by.as_deref() == Some(context.by.as_str())
 }

@@ -1,36 +1,73 @@
-//! A function's turn at sending.
+//! A function's run, as far as sending is concerned.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Pace;
-use crate::store::Lease;
+use super::{Outbox, Pace};
+use crate::store::{EVENT_PROCESSOR, Lease};
 use crate::{aws, graph};
 use messenger::clock::Timestamp;
-use messenger::window::Policy;
+
+/// How far the clocks of two functions may be from each other.
+///
+/// Lambda's clocks follow the Amazon Time Sync Service to within milliseconds.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
 /// What a step may take at most: the call to Meta, and the write of its result.
 const STEP_BUDGET: Duration =
     Duration::from_secs(graph::CALL_TIMEOUT.as_secs() + aws::CALL_TIMEOUT.as_secs());
 
-/// A function's turn at sending: who it is, how long it has, how fast it may go.
+/// How long a lease is valid: for one step, by any function's clock.
+const LEASE: Duration = Duration::from_secs(STEP_BUDGET.as_secs() + CLOCK_SKEW.as_secs());
+
+/// How long an event processor may take until its decision is being written, without asking for its
+/// lease again.
+const THINKING: Duration = Duration::from_secs(10);
+
+/// A function's run: its name, how long it has, how fast it may send.
 #[derive(Debug)]
 pub struct SendContext {
-    /// What it takes is taken under this name, until well after it has ended.
-    pub lease: Lease,
+    /// Names the run in leases, and no other run.
+    pub by: String,
     /// When the function is stopped, ms since the epoch.
     pub deadline: Timestamp,
     /// How fast messages may leave; as fast as they can if absent.
     pub pace: Option<Pace>,
 }
 
-impl SendContext {
-    /// A turn that ends at `deadline`, named after the invocation.
+impl Outbox {
+    /// The context of an invocation that ends at `deadline`.
     ///
-    /// What it takes stays taken for the safety margin beyond, so that a clock which is ahead of
-    /// ours by less than that does not see it free while we still send.
-    pub fn until(deadline: Timestamp, by: impl Into<String>, policy: &Policy) -> Self {
-        let lease = Lease { by: by.into(), until: deadline + policy.margin, for_entry: None };
-        Self { lease, deadline, pace: None }
+    /// Its name holds the container's name and a number beside the request id, because Lambda may
+    /// run an asynchronous event twice under one request id.
+    pub fn context(&self, invocation: &str, deadline: Timestamp) -> SendContext {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let by = format!("{invocation}/{}.{run}", self.container);
+        SendContext { by, deadline, pace: None }
+    }
+
+    /// The context of an event processor's invocation.
+    pub fn event_context(&self, invocation: &str, deadline: Timestamp) -> SendContext {
+        let context = self.context(invocation, deadline);
+        SendContext { by: format!("{EVENT_PROCESSOR}{}", context.by), ..context }
+    }
+}
+
+impl SendContext {
+    /// A lease for a step that begins at `at`.
+    pub fn lease(&self, at: Timestamp) -> Lease {
+        Lease { by: self.by.clone(), until: at + LEASE, for_entry: None }
+    }
+
+    /// A lease for a decision that becomes this entry.
+    pub fn lease_for(&self, entry: String, now: Timestamp) -> Lease {
+        let until = now + THINKING + aws::CALL_TIMEOUT + CLOCK_SKEW;
+        Lease { by: self.by.clone(), until, for_entry: Some(entry) }
+    }
+
+    /// Whether a decision may be written at `now` under a lease that was taken until `until`.
+    pub(super) fn may_decide(until: Timestamp, now: Timestamp) -> bool {
+        now + aws::CALL_TIMEOUT + CLOCK_SKEW <= until
     }
 
     /// Whether a step may still be begun.

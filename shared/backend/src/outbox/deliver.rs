@@ -1,7 +1,8 @@
 //! A person's due entries, in order.
 
-use crate::store::{ConversationItem, ConversationKey, EntryKey, PendingEntry};
+use crate::store::{ConversationItem, ConversationKey, EntryKey, PendingEntry, Reason, Status};
 use messenger::clock::Timestamp;
+use messenger::window::Purpose;
 
 use super::attempt::{Attempt, Outcome};
 use super::{Outbox, OutboxError, SendContext};
@@ -38,9 +39,14 @@ impl Outbox {
             |id: &str| conversation.waiting.iter().find(|waiting| waiting.id == id).cloned();
         for id in ids {
             let key = EntryKey { conversation_key: conversation_key.clone(), id: id.clone() };
-            match self.store.entry(&key).await? {
-                Some(entry) if entry.is_open() => entries.push((key, entry)),
+            match self.store.entry(&key).await {
+                Ok(Some(entry)) if entry.is_open() => entries.push((key, entry)),
+                Err(error) if error.is_permanent() => {
+                    delivered.forget.extend(known(id));
+                    delivered.outcomes.push((id.clone(), self.fail(&key, &error).await?));
+                }
                 gone => {
+                    let gone = gone?;
                     delivered.forget.extend(known(id));
                     delivered.ended.extend(gone.and_then(|entry| entry.due_at).map(|_| key));
                 }
@@ -51,7 +57,10 @@ impl Outbox {
             let id = key.id.clone();
             let waiting = entry.waiting();
             let mut attempt = Attempt { key: &key, entry, conversation, context };
-            let outcome = self.attempt(&mut attempt, delivered.blocked_until).await?;
+            let outcome = match self.attempt(&mut attempt, delivered.blocked_until).await {
+                Err(error) if error.is_permanent() => self.fail(&key, &error).await?,
+                outcome => outcome?,
+            };
             match &outcome {
                 Outcome::Ended(..) => {
                     delivered.forget.extend(known(&id));
@@ -70,6 +79,19 @@ impl Outbox {
             delivered.outcomes.push((id, outcome));
         }
         Ok(delivered)
+    }
+
+    /// Ends an entry that cannot be read or applied, so that it holds up nothing else.
+    async fn fail(
+        &self,
+        key: &EntryKey,
+        error: &(dyn std::error::Error + Sync),
+    ) -> Result<Outcome, OutboxError> {
+        tracing::error!(entry = key.id, %error, "an entry cannot be sent");
+        let now = self.clock.now();
+        self.store.fail_malformed(key, now, self.expires_at(now)).await?;
+        self.count_end(key, Purpose::Reply, Status::Failed, Some(&Reason::Malformed));
+        Ok(Outcome::Ended(Status::Failed, Some(Reason::Malformed)))
     }
 
     /// Writes to the conversation that an entry which was tried waits now.

@@ -16,6 +16,7 @@ mod confirm;
 mod context;
 mod deliver;
 mod next;
+mod outage;
 mod pace;
 mod pauses;
 mod plan;
@@ -24,11 +25,12 @@ mod serve;
 mod settle;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use attempt::Outcome;
 pub use commit::IncomingTurn;
-pub use context::SendContext;
+pub use context::{CLOCK_SKEW, SendContext};
 pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;
@@ -47,7 +49,7 @@ use messenger::window::Policy;
 /// The settings of sending.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxSettings {
-    /// How far to stay from the windows' edges, and from the end of a lease.
+    /// How far to stay from the windows' edges.
     pub policy: Policy,
     /// How long to wait for an echo before an unclear message is sent again.
     pub echo_grace: Duration,
@@ -90,6 +92,17 @@ pub enum OutboxError {
     Json(#[from] serde_json::Error),
 }
 
+impl OutboxError {
+    /// Whether the same work fails again, however often it is tried.
+    pub const fn is_permanent(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_permanent(),
+            Self::Json(_) => true,
+            Self::Secret(_) | Self::HeldElsewhere => false,
+        }
+    }
+}
+
 /// The one way out.
 #[derive(Debug)]
 pub struct Outbox {
@@ -100,6 +113,8 @@ pub struct Outbox {
     telemetry: Telemetry,
     settings: OutboxSettings,
     pauses: Pauses,
+    container: String,
+    runs: AtomicU64,
 }
 
 impl Outbox {
@@ -117,6 +132,8 @@ impl Outbox {
             clock: Arc::clone(&environment.clock),
             telemetry: environment.telemetry.clone(),
             settings: OutboxSettings::new(variables),
+            container: environment.container.clone(),
+            runs: AtomicU64::new(0),
         }
     }
 

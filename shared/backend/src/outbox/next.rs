@@ -9,7 +9,11 @@ use messenger::clock::Timestamp;
 use messenger::window::{Allowed, Label, Policy, Purpose, Refusal, decide_with_fallback};
 
 /// The longest time between two tries.
-const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
+
+/// After so many attempts without success, while others succeed, what comes later no longer waits
+/// for an entry.
+const PATIENCE: u64 = 10;
 
 /// How far an entry has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,15 @@ pub(super) fn position(entry: &Entry) -> Position {
         StepState::Unconfirmed if step.sends >= 2 => Position::Unknown,
         _ => Position::At(index),
     }
+}
+
+/// Whether an entry may be tried before the time for which it was rescheduled: the cause of its
+/// wait may be over, unless it waits for an echo.
+pub(super) fn may_try_early(entry: &Entry, now: Timestamp) -> bool {
+    let is_unconfirmed =
+        entry.next_step().is_some_and(|index| entry.steps[index].state == StepState::Unconfirmed);
+    let awaits_echo = is_unconfirmed && entry.reason != Some(Reason::AwaitsGraph);
+    entry.first_due <= now && !awaits_echo
 }
 
 /// What is to be done with an entry's next step at this instant.
@@ -90,6 +103,9 @@ pub(super) fn next(
     if now >= entry.give_up_at {
         return end(Status::Failed, Reason::GaveUp(entry.reason.clone().map(Box::new)));
     }
+    if conversation.erased_at.is_some_and(|erased_at| entry.decided_at <= erased_at) {
+        return end(Status::Cancelled, Reason::Erased);
+    }
     if entry
         .cancelled_by_answer_after
         .is_some_and(|after| conversation.last_message_at > Some(after))
@@ -142,15 +158,24 @@ pub(super) struct Failure {
     pub(super) halt: Halt,
 }
 
-/// Decides what follows from an error, after so many attempts.
+/// Decides what follows from an error, after so many attempts; `is_well` says whether other messages
+/// of the Page are sent.
 pub(super) fn after_error(
     error: &SendError,
     attempts: u64,
+    is_well: bool,
     now: Timestamp,
     echo_grace: Duration,
 ) -> Failure {
     let clear = |halt| Failure { is_unclear: false, halt };
-    let again = |reason| clear(Halt::Wait(now + backoff(attempts), reason));
+    let again = |reason| {
+        let at = now + backoff(attempts);
+        clear(if attempts < PATIENCE || !is_well {
+            Halt::Wait(at, reason)
+        } else {
+            Halt::Reschedule(at, reason)
+        })
+    };
     let SendError::Graph(error) = error else { return again(Reason::NoSecret) };
     let reason = Reason::from(error.fault);
     match error.fault {
@@ -168,7 +193,7 @@ pub(super) fn after_error(
     }
 }
 
-/// One minute, doubled with each attempt, an hour at most.
+/// One minute, doubled with each attempt, five minutes at most.
 fn backoff(attempts: u64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
     Duration::from_secs(60 << doublings).min(LONGEST_BACKOFF)
@@ -422,26 +447,29 @@ mod tests {
         let wait = |span, fault: Fault| Halt::Wait(NOW + span, fault.into());
         let failed = |fault: Fault| Halt::End(Status::Failed, Some(fault.into()));
         let at_once = Duration::ZERO;
-        for (fault, attempts, is_unclear, halt) in [
-            (Fault::Unclear, 1, true, wait(90 * MINUTE, Fault::Unclear)),
-            (Fault::NotConnected, 1, false, wait(MINUTE, Fault::NotConnected)),
-            (Fault::NotConnected, 2, false, wait(2 * MINUTE, Fault::NotConnected)),
-            (Fault::Temporary, 6, false, wait(32 * MINUTE, Fault::Temporary)),
-            (Fault::Temporary, 7, false, wait(HOUR, Fault::Temporary)),
-            (Fault::Temporary, u64::MAX, false, wait(HOUR, Fault::Temporary)),
-            (Fault::MediaUnavailable, 1, false, wait(MINUTE, Fault::MediaUnavailable)),
-            (Fault::MediaUnavailable, 2, false, failed(Fault::MediaUnavailable)),
-            (Fault::Throttled, 3, false, wait(at_once, Fault::Throttled)),
-            (Fault::PageRestricted, 3, false, wait(at_once, Fault::PageRestricted)),
-            (Fault::PolicyBlock, 3, false, wait(at_once, Fault::PolicyBlock)),
-            (Fault::TokenDead, 3, false, wait(at_once, Fault::TokenDead)),
-            (Fault::OutsideWindow, 1, false, failed(Fault::OutsideWindow)),
-            (Fault::PermissionMissing, 1, false, failed(Fault::PermissionMissing)),
-            (Fault::PersonUnreachable, 1, false, failed(Fault::PersonUnreachable)),
-            (Fault::Invalid, 1, false, failed(Fault::Invalid)),
+        let late = |span, fault: Fault| Halt::Reschedule(NOW + span, fault.into());
+        for (fault, attempts, is_well, is_unclear, halt) in [
+            (Fault::Unclear, 1, true, true, wait(90 * MINUTE, Fault::Unclear)),
+            (Fault::NotConnected, 1, true, false, wait(MINUTE, Fault::NotConnected)),
+            (Fault::NotConnected, 2, true, false, wait(2 * MINUTE, Fault::NotConnected)),
+            (Fault::Temporary, 3, true, false, wait(4 * MINUTE, Fault::Temporary)),
+            (Fault::Temporary, 9, true, false, wait(5 * MINUTE, Fault::Temporary)),
+            (Fault::Temporary, 10, true, false, late(5 * MINUTE, Fault::Temporary)),
+            (Fault::Temporary, 10, false, false, wait(5 * MINUTE, Fault::Temporary)),
+            (Fault::Temporary, u64::MAX, false, false, wait(5 * MINUTE, Fault::Temporary)),
+            (Fault::MediaUnavailable, 1, true, false, wait(MINUTE, Fault::MediaUnavailable)),
+            (Fault::MediaUnavailable, 2, true, false, failed(Fault::MediaUnavailable)),
+            (Fault::Throttled, 3, true, false, wait(at_once, Fault::Throttled)),
+            (Fault::PageRestricted, 3, true, false, wait(at_once, Fault::PageRestricted)),
+            (Fault::PolicyBlock, 3, true, false, wait(at_once, Fault::PolicyBlock)),
+            (Fault::TokenDead, 3, true, false, wait(at_once, Fault::TokenDead)),
+            (Fault::OutsideWindow, 1, true, false, failed(Fault::OutsideWindow)),
+            (Fault::PermissionMissing, 1, true, false, failed(Fault::PermissionMissing)),
+            (Fault::PersonUnreachable, 1, true, false, failed(Fault::PersonUnreachable)),
+            (Fault::Invalid, 1, true, false, failed(Fault::Invalid)),
         ] {
             let error = SendError::Graph(GraphError::from(fault));
-            let failure = after_error(&error, attempts, NOW, 90 * MINUTE);
+            let failure = after_error(&error, attempts, is_well, NOW, 90 * MINUTE);
             assert_eq!(failure, Failure { is_unclear, halt }, "{fault:?} after {attempts}");
         }
     }

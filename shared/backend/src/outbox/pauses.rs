@@ -17,6 +17,12 @@ use messenger::clock::{SharedClock, Timestamp};
 /// For how long a Page's item is trusted without another read.
 const KNOWN_FOR: Duration = Duration::from_secs(5);
 
+/// How often Graph is asked at most whether it answers clearly for a Page again.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a message that was sent shows that Graph works for the Page.
+const WELL_FOR: Duration = Duration::from_mins(5);
+
 /// The longest pause that ends by time.
 const LONGEST: Duration = Duration::from_hours(4);
 
@@ -37,6 +43,8 @@ pub struct Pauses {
 struct KnownPage {
     page: PageItem,
     read_at: Timestamp,
+    probed_at: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
 }
 
 impl Pauses {
@@ -117,10 +125,56 @@ impl Pauses {
         Ok(())
     }
 
-    async fn remember(&self, page_id: &str, page: PageItem) -> PageItem {
-        let known = KnownPage { page: page.clone(), read_at: self.clock.now() };
-        self.known.lock().await.insert(page_id.to_owned(), known);
+    pub(super) async fn remember(&self, page_id: &str, page: PageItem) -> PageItem {
+        let mut known = self.known.lock().await;
+        let read_at = self.clock.now();
+        if let Some(known) = known.get_mut(page_id) {
+            known.page = page.clone();
+            known.read_at = read_at;
+        } else {
+            let page = page.clone();
+            let new = KnownPage { page, read_at, probed_at: None, sent_at: None };
+            known.insert(page_id.to_owned(), new);
+        }
         page
+    }
+
+    /// A Page's item as it was last read or written here.
+    pub(super) async fn known(&self, page_id: &str) -> Option<PageItem> {
+        self.known.lock().await.get(page_id).map(|known| known.page.clone())
+    }
+
+    /// Whether the last probe of a Page is old enough for another one, which is then noted.
+    pub(super) async fn may_probe(&self, page_id: &str, now: Timestamp) -> bool {
+        let mut known = self.known.lock().await;
+        let Some(known) = known.get_mut(page_id) else { return true };
+        let may = known.probed_at.is_none_or(|at| now.since(at) >= PROBE_EVERY);
+        if may {
+            known.probed_at = Some(now);
+        }
+        may
+    }
+
+    /// Remembers that a message of the Page was sent.
+    pub(super) async fn heard_well(&self, page_id: &str, now: Timestamp) {
+        if let Some(known) = self.known.lock().await.get_mut(page_id) {
+            known.sent_at = Some(now);
+        }
+    }
+
+    /// Whether other messages of the Page are sent, as far as this container knows.
+    pub(super) async fn is_well(&self, page_id: &str, now: Timestamp) -> bool {
+        let known = self.known.lock().await;
+        let sent_at = known.get(page_id).and_then(|known| known.sent_at);
+        sent_at.is_some_and(|at| now.since(at) <= WELL_FOR)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 }
 

@@ -292,6 +292,7 @@ mod tests {
     #[test]
     fn a_decision_comes_after_all_that_waits() {
         let waiting = |decided_at| PendingEntry {
+            is_counted: false,
             first_due: NOW,
             decided_at,
             cancelled_by_answer: false,

@@ -2,15 +2,14 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard, LastMessage,
-    MAX_WAITING, Reason, Status, Step, StoreError,
+    ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey, LastMessage,
+    MAX_WAITING, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages};
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
-use super::next::Halt;
 use super::plan::{after_all_waiting, steps};
 use super::{Outbox, OutboxError};
 
@@ -130,26 +129,29 @@ impl Outbox {
         let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
         entry.due_at = Some(due_at);
         entry.author.clone_from(&wanted.author);
-        let (entry, is_new) = match self.store.create_entry(&entry).await? {
-            Created::New => (entry, true),
-            Created::Existing(there)
-                if is_private_reply && !is_same(&there.steps, &entry.steps) =>
-            {
-                return Err(ScheduleError::AlreadyReplied);
-            }
-            Created::Existing(there) => (*there, false),
-        };
-        if entry.is_open()
-            && !self.store.add_waiting(&key.conversation_key, &entry.waiting()).await?
-        {
-            let reason = Some(Reason::TooManyWaiting);
-            let guard = Guard::Free { due_at: entry.due_at, now };
-            let change = Change::to(self.next_state(Halt::End(Status::Failed, reason.clone())));
-            self.store.change_entry(&key, guard, change).await?;
-            self.store.unlist_entry(&key).await?;
-            self.count_end(&key, entry.purpose, Status::Failed, reason.as_ref());
+        // Before it is created: a refused request leaves nothing behind.
+        let waiting = entry.waiting();
+        if !self.store.reserve(&key.conversation_key, &conversation, &waiting).await? {
             return Err(ScheduleError::TooManyWaiting);
         }
+        let (entry, is_new) = match self.store.create_entry(&entry).await? {
+            Created::New => (entry, true),
+            Created::Existing(there) => {
+                let changes = if there.is_open() {
+                    ConversationUpdate {
+                        add: vec![there.waiting()],
+                        ..ConversationUpdate::default()
+                    }
+                } else {
+                    ConversationUpdate { forget: vec![waiting], ..ConversationUpdate::default() }
+                };
+                self.store.settle(&key.conversation_key, &changes).await?;
+                if is_private_reply && !is_same(&there.steps, &entry.steps) {
+                    return Err(ScheduleError::AlreadyReplied);
+                }
+                (*there, false)
+            }
+        };
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
         let forecast = decide_with_fallback(

@@ -1,12 +1,28 @@
 //! A person's turn: taken exclusively, served in order, given back.
 
-use crate::store::{ConversationItem, ConversationKey, EntryKey};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::store::{ConversationItem, ConversationKey, EntryKey, LeaseState, lease_state};
 
 use super::{Outbox, OutboxError, Outcome, SendContext};
 
+/// How often a lease that changes hands meanwhile is looked at anew.
+const TRIES: usize = 4;
+
+/// How long to wait for a sender before the next look at the lease.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A conversation whose lease is ours.
+struct Served {
+    conversation: ConversationItem,
+    /// An entry whose sender died.
+    abandoned: Option<String>,
+}
+
 impl Outbox {
     /// Sends what is due for a person, with everything of theirs that goes before it: the outcomes,
-    /// `None` if somebody else is sending to them.
+    /// `None` if somebody else is still sending to them after `patience`.
     ///
     /// # Errors
     /// [`OutboxError`]; what was not sent stays due.
@@ -15,40 +31,85 @@ impl Outbox {
         conversation_key: &ConversationKey,
         ids: &[String],
         context: &SendContext,
+        patience: Duration,
     ) -> Result<Option<Vec<Outcome>>, OutboxError> {
-        let now = self.clock.now();
-        let Some(conversation) =
-            self.store.take_conversation(conversation_key, &context.lease, now).await?
-        else {
-            return Ok(None);
+        let until = self.clock.now() + patience;
+        let served = loop {
+            match self.acquire(conversation_key, context).await? {
+                Some(served) => break served,
+                None if self.clock.now() + PAUSE > until => return Ok(None),
+                None => self.clock.sleep(PAUSE).await,
+            }
         };
-        if self.is_unsettled(conversation_key, &conversation).await? {
-            self.store.release_conversation(conversation_key, &context.lease, &[]).await?;
-            return Ok(None);
+        let Served { mut conversation, abandoned } = served;
+        let mut wanted: Vec<String> = abandoned.into_iter().chain(ids.iter().cloned()).collect();
+        let (mut outcomes, mut tried) = (Vec::new(), BTreeSet::new());
+        loop {
+            let now = self.clock.now();
+            let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
+            let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
+            wanted.retain(|id| !all.contains(id));
+            all.append(&mut wanted);
+            all.retain(|id| tried.insert(id.clone()));
+            let delivered = self.deliver_due(conversation_key, &conversation, &all, context).await;
+            let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
+            let left = self.store.release_lease(conversation_key, &context.by, forget).await?;
+            let delivered = delivered?;
+            self.unlist(&delivered.ended).await?;
+            outcomes.extend(delivered.outcomes.into_iter().map(|(_, outcome)| outcome));
+            // What was stored while the lease was ours relies on us.
+            let now = self.clock.now();
+            let is_new = |id: &String| !tried.contains(id);
+            let more = left.is_some_and(|left| {
+                left.waiting.iter().any(|waiting| waiting.goes_first(now) && is_new(&waiting.id))
+            });
+            if !more || !context.has_time(now) {
+                return Ok(Some(outcomes));
+            }
+            let Some(again) = self.acquire(conversation_key, context).await? else {
+                return Ok(Some(outcomes));
+            };
+            conversation = again.conversation;
+            wanted.extend(again.abandoned);
         }
-        let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
-        let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
-        all.extend(ids.iter().filter(|id| !all.contains(id)).cloned().collect::<Vec<_>>());
-        let delivered = self.deliver_due(conversation_key, &conversation, &all, context).await;
-        let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
-        self.store.release_conversation(conversation_key, &context.lease, forget).await?;
-        let delivered = delivered?;
-        self.unlist(&delivered.ended).await?;
-        Ok(Some(delivered.outcomes.into_iter().map(|(_, outcome)| outcome).collect()))
     }
 
-    /// Whether a dead event processor may have left the latest event's entry: it goes first, once
-    /// the event is delivered again.
-    async fn is_unsettled(
+    /// Takes the lease on a conversation, unless somebody is sending.
+    async fn acquire(
         &self,
         conversation_key: &ConversationKey,
-        conversation: &ConversationItem,
-    ) -> Result<bool, OutboxError> {
-        let Some(id) = conversation.busy_for.clone() else {
-            return Ok(false);
-        };
-        let entry =
-            self.store.entry(&EntryKey { conversation_key: conversation_key.clone(), id }).await?;
-        Ok(entry.is_some_and(|entry| entry.is_open() && entry.due_at.is_none()))
+        context: &SendContext,
+    ) -> Result<Option<Served>, OutboxError> {
+        for _ in 0..TRIES {
+            let seen = self.store.conversation(conversation_key).await?.unwrap_or_default();
+            let key = |id: &String| EntryKey {
+                conversation_key: conversation_key.clone(),
+                id: id.clone(),
+            };
+            let named = match &seen.busy_for {
+                Some(id) => self.store.entry(&key(id)).await?,
+                None => None,
+            };
+            let now = self.clock.now();
+            let abandoned = match lease_state(&seen, named.as_ref(), &context.by, now) {
+                LeaseState::Free => None,
+                LeaseState::Abandoned(id) => Some(id),
+                LeaseState::Held => return Ok(None),
+                LeaseState::Undecided(id) => {
+                    let expires_at = self.expires_at(now);
+                    if !self.store.put_placeholder(&key(&id), now, expires_at).await? {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let lease = context.lease(now);
+            if let Some(conversation) =
+                self.store.take_lease(conversation_key, &seen, &lease).await?
+            {
+                return Ok(Some(Served { conversation, abandoned }));
+            }
+        }
+        Ok(None)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
-    Entry, EntryKey, ExpiresAt, MAX_WAITING, NextState, PendingEntry, Reason, Status,
+    Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -26,7 +26,7 @@ impl Outbox {
         let Some(unapplied) = Unapplied::of(entry)? else {
             return Ok(ConversationUpdate::default());
         };
-        let mut room = MAX_WAITING.saturating_sub(conversation.waiting.len());
+        let mut room = conversation.room();
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
         let mut changes = unapplied.into_update();
         for (key, mut later) in follow_ups {

@@ -1,7 +1,7 @@
 //! Changes of an entry, as one conditional update each.
 
 use super::update::IntoValue;
-use super::{Entry, EntryKey, ExpiresAt, Lease, Reason, Status, StepState, Update};
+use super::{Entry, ExpiresAt, Lease, Reason, Status, StepState, Update};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
@@ -22,11 +22,8 @@ pub enum Guard<'a> {
 /// What becomes of an entry.
 #[derive(Clone, Debug)]
 pub enum NextState {
-    /// Somebody has it and goes on.
-    Held {
-        /// The new holder; unchanged if absent.
-        taken: Option<Lease>,
-    },
+    /// Somebody has it, for one step.
+    Held(Lease),
     /// It waits.
     Waits {
         /// Until when.
@@ -93,7 +90,7 @@ impl Change {
     }
 
     /// The change as an update of the entry's item.
-    pub(super) fn update(&self, key: &EntryKey, guard: Guard<'_>) -> Update {
+    pub(super) fn update(&self, guard: Guard<'_>) -> Update {
         let mut update =
             Update::default().when("#status = :open").value("open", Status::Open.name());
         update = match guard {
@@ -132,15 +129,13 @@ impl Change {
         }
         update = set_optional(update, "#attempts", "attempts", self.attempts);
         update = match &self.next_state {
-            NextState::Held { taken: None } => update,
-            NextState::Held { taken: Some(lease) } => update
+            NextState::Held(lease) => update
                 .set("#lease_until = :until, #lease_by = :by")
                 .value("until", lease.until)
                 .value("by", &lease.by),
             NextState::Waits { due_at, reason, rescheduled } => {
                 let update = update
-                    .set("#due_page = :page, #due_at = :due")
-                    .value("page", &key.conversation_key.page_id)
+                    .set("#due_at = :due")
                     .value("due", *due_at)
                     .remove("#lease_until, #lease_by");
                 let update = if *rescheduled { update.set("#first_due = :due") } else { update };
@@ -172,7 +167,7 @@ impl Change {
     }
 
     /// Whether an entry is as this change leaves it.
-    pub(super) fn is_made(&self, entry: &Entry, guard: Guard<'_>) -> bool {
+    pub(super) fn is_made(&self, entry: &Entry) -> bool {
         let steps_are = self.steps.iter().all(|change| {
             entry.steps.get(change.step).is_some_and(|step| {
                 step.state == change.state
@@ -180,22 +175,14 @@ impl Change {
                     && (change.mid.is_none() || step.mid == change.mid)
             })
         });
-        let fate_is = match (&self.next_state, guard) {
-            (NextState::Held { taken: Some(lease) }, _) => {
-                entry.lease_by.as_ref() == Some(&lease.by)
-            }
-            (NextState::Held { taken: None }, Guard::HeldBy(by)) => {
-                entry.lease_by.as_deref() == Some(by)
-            }
-            (NextState::Held { taken: None }, Guard::Free { .. }) => false,
-            (NextState::Waits { due_at, .. }, _) => {
-                entry.is_open() && entry.due_at == Some(*due_at)
-            }
-            (NextState::Ended { status, at, .. }, _) => {
+        let state_is = match &self.next_state {
+            NextState::Held(lease) => entry.lease_by.as_ref() == Some(&lease.by),
+            NextState::Waits { due_at, .. } => entry.is_open() && entry.due_at == Some(*due_at),
+            NextState::Ended { status, at, .. } => {
                 entry.status == *status && entry.ended_at == Some(*at)
             }
         };
-        steps_are && fate_is
+        steps_are && state_is
     }
 }
 

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{ConversationKey, Lease, Store, StoreError, Update, Updated};
+use super::lease::take_for_event;
+use super::{ConversationKey, EVENT_PROCESSOR, Lease, Store, StoreError, Update, Updated};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
 use messenger::window::Standing;
 
-/// The most follow-ups that may wait for one person.
+/// The most messages that may wait for one person, except for replies and what people wrote that is
+/// due at once.
 pub const MAX_WAITING: usize = 20;
+
+/// How often a place among those that wait is asked for while others change them.
+const RESERVE_TRIES: usize = 8;
 
 pub(super) const SORT_KEY: &str = "conversation";
 
@@ -33,13 +38,13 @@ pub struct ConversationItem {
     /// How often the state has changed.
     #[serde(default)]
     pub state_revision: u64,
-    /// Until when somebody is sending to the person.
+    /// Until when somebody has the lease, ms since the epoch.
     #[serde(default)]
     pub busy_until: Option<Timestamp>,
     /// The holder.
     #[serde(default)]
     pub busy_by: Option<String>,
-    /// The entry of the latest event that an event processor was busy with.
+    /// The entry that the decision of the event processor which has the lease will become.
     #[serde(default)]
     pub busy_for: Option<String>,
     /// The entries that wait, in the order in which they go.
@@ -65,6 +70,12 @@ impl ConversationItem {
             && self.known_as.is_empty()
     }
 
+    /// How many more entries that are counted may wait.
+    pub fn room(&self) -> usize {
+        let counted = self.waiting.iter().filter(|waiting| waiting.is_counted).count();
+        MAX_WAITING.saturating_sub(counted)
+    }
+
     /// What the windows depend on.
     pub fn standing(&self) -> Standing {
         Standing {
@@ -74,9 +85,10 @@ impl ConversationItem {
         }
     }
 
-    /// Whether somebody other than `me` is sending to the person.
-    pub fn is_busy(&self, me: &str, now: Timestamp) -> bool {
-        self.busy_until.is_some_and(|until| until >= now) && self.busy_by.as_deref() != Some(me)
+    /// Whether a sender other than an event processor has the lease.
+    fn is_busy(&self, now: Timestamp) -> bool {
+        self.busy_until.is_some_and(|until| until >= now)
+            && !self.busy_by.as_deref().is_some_and(|by| by.starts_with(EVENT_PROCESSOR))
     }
 
     /// Whether people have taken over.
@@ -97,6 +109,8 @@ pub struct PendingEntry {
     pub decided_at: Timestamp,
     /// Whether the person's answer cancels it.
     pub cancelled_by_answer: bool,
+    /// Whether it counts towards [`MAX_WAITING`].
+    pub is_counted: bool,
     /// The entry's id.
     pub id: String,
 }
@@ -111,25 +125,29 @@ impl PendingEntry {
     }
 
     fn member(&self) -> String {
-        let flag = u8::from(self.cancelled_by_answer);
+        let flag = u8::from(self.cancelled_by_answer) | u8::from(self.is_counted) << 1;
         format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis())
     }
 
-    fn from_member(id: String, member: &str) -> Option<Self> {
-        let mut parts = member.split('.');
-        let mut instant = || parts.next()?.parse().ok().map(Timestamp::from_millis);
-        let (first_due, decided_at) = (instant()?, instant()?);
-        Some(Self { first_due, decided_at, cancelled_by_answer: parts.next()? == "1", id })
+    /// Reads a member. One that cannot be read counts as due, so that its entry is looked at.
+    fn from_member(id: String, member: &str) -> Self {
+        let mut numbers = member.split('.').map(|part| part.parse::<i64>().unwrap_or_default());
+        let mut number = || numbers.next().unwrap_or_default();
+        let (first_due, decided_at, flags) = (number(), number(), number());
+        Self {
+            first_due: Timestamp::from_millis(first_due),
+            decided_at: Timestamp::from_millis(decided_at),
+            cancelled_by_answer: flags & 1 != 0,
+            is_counted: flags & 2 != 0,
+            id,
+        }
     }
 }
 
 fn read_waiting<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PendingEntry>, D::Error> {
     let members = BTreeMap::<String, String>::deserialize(deserializer)?;
-    let mut waiting = members
-        .into_iter()
-        .map(|(id, member)| PendingEntry::from_member(id, &member))
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| serde::de::Error::custom("a waiting entry of another form"))?;
+    let waiting = members.into_iter().map(|(id, member)| PendingEntry::from_member(id, &member));
+    let mut waiting = waiting.collect::<Vec<_>>();
     waiting.sort();
     Ok(waiting)
 }
@@ -150,7 +168,7 @@ pub struct LastMessage {
 pub struct Acquired {
     /// The conversation as it is now.
     pub conversation: ConversationItem,
-    /// Whether the busy mark is ours; if not, nothing may be sent now.
+    /// Whether the lease is ours; if not, nothing may be sent now.
     pub exclusive: bool,
 }
 
@@ -189,7 +207,7 @@ impl Store {
         self.get(&conversation_key.pk(), SORT_KEY).await
     }
 
-    /// Records what the person did and marks the conversation busy, in one write.
+    /// Records what the person did and takes the lease for the event, in one write.
     ///
     /// `heard` is what the event says if it opens the window. The last message time never goes
     /// back. A second write is needed only if the event is not the newest, or somebody else is
@@ -207,7 +225,7 @@ impl Store {
     ) -> Result<Option<Acquired>, StoreError> {
         let arrived = || unless_erased(Update::default(), received_at);
         let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
-        let both = mark_busy(recorded, lease, now);
+        let both = take_for_event(recorded, lease, now);
         let old = match self.update_conversation(conversation_key, both).await? {
             Updated::Now(conversation) => {
                 return Ok(Some(Acquired { conversation, exclusive: true }));
@@ -217,9 +235,9 @@ impl Store {
         if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
             return Ok(None);
         }
-        let is_busy = old.is_busy(&lease.by, now);
+        let is_busy = old.is_busy(now);
         let rest = match (is_busy, heard) {
-            (false, _) => mark_busy(arrived(), lease, now),
+            (false, _) => take_for_event(arrived(), lease, now),
             (true, Some(heard)) => record(arrived(), heard),
             (true, None) => {
                 return Ok(Some(Acquired { conversation: old, exclusive: false }));
@@ -278,37 +296,6 @@ impl Store {
         self.update_conversation(conversation_key, update).await.map(drop)
     }
 
-    /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn take_conversation(
-        &self,
-        conversation_key: &ConversationKey,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> Result<Option<ConversationItem>, StoreError> {
-        let update = mark_busy(Update::default(), lease, now);
-        Ok(self.update_conversation(conversation_key, update).await?.now())
-    }
-
-    /// Gives the busy mark back and forgets entries that have ended.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn release_conversation(
-        &self,
-        conversation_key: &ConversationKey,
-        lease: &Lease,
-        forget: &[PendingEntry],
-    ) -> Result<(), StoreError> {
-        let update = forgetting(Update::default(), forget)
-            .remove("#busy_until, #busy_by")
-            .when("#busy_by = :by")
-            .value("by", &lease.by);
-        self.update_conversation(conversation_key, update).await.map(drop)
-    }
-
     /// Applies what a decision changes. A state that was decided on another revision is not written.
     ///
     /// # Errors
@@ -346,32 +333,40 @@ impl Store {
         }
     }
 
-    /// Adds an entry to those that wait, unless [`MAX_WAITING`] do already: whether it was added.
+    /// Adds an entry to those that wait, unless it is counted and [`MAX_WAITING`] such entries do
+    /// already: whether it was added. `seen` is the conversation as it was read last.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn add_waiting(
+    pub async fn reserve(
         &self,
         conversation_key: &ConversationKey,
+        seen: &ConversationItem,
         waiting: &PendingEntry,
     ) -> Result<bool, StoreError> {
-        let add = || {
-            adding(Update::default(), std::slice::from_ref(waiting))
-                .when("attribute_exists(#waiting)")
-                .when("size(#waiting) < :most OR attribute_exists(#waiting.#added0)")
-                .value("most", MAX_WAITING as u64)
-        };
-        match self.update_conversation(conversation_key, add()).await? {
-            Updated::Now(_) => Ok(true),
-            Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
-            Updated::Unmet(_) => {
-                let with_map = Update::default()
-                    .set("#waiting = if_not_exists(#waiting, :none)")
-                    .value("none", BTreeMap::new());
-                self.update_conversation(conversation_key, with_map).await?;
-                Ok(self.update_conversation(conversation_key, add()).await?.is_made())
+        let mut seen = seen.clone();
+        for _ in 0..RESERVE_TRIES {
+            if waiting.is_counted && seen.room() == 0 {
+                return Ok(false);
+            }
+            let mut add = adding(Update::default(), std::slice::from_ref(waiting))
+                .when("attribute_exists(#waiting)");
+            if waiting.is_counted {
+                add = add.when("size(#waiting) = :seen").value("seen", seen.waiting.len() as u64);
+            }
+            if self.update_conversation(conversation_key, add).await?.is_made() {
+                return Ok(true);
+            }
+            let with_map = Update::default()
+                .set("#waiting = if_not_exists(#waiting, :none)")
+                .value("none", BTreeMap::new());
+            let changed = self.update_conversation(conversation_key, with_map).await?;
+            seen = changed.now().unwrap_or_default();
+            if seen.waiting.contains(waiting) {
+                return Ok(true);
             }
         }
+        Err(StoreError::Unavailable("a conversation changes too fast".to_owned()))
     }
 
     async fn update_conversation(
@@ -400,21 +395,7 @@ fn record(update: Update, heard: &LastMessage) -> Update {
         .value("platform", heard.platform.name())
 }
 
-fn mark_busy(update: Update, lease: &Lease, now: Timestamp) -> Update {
-    let update = match &lease.for_entry {
-        Some(entry) => update.set("#busy_for = :for").value("for", entry),
-        None => update,
-    };
-    update
-        .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
-        .value("none", BTreeMap::new())
-        .when("attribute_not_exists(#busy_until) OR #busy_until < :now OR #busy_by = :by")
-        .value("until", lease.until)
-        .value("by", &lease.by)
-        .value("now", now)
-}
-
-fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
+pub(super) fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
     forget.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("forgotten{index}");
         update.remove(format!("#waiting.#{name}")).name(&name, &waiting.id)

@@ -55,6 +55,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn create_entry(&self, entry: &Entry) -> Result<Created, StoreError> {
+        self.put_entry(entry, "attribute_not_exists(pk)").await
+    }
+
+    /// Puts a new entry into the table, in the place of a placeholder too.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn replace_placeholder(&self, entry: &Entry) -> Result<Created, StoreError> {
+        self.put_entry(entry, "attribute_not_exists(pk) OR attribute_exists(is_placeholder)").await
+    }
+
+    async fn put_entry(&self, entry: &Entry, condition: &str) -> Result<Created, StoreError> {
         let item: super::Item = serde_dynamo::to_item(entry)
             .map_err(|error| StoreError::Malformed(error.to_string()))?;
         let answer = self
@@ -62,7 +74,7 @@ impl Store {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(condition)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -88,6 +100,28 @@ impl Store {
         self.get(&key.conversation_key.pk(), &key.sk()).await
     }
 
+    /// Ends an entry that cannot be read or applied, whatever it holds.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn fail_malformed(
+        &self,
+        key: &EntryKey,
+        now: Timestamp,
+        expires_at: ExpiresAt,
+    ) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#status = :failed, #reason = :reason, #ended_at = :now, #expires_at = :expires")
+            .remove("#due_page, #due_at, #lease_until, #lease_by")
+            .when("attribute_exists(pk)")
+            .value("failed", Status::Failed.name())
+            .value("reason", &Reason::Malformed)
+            .value("now", now)
+            .value("expires", expires_at);
+        let (pk, sk) = (key.conversation_key.pk(), key.sk());
+        self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await.map(drop)
+    }
+
     /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.
     ///
     /// A change that is there already counts as made: the SDK asks again when an answer was lost.
@@ -100,10 +134,10 @@ impl Store {
         guard: Guard<'_>,
         change: Change,
     ) -> Result<Option<Entry>, StoreError> {
-        let update = change.update(key, guard);
+        let update = change.update(guard);
         Ok(match self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await? {
             Updated::Now(entry) => Some(entry),
-            Updated::Unmet(entry) => entry.filter(|entry| change.is_made(entry, guard)),
+            Updated::Unmet(entry) => entry.filter(|entry| change.is_made(entry)),
         })
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::{EntryKey, ExpiresAt, Lease, PendingEntry, Reason, StoreError};
+use super::{DueClass, EntryKey, ExpiresAt, Lease, PendingEntry, Reason, StoreError};
 use messenger::clock::Timestamp;
 use messenger::message::{Outgoing, UtilityTemplate};
 use messenger::window::Purpose;
@@ -139,7 +139,7 @@ pub struct Entry {
     pub decided_at: Timestamp,
     /// When trying ends, ms since the epoch.
     pub give_up_at: Timestamp,
-    /// The index's partition, while it waits.
+    /// The index's partition, in which it is while it has a due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_page: Option<String>,
     /// When it is due, while it waits, ms since the epoch.
@@ -166,6 +166,9 @@ pub struct Entry {
     /// What its decision still has to change, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unapplied: Option<String>,
+    /// Whether it only marks that the lease of the event processor that would write it was taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_placeholder: bool,
     /// When it ended, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -196,7 +199,7 @@ impl Entry {
             first_due,
             decided_at,
             give_up_at,
-            due_page: Some(key.conversation_key.page_id.clone()),
+            due_page: Some(DueClass::of(purpose).partition(&key.conversation_key.page_id)),
             due_at: Some(first_due),
             psid: None,
             attempts: 0,
@@ -205,6 +208,7 @@ impl Entry {
             cancelled_by_answer_after: None,
             despite_quiet: false,
             unapplied: None,
+            is_placeholder: false,
             ended_at: None,
             expires_at: None,
         }
@@ -246,7 +250,6 @@ impl Entry {
 
     /// Gives it, from the start, to the function that puts it into the table.
     pub fn held_from_start(&mut self, lease: &Lease) {
-        self.due_page = None;
         self.due_at = None;
         self.lease_until = Some(lease.until);
         self.lease_by = Some(lease.by.clone());
@@ -274,6 +277,8 @@ impl Entry {
             first_due: self.first_due,
             decided_at: self.decided_at,
             cancelled_by_answer: self.cancelled_by_answer_after.is_some(),
+            is_counted: DueClass::of(self.purpose) == DueClass::Bot
+                || self.first_due > self.decided_at,
             id: self.sk.trim_start_matches("outbox#").to_owned(),
         }
     }

@@ -11,6 +11,7 @@ mod entry;
 mod erasure;
 mod expiry;
 mod keys;
+mod lease;
 mod page;
 mod reason;
 mod request;
@@ -34,12 +35,12 @@ pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::ERASED_FOR;
 pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
-pub use page::{Due, DueEntries, DueRest, PageItem, Pause};
+pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
+pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
 pub use reason::Reason;
 use update::Update;
 
 use crate::aws::describe;
-use messenger::clock::Timestamp;
 use messenger::person::Person;
 
 /// The index of the entries that wait.
@@ -54,20 +55,13 @@ pub enum StoreError {
     /// `DynamoDB` did not answer, or refused.
     #[error("the table did not answer as it should: {0}")]
     Unavailable(String),
+    /// `DynamoDB` refuses the request however often it is made: an item would be too large, for
+    /// example.
+    #[error("the table refuses a request: {0}")]
+    Rejected(String),
     /// An item is not of the form that this version writes.
     #[error("an item of the table is not of the form that this version writes: {0}")]
     Malformed(String),
-}
-
-/// An exclusive claim: who holds it, and until when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Names the holder.
-    pub by: String,
-    /// Until when nobody else may take it.
-    pub until: Timestamp,
-    /// The entry for whose sake a conversation is taken, if it is for one event's.
-    pub for_entry: Option<String>,
 }
 
 /// The person whose conversation it is, and the Page.
@@ -181,5 +175,17 @@ pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
 }
 
 pub(crate) fn unavailable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
-    StoreError::Unavailable(describe(error))
+    match error.code() {
+        Some("ValidationException" | "ItemCollectionSizeLimitExceededException") => {
+            StoreError::Rejected(describe(error))
+        }
+        _ => StoreError::Unavailable(describe(error)),
+    }
+}
+
+impl StoreError {
+    /// Whether the same request fails again, however often it is made.
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::Malformed(_))
+    }
 }

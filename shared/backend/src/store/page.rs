@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DUE_INDEX, EntryKey, Item, Lease, Store, StoreError, Update, parse, unavailable};
 use messenger::clock::Timestamp;
+use messenger::window::Purpose;
 
 const SORT_KEY: &str = "page";
 
@@ -23,6 +24,9 @@ pub struct PageItem {
     /// How often in a row it was paused.
     #[serde(default)]
     pub pause_count: u64,
+    /// When Graph last did not say whether it sent a message; absent once it answered clearly.
+    #[serde(default)]
+    pub unclear_at: Option<Timestamp>,
     /// Until when a sweep has the Page.
     #[serde(default)]
     pub sweep_until: Option<Timestamp>,
@@ -42,6 +46,34 @@ pub struct Pause {
     pub secret_version: Option<String>,
     /// How often in a row.
     pub count: u64,
+}
+
+/// Whose messages of a Page are due: each has a partition of the index, so that a campaign does not
+/// stand in front of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueClass {
+    /// What people of the business wrote, and replies.
+    People,
+    /// What the bot or a back-office system planned.
+    Bot,
+}
+
+impl DueClass {
+    /// The class of an entry with this purpose.
+    pub const fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Human | Purpose::PrivateReply | Purpose::Reply => Self::People,
+            _ => Self::Bot,
+        }
+    }
+
+    /// The index's partition of this class of a Page's entries.
+    pub fn partition(self, page_id: &str) -> String {
+        match self {
+            Self::People => format!("{page_id}#people"),
+            Self::Bot => format!("{page_id}#bot"),
+        }
+    }
 }
 
 /// An entry that the index shows as due.
@@ -108,11 +140,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn release_page(&self, page_id: &str, lease: &Lease) -> Result<(), StoreError> {
+    pub async fn release_page(&self, page_id: &str, by: &str) -> Result<(), StoreError> {
         let update = Update::default()
             .remove("#sweep_until, #sweep_by")
             .when("#sweep_by = :by")
-            .value("by", &lease.by);
+            .value("by", by);
         self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 
@@ -144,6 +176,40 @@ impl Store {
         Ok(self.update(&pk(page_id), SORT_KEY, update).await?.now().unwrap_or_default())
     }
 
+    /// Notes that Graph did not say at `now` whether it sent a message of the Page: the Page's item
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_unclear(
+        &self,
+        page_id: &str,
+        now: Timestamp,
+    ) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .set("#unclear_at = :now")
+            .when("attribute_not_exists(#unclear_at) OR #unclear_at < :now")
+            .value("now", now);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
+    /// Notes that Graph answered clearly in a call that began at `began`: the Page's item
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn end_unclear(
+        &self,
+        page_id: &str,
+        began: Timestamp,
+    ) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .remove("#unclear_at")
+            .when("#unclear_at < :began")
+            .value("began", began);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
     /// What is due for a Page, the earliest first, a query's worth at a time.
     ///
     /// The index may lag behind the table: what it shows must be checked at the entry itself.
@@ -153,6 +219,7 @@ impl Store {
     pub async fn due(
         &self,
         page_id: &str,
+        class: DueClass,
         now: Timestamp,
         from: Option<DueRest>,
     ) -> Result<DueEntries, StoreError> {
@@ -162,21 +229,25 @@ impl Store {
             .table_name(&self.table)
             .index_name(DUE_INDEX)
             .key_condition_expression("due_page = :page AND due_at <= :now")
-            .expression_attribute_values(":page", AttributeValue::S(page_id.to_owned()))
+            .expression_attribute_values(":page", AttributeValue::S(class.partition(page_id)))
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
             .set_exclusive_start_key(from.map(|DueRest(key)| key))
             .limit(DUE_AT_ONCE)
             .send()
             .await
             .map_err(|error| unavailable(&error))?;
-        let items = answer.items.unwrap_or_default().into_iter().map(parse::<DueItem>);
-        let entries = items.map(|item| {
-            let DueItem { pk, sk, due_at } = item?;
-            let key = EntryKey::from_table(&pk, &sk)
-                .ok_or_else(|| StoreError::Malformed("a due item with another key".to_owned()))?;
-            Ok(Due { key, due_at })
-        });
-        let entries = entries.collect::<Result<_, StoreError>>()?;
+        let mut entries = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            let DueItem { pk, sk, due_at } = parse(item)?;
+            match EntryKey::from_table(&pk, &sk) {
+                Some(key) => entries.push(Due { key, due_at }),
+                None => {
+                    tracing::error!(page = page_id, "an item in the index is not an entry");
+                    let update = Update::default().remove("#due_page, #due_at");
+                    self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await?;
+                }
+            }
+        }
         Ok(DueEntries { entries, rest: answer.last_evaluated_key.map(DueRest) })
     }
 }

@@ -53,13 +53,21 @@ pub enum Reason {
     ConfirmedByEcho,
     /// The secret cannot be read.
     NoSecret,
+    /// It holds the place of a decision that is not made yet.
+    Placeholder,
+    /// The person was erased.
+    Erased,
+    /// The entry cannot be read or applied.
+    Malformed,
+    /// It may have been delivered, and is sent again only once Graph answers clearly.
+    AwaitsGraph,
     /// A text that this version does not write.
     Other(String),
 }
 
 impl Reason {
     /// The reasons without a value.
-    const PLAIN: [Self; 14] = [
+    const PLAIN: [Self; 18] = [
         Self::NothingToSay,
         Self::Answered,
         Self::Withdrawn,
@@ -74,6 +82,10 @@ impl Reason {
         Self::NotChecked,
         Self::ConfirmedByEcho,
         Self::NoSecret,
+        Self::Placeholder,
+        Self::Erased,
+        Self::Malformed,
+        Self::AwaitsGraph,
     ];
 
     /// The code, by which ends are counted.
@@ -97,6 +109,10 @@ impl Reason {
             Self::NotChecked => "not_checked",
             Self::ConfirmedByEcho => "confirmed_by_echo",
             Self::NoSecret => "no_secret",
+            Self::Placeholder => "placeholder",
+            Self::Erased => "erased",
+            Self::Malformed => "malformed",
+            Self::AwaitsGraph => "awaits_graph",
             Self::Other(text) => text.split(':').next().unwrap_or_default(),
         }
     }

@@ -25,9 +25,9 @@ use crate::guard::Guard;
 use crate::platform::{EVENTS, Options, Platform, page_token};
 use crate::sqs::Received;
 
-/// Machines differ from the world's time by at most this, so by less than the safety margin from
-/// each other.
-const LARGEST_SKEW_MILLIS: i64 = 25_000;
+/// Machines differ from the world's time by at most this, so by less than leases and windows allow
+/// from each other.
+const LARGEST_SKEW_MILLIS: i64 = 4_900;
 
 /// After this many idle turns, everything waits at the gate.
 const CALM_TURNS: u32 = 24;
