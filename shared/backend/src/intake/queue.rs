@@ -131,9 +131,8 @@ enum Failure {
 }
 
 fn entry(index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry, IntakeError> {
-    let mut entry = SendMessageBatchRequestEntry::builder()
-        .id(index.to_string())
-        .message_body(&message.body);
+    let mut entry =
+        SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(&message.body);
     if let Some((group, id)) = &message.group {
         entry = entry.message_group_id(group).message_deduplication_id(id);
     }

@@ -123,14 +123,14 @@ impl Intake {
         let mut messages = Vec::with_capacity(events.len());
         for event in &events {
             let reason = reason_of_foreign(secret, &event.page_id);
-            *counts.entry(reason).or_insert(0) += 1;
+            counts.entry(reason).or_insert((0, &event.page_id)).0 += 1;
             let attributes =
                 vec![(REASON, reason.to_owned()), (APPLICATION, application.to_owned())];
             messages.push(Message { body: event.to_queue_text()?.0, group: None, attributes });
         }
         self.unreadable.send(messages).await?;
-        for (reason, count) in counts {
-            tracing::warn!(application, reason, count, "events are set aside");
+        for (reason, (count, page)) in counts {
+            tracing::warn!(application, reason, count, page, "events are set aside");
             let metrics = [(Metric::ForeignEvents, count)];
             self.telemetry.count_many(&metrics, OTHER_PAGES, &[("reason", reason)]);
         }

@@ -17,9 +17,7 @@ use crate::clock::Timestamp;
 use crate::person::Person;
 
 pub use inbound::Inbound;
-pub use notification::{
-    Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within,
-};
+pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
 /// The prefix of every `metadata` that the outbox writes, by which it recognizes its echoes.

@@ -326,10 +326,7 @@ mod tests {
             found.map(|e| format!("{} {} {}", e.page_id, e.container, e.raw)).collect::<Vec<_>>()
         };
         let cases: [(&str, &[&str]); 9] = [
-            (
-                r#"{"entry":[{"id":"10","m":[1],"m":[2]}]}"#,
-                &["10 m 1", "10 m 2"],
-            ),
+            (r#"{"entry":[{"id":"10","m":[1],"m":[2]}]}"#, &["10 m 1", "10 m 2"]),
             (
                 r#"{"entry":[{"id":"10","time":5,"m":[1],"standby":{"a":1},"x":"y","n":null}]}"#,
                 &["10 m 1", r#"10 entry {"id":"10","time":5,"standby":{"a":1},"x":"y","n":null}"#],
