@@ -97,12 +97,11 @@ async fn every_text_of_a_signed_notification_is_found_again_whatever_its_form() 
         found.extend(numbers(&view.body));
     }
     for view in platform.sqs.messages(UNREADABLE) {
-        match view.attributes.get("encoding") {
-            None => found.extend(numbers(&view.body)),
-            Some(_) => {
-                let bytes = STANDARD.decode(view.body.trim_start_matches('=')).unwrap();
-                found.extend(numbers(&String::from_utf8(bytes).unwrap()));
-            }
+        if view.attributes.contains_key("encoding") {
+            let bytes = STANDARD.decode(view.body.trim_start_matches('=')).unwrap();
+            found.extend(numbers(&String::from_utf8(bytes).unwrap()));
+        } else {
+            found.extend(numbers(&view.body));
         }
     }
     for (texts, body) in written {

@@ -113,9 +113,10 @@ impl Queue {
         let answer = request.set_entries(Some(entries)).send().await;
         let answer = answer.map_err(|error| IntakeError::Unavailable(describe(&error)))?;
         let failures = answer.failed.into_iter().map(|failure| {
-            let kind = match failure.sender_fault {
-                true => Failure::Refused(failure.code),
-                false => Failure::Temporary,
+            let kind = if failure.sender_fault {
+                Failure::Refused(failure.code)
+            } else {
+                Failure::Temporary
             };
             (failure.id, kind)
         });

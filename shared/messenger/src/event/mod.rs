@@ -56,7 +56,8 @@ pub struct Event {
     pub object: String,
     /// The platform of the Page or account.
     pub platform: Platform,
-    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
+    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown; `entry`
+    /// or `notification` for what stands outside of an array.
     pub container: String,
     /// Whose conversation it belongs to.
     pub person: Option<Person>,

@@ -124,11 +124,12 @@ impl<'a> Envelope<'a> {
             rest.push((field, value));
             if field == name_field
                 && names == 0
-                && let Some(name) = text(&tolerant(value.get()))
+                && let Some(mut name) = text(&tolerant(value.get()))
             {
                 names += 1;
                 others += usize::from(name.len() > LONGEST_NAME);
-                envelope.name = name[..name.floor_char_boundary(LONGEST_NAME)].to_owned();
+                name.truncate(name.floor_char_boundary(LONGEST_NAME));
+                envelope.name = name;
             } else if field == "time" && times == 0 && number(&tolerant(value.get())).is_some() {
                 times += 1;
             } else {
