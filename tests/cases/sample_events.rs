@@ -144,6 +144,7 @@ async fn setup_takes_each_of_its_samples() {
         ("first-message", "/status", json!("sent")),
         ("pages", "/data/0/id", json!(PAGE)),
         ("register", "/ok", json!(true)),
+        ("requeue", "/findings/0/level", json!("ok")),
         ("status", "/ok", json!(true)),
         ("templates", "/data", json!([])),
         ("unregister", "/ok", json!(true)),

@@ -3,6 +3,7 @@
 mod cloudformation;
 mod discovery;
 mod register;
+mod requeue;
 mod status;
 mod templates;
 mod whatsapp;

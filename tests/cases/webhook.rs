@@ -1,5 +1,6 @@
 //! The webhook from outside: what it answers Meta, and what lies in the queues afterwards.
 
+mod any_form;
 mod faults;
 mod no_leaks;
 mod sample_files;
@@ -22,7 +23,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_http::Request;
 use lambda_http::http::header::CONTENT_TYPE;
-use messenger::event::{Event, Kind, MAX_RECORD_BYTES};
+use messenger::event::{Event, Kind, MAX_EVENTS, MAX_EVENTS_IN_ORDER, MAX_RECORD_BYTES};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{EVENTS, Options, Platform, UNREADABLE, page_token};
@@ -140,6 +141,26 @@ fn message(psid: &str, mid: &str, text: &str) -> Value {
 /// As many messages of one person.
 fn numbered(count: usize) -> Vec<Value> {
     (0..count).map(|n| message(PSID, &format!("m_{n}"), &n.to_string())).collect()
+}
+
+/// As many messages of each of several people, whose messages alternate.
+fn of_people(people: usize, each: usize) -> Vec<Value> {
+    let item = |n: usize| {
+        let (psid, number) = (5000 + n % people, n / people);
+        message(&psid.to_string(), &format!("m_{n}"), &format!("{number:03}"))
+    };
+    (0..people * each).map(item).collect()
+}
+
+/// The events of [`of_people`] are in the queue, those of each person once and in order.
+#[track_caller]
+fn assert_in_order_in_each_group(platform: &Platform, people: usize, each: usize) {
+    let groups = by_group(platform);
+    assert_eq!(groups.len(), people);
+    let in_order: Vec<_> = (0..each).map(|number| format!("{number:03}")).collect();
+    for events in groups.values() {
+        assert_eq!(events.iter().map(text_of).collect::<Vec<_>>(), in_order);
+    }
 }
 
 fn in_json(items: &[Value]) -> Vec<String> {

@@ -12,6 +12,7 @@ mod payload;
 mod profile;
 mod register;
 mod report;
+mod requeue;
 mod status;
 mod subscriptions;
 mod templates;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use backend::graph::GraphError;
 use backend::http;
+use backend::intake::{Intake, IntakeError};
 use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::runtime::Environment;
 use backend::secrets::{SecretError, Secrets, callback_url};
@@ -92,6 +94,9 @@ pub enum SetupError {
     /// The outbox failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// What was set aside is not queued; it is still where it was.
+    #[error(transparent)]
+    NotRequeued(#[from] IntakeError),
     /// An answer of Meta has an unexpected form, or ours cannot be serialized.
     #[error("unexpected JSON (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
@@ -107,6 +112,7 @@ impl SetupError {
 #[derive(Debug)]
 pub struct Setup {
     outbox: Outbox,
+    intake: Intake,
     secrets: Arc<Secrets>,
     http: reqwest::Client,
     clock: SharedClock,
@@ -114,10 +120,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Builds the function; it reads `WEBHOOK_URL` and `SUBSCRIBE_INSTAGRAM`.
+    /// Builds the function; it reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM`, `QUEUE_URL` and
+    /// `UNREADABLE_QUEUE_URL`.
     pub fn new(environment: &Environment) -> Self {
         Self {
             outbox: Outbox::new(environment),
+            intake: Intake::new(environment),
             secrets: Arc::clone(&environment.secrets),
             http: http::client(ANSWER_TIMEOUT),
             clock: Arc::clone(&environment.clock),
@@ -165,6 +173,7 @@ impl Setup {
             Action::WhatsappAccount(payload) => self.whatsapp_account(payload, &secret).await,
             Action::Templates(payload) => self.templates(payload, &secret).await,
             Action::CreateTemplate(payload) => self.create_template(payload, &secret).await,
+            Action::Requeue(payload) => self.requeue(payload, &secret).await,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) enum Action {
     WhatsappAccount(WhatsappAccount),
     Templates(Templates),
     CreateTemplate(CreateTemplate),
+    Requeue(Requeue),
 }
 
 /// Lists the Pages that a user manages.
@@ -88,6 +89,13 @@ pub(crate) struct CreateTemplate {
     pub(crate) template: Map<String, Value>,
 }
 
+/// Takes in again what was set aside.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Requeue {
+    pub(crate) limit: Option<usize>,
+}
+
 impl Action {
     /// Reads a payload.
     ///
@@ -135,7 +143,7 @@ mod tests {
             (
                 json!({"action": "hush"}),
                 "action: must be one of register, unregister, status, applications, pages, \
-                 conversations, first-message, whatsapp-account, templates, create-template",
+                 conversations, first-message, whatsapp-account, templates, create-template, requeue",
             ),
             (json!({"action": "status", "pages": 1}), "pages: unknown field; there are none here"),
             (json!({"action": "pages"}), "user_token: is missing"),

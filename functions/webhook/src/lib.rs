@@ -3,22 +3,19 @@
 //! A notification is answered 200 only when each of its events is durably queued; otherwise 500,
 //! so that Meta sends it again.
 
-mod enqueue;
-mod intake;
+mod notification;
 mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::intake::Intake;
 use backend::runtime::Environment;
 use backend::secrets::{DEFAULT_APPLICATION, Secrets};
-use backend::telemetry::Telemetry;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use messenger::clock::SharedClock;
-
-use enqueue::Queues;
 
 /// The time limit for a notification; Meta expects an answer within 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
@@ -26,26 +23,19 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// The webhook function.
 #[derive(Debug)]
 pub struct Webhook {
-    queues: Queues,
+    intake: Intake,
     secrets: Arc<Secrets>,
     clock: SharedClock,
-    telemetry: Telemetry,
     answer_within: Duration,
 }
 
 impl Webhook {
     /// Builds the function; it reads `QUEUE_URL` and `UNREADABLE_QUEUE_URL`.
     pub fn new(environment: &Environment) -> Self {
-        let variables = &environment.variables;
         Self {
-            queues: Queues::new(
-                environment.aws.sqs(),
-                variables.required("QUEUE_URL"),
-                variables.required("UNREADABLE_QUEUE_URL"),
-            ),
+            intake: Intake::new(environment),
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
-            telemetry: environment.telemetry.clone(),
             answer_within: ANSWER_WITHIN,
         }
     }

@@ -7,6 +7,7 @@ pub mod feed;
 pub mod forward;
 pub mod graph;
 pub mod http;
+pub mod intake;
 pub mod outbox;
 pub mod payload;
 pub mod request;

@@ -45,7 +45,8 @@ pub enum Metric {
     PermissionMissing,
     /// The webhook queued an event.
     EventsReceived,
-    /// The webhook received an event for a Page that the application's secret does not name.
+    /// The webhook set aside an event for a Page that the application's secret does not name; counted
+    /// for all such Pages together.
     ForeignEvents,
     /// The webhook queued an event of a kind that this version does not know.
     UnknownEvents,

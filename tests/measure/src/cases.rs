@@ -18,6 +18,8 @@ pub(crate) struct Case {
     sample: &'static str,
     /// Texts of the sample that make the event unique: a repeated event takes another path.
     unique: &'static [&'static str],
+    /// How many people write at once: the sample's message comes from each of them.
+    people: usize,
     /// The address in the sample that takes forwarded events.
     inbound: Option<&'static str>,
     /// Whether an answer is that of an event that was handled.
@@ -31,20 +33,28 @@ pub(crate) const FLOOR: Case = Case {
     function: "floor",
     sample: "webhook/verification",
     unique: &[],
+    people: 1,
     inbound: None,
     succeeded: is_http_success,
     effects: None,
 };
 
+const WEBHOOK: Case = Case {
+    function: "webhook",
+    sample: "webhook/text",
+    unique: &["m_sample_text"],
+    effects: Some(|platform, _| platform.sqs.messages(EVENTS).len()),
+    ..FLOOR
+};
+
+/// The webhook with a notification of so many people.
+pub(crate) const fn webhook_of(people: usize) -> Case {
+    Case { people, ..WEBHOOK }
+}
+
 /// The functions.
 pub(crate) const FUNCTIONS: [Case; 6] = [
-    Case {
-        function: "webhook",
-        sample: "webhook/text",
-        unique: &["m_sample_text"],
-        effects: Some(|platform, _| platform.sqs.messages(EVENTS).len()),
-        ..FLOOR
-    },
+    WEBHOOK,
     Case {
         function: "event-processor",
         sample: "event-processor/text",
@@ -67,6 +77,7 @@ pub(crate) const FUNCTIONS: [Case; 6] = [
         inbound: Some("http://127.0.0.1:9000/inbound"),
         succeeded: is_whole_batch,
         effects: Some(|_, runtime| runtime.forwarded()),
+        ..FLOOR
     },
     Case {
         function: "setup",
@@ -81,6 +92,11 @@ impl Case {
     /// Whether the function posts events to other systems.
     pub(crate) const fn is_forwarder(&self) -> bool {
         self.inbound.is_some()
+    }
+
+    /// How many effects each invocation has.
+    pub(crate) const fn effects_of_each(&self) -> usize {
+        self.people
     }
 
     /// The event of an invocation, as if it had just happened.
@@ -103,9 +119,30 @@ impl Case {
         if let Some(inbound) = self.inbound {
             text = replace(&text, inbound, &runtime.inbound_url())?;
         }
+        if self.people > 1 {
+            text = multiply(&text, self.people)?;
+        }
         let event = samples::refresh(&text, platform.clock.now(), samples::APP_SECRET)?;
         Ok(event.to_string())
     }
+}
+
+/// Lets as many people write what one person writes in a sample of the webhook.
+fn multiply(sample: &str, people: usize) -> Result<String, Box<dyn Error>> {
+    let mut sample: Value = serde_json::from_str(sample)?;
+    let mut body: Value = serde_json::from_str(sample["body"].as_str().unwrap_or_default())?;
+    let items = &mut body["entry"][0]["messaging"];
+    let item = items[0].clone();
+    let of_person = |number: usize| {
+        let mut item = item.clone();
+        item["sender"]["id"] = format!("{}", 7_000_000_000_000_000 + number).into();
+        let mid = item["message"]["mid"].as_str().unwrap_or_default();
+        item["message"]["mid"] = format!("{mid}_{number}").into();
+        item
+    };
+    *items = (0..people).map(of_person).collect();
+    sample["body"] = body.to_string().into();
+    Ok(sample.to_string())
 }
 
 fn replace(text: &str, old: &str, new: &str) -> Result<String, String> {

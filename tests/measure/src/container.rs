@@ -123,7 +123,7 @@ impl<'a> Container<'a> {
     fn check_effects(&self) -> Result<(), String> {
         let function = self.case.function;
         match self.case.effects.map(|count| count(&self.platform, &self.runtime)) {
-            Some(count) if count < self.invocations => {
+            Some(count) if count < self.invocations * self.case.effects_of_each() => {
                 Err(format!("{function}: {} invocations had {count} effects", self.invocations))
             }
             _ => Ok(()),

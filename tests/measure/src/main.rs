@@ -17,7 +17,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
-use crate::cases::{Case, FLOOR, FUNCTIONS};
+use crate::cases::{Case, FLOOR, FUNCTIONS, webhook_of};
 use crate::container::{count_instructions, time};
 use crate::report::{Figure, Figures, Machine, Metric, Report};
 
@@ -34,6 +34,9 @@ struct Arguments {
     /// Measures the functions' binaries in this folder instead of building them.
     #[arg(long)]
     binaries: Option<PathBuf>,
+    /// Measures the webhook with a notification in which so many people write.
+    #[arg(long, conflicts_with = "functions")]
+    people: Option<usize>,
     /// How often each binary is started.
     #[arg(long, default_value_t = 10)]
     runs: usize,
@@ -62,7 +65,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let wanted = |case: &&Case| {
         arguments.functions.is_empty() || arguments.functions.iter().any(|one| one == case.function)
     };
-    let functions: Vec<_> = FUNCTIONS.iter().filter(wanted).collect();
+    let of_people = arguments.people.map(webhook_of);
+    let functions: Vec<_> = match &of_people {
+        Some(case) => vec![case],
+        None => FUNCTIONS.iter().filter(wanted).collect(),
+    };
     let binaries = binaries(&functions, arguments.binaries.as_deref())?;
     let report = measure(&binaries, arguments.runs, arguments.warm).await?;
     let Report { machine, load, .. } = &report;

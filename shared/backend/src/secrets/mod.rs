@@ -93,6 +93,22 @@ impl Secrets {
         self.not_older_than(REREAD_AT_MOST_EVERY).await
     }
 
+    /// The secret as it was read after an instant: by somebody else since, or now.
+    ///
+    /// # Errors
+    /// [`SecretError`] if it cannot be read.
+    pub async fn read_after(&self, instant: Timestamp) -> Result<Arc<Secret>, SecretError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.read_at > instant) {
+            return Ok(Arc::clone(&kept.secret));
+        }
+        // The time at which the reading begins: a change after it may not be in what is read.
+        let now = self.clock.now();
+        let secret = Arc::new(self.read().await?);
+        *kept = Some(Kept { secret: Arc::clone(&secret), read_at: now, tried_at: now });
+        Ok(secret)
+    }
+
     /// A version of the secret other than `version` if there is one: the cached one, or else a fresh read.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::person::Person;
 
 pub use inbound::Inbound;
-pub use notification::{MAX_EVENTS, Unreadable, split};
+pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
 /// The prefix of every `metadata` that the outbox writes, by which it recognizes its echoes.
@@ -56,7 +56,8 @@ pub struct Event {
     pub object: String,
     /// The platform of the Page or account.
     pub platform: Platform,
-    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown.
+    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown; `entry`
+    /// or `notification` for what stands outside of an array.
     pub container: String,
     /// Whose conversation it belongs to.
     pub person: Option<Person>,
@@ -309,12 +310,13 @@ impl Event {
     /// The queue's message group: events of one group are processed in order.
     ///
     /// It is a hash, so that the queue does not reveal PSIDs. Each receipt has a group of its own: a
-    /// confirmation must not wait behind the event that waits for it, nor behind another receipt.
+    /// confirmation must not wait behind the event that waits for it, nor behind another receipt. So
+    /// has each event without a person, because nothing depends on its order.
     pub fn group(&self) -> String {
-        let whose = match &self.person {
-            Some(person) => digest(&["group", &self.page_id, &person.to_string()]),
-            None => digest(&["group", &self.page_id]),
+        let Some(person) = &self.person else {
+            return digest(&["group", &self.page_id, "", &self.id]);
         };
+        let whose = digest(&["group", &self.page_id, &person.to_string()]);
         match self.id.get(..16) {
             Some(id) if self.is_receipt() => format!("{whose}.receipts.{id}"),
             _ => whose,

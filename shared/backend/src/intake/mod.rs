@@ -1,0 +1,136 @@
+//! Intake: the events of a signed notification go to the queue of events, or are set aside.
+//!
+//! The webhook takes in what Meta posts, setup what was set aside once its cause is gone.
+
+mod queue;
+mod unreadable;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_sdk_sqs::error::BuildError;
+use messenger::clock::Timestamp;
+use messenger::event::{Event, Kind, WriteError};
+
+use crate::runtime::Environment;
+use crate::secrets::{Secret, SecretError, Secrets};
+use crate::telemetry::{Metric, Telemetry};
+
+pub use unreadable::{Kept, KeptMessage, Part, reason_of_foreign};
+
+use queue::{Message, Queue};
+
+/// The value of the metrics' dimension `page` for events of other Pages.
+///
+/// Their ids would make a metric each, and whoever signs a notification chooses them.
+const OTHER_PAGES: &str = "other";
+
+/// Why events were neither queued nor set aside.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// A queue does not answer.
+    #[error("the queue is unavailable: {0}")]
+    Unavailable(String),
+    /// A queue does not accept a message.
+    #[error("the queue rejects a message: {0}")]
+    Refused(String),
+    /// The SDK does not accept a message.
+    #[error("cannot build a message: {0}")]
+    Unbuildable(#[from] BuildError),
+    /// An event cannot be written as JSON.
+    #[error("cannot serialize an event: {0}")]
+    Unwritable(#[from] WriteError),
+    /// The secret cannot be read, and an older copy does not name an event's Page.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// The queue of events and the unreadable queue.
+#[derive(Debug)]
+pub struct Intake {
+    events: Queue,
+    unreadable: Queue,
+    secrets: Arc<Secrets>,
+    telemetry: Telemetry,
+}
+
+impl Intake {
+    /// Reads `QUEUE_URL` and `UNREADABLE_QUEUE_URL`.
+    pub fn new(environment: &Environment) -> Self {
+        let queue = |name| Queue::new(environment.aws.sqs(), environment.variables.required(name));
+        Self {
+            events: queue("QUEUE_URL"),
+            unreadable: queue("UNREADABLE_QUEUE_URL"),
+            secrets: Arc::clone(&environment.secrets),
+            telemetry: environment.telemetry.clone(),
+        }
+    }
+
+    /// Queues the events of the signing application's Pages, and sets the others aside.
+    ///
+    /// Nothing is set aside on the word of a copy of the secret that was read before `began_at`, the
+    /// beginning of the request: the Page may have been added since.
+    ///
+    /// # Errors
+    /// [`IntakeError`] if an event may be neither queued nor set aside; all of them can be taken in
+    /// again.
+    pub async fn take_in(
+        &self,
+        application: &str,
+        secret: &Secret,
+        began_at: Timestamp,
+        events: Vec<Event>,
+    ) -> Result<(), IntakeError> {
+        let (ours, others) = by_owner(secret, application, events);
+        self.queue(ours).await?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        let secret = self.secrets.read_after(began_at).await?;
+        let (ours, others) = by_owner(&secret, application, others);
+        self.queue(ours).await?;
+        self.set_aside(application, &secret, others).await
+    }
+
+    /// Queues events, those of one group in their order, and counts them.
+    ///
+    /// # Errors
+    /// [`IntakeError`] unless all of them are queued; they can be queued again, because the queue
+    /// knows them by their ids.
+    pub async fn queue(&self, events: Vec<Event>) -> Result<(), IntakeError> {
+        let mut counts = BTreeMap::<String, [u64; 3]>::new();
+        let mut messages = Vec::with_capacity(events.len());
+        for event in events {
+            let (body, truncated) = event.to_queue_text()?;
+            let group = Some((event.group(), event.id));
+            messages.push(Message { body, group, attributes: Vec::new() });
+            let [received, unknown, cut] = counts.entry(event.page_id).or_default();
+            *received += 1;
+            *unknown += u64::from(matches!(event.kind, Kind::Unknown { .. }));
+            *cut += u64::from(truncated);
+        }
+        self.events.send(messages).await?;
+        for (page_id, [received, unknown, cut]) in counts {
+            let metrics = [
+                (Metric::EventsReceived, received),
+                (Metric::UnknownEvents, unknown),
+                (Metric::TruncatedEvents, cut),
+            ];
+            self.telemetry.count_many(&metrics, &page_id, &[]);
+        }
+        Ok(())
+    }
+}
+
+/// Parts the events of an application's Pages from the others: an app secret speaks for its own Pages
+/// and for no other.
+pub fn by_owner(
+    secret: &Secret,
+    application: &str,
+    events: Vec<Event>,
+) -> (Vec<Event>, Vec<Event>) {
+    let signing = secret.application(application);
+    events
+        .into_iter()
+        .partition(|event| signing.is_some_and(|signing| signing.has_page(&event.page_id)))
+}
