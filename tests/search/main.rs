@@ -76,13 +76,22 @@ fn a_seed_is_a_run() -> Result<(), Failed> {
 
 fn every_promise_holds() -> Result<(), Failed> {
     let began = Instant::now();
-    let Summary { seeds, delivered, table_calls, broken } = search(1..SEEDS + 1, None, |_| true)?;
+    let Summary { seeds, delivered, table_calls, broken, waits } =
+        search(1..SEEDS + 1, None, |_| true)?;
     print_later(
         &FIGURES,
         format!(
             "{seeds} seeds in {} s, {delivered} messages delivered, {} calls to the table a seed",
             began.elapsed().as_secs(),
             table_calls / usize::try_from(seeds.max(1)).unwrap_or(1),
+        ),
+    );
+    print_later(
+        &FIGURES,
+        format!(
+            "{} messages were delivered while nothing failed; the longest wait was {:.1} s",
+            waits.0,
+            waits.1.as_secs_f64(),
         ),
     );
     let broken: Vec<_> = broken

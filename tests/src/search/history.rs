@@ -69,6 +69,10 @@ pub(super) struct History {
     pub(super) taken_over: Vec<(String, String, Timestamp)>,
     /// Entries whose storing was hindered, by Page and person.
     pub(super) hindered_requests: Vec<(String, String)>,
+    /// When a call met a fault, or a function died.
+    pub(super) troubles: Vec<Timestamp>,
+    /// When each sweep that ended began and ended.
+    pub(super) sweeps: Vec<(Timestamp, Timestamp)>,
 }
 
 impl History {

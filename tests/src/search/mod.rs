@@ -8,6 +8,7 @@
 
 mod clock;
 mod history;
+mod latency;
 mod plan;
 mod promises;
 mod script;
@@ -17,6 +18,7 @@ use std::error::Error;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::LocalSet;
 
@@ -36,6 +38,8 @@ pub struct Run {
     pub table_calls: usize,
     /// How many messages were delivered.
     pub delivered: usize,
+    /// How many of them were delivered while nothing failed, and the longest of their waits.
+    pub waits: (usize, Duration),
 }
 
 /// Runs a seed, perhaps without one of the guards.
@@ -47,11 +51,11 @@ pub fn run(seed: u64, without: Option<Guard>) -> Result<Run, Box<dyn Error>> {
     runtime.block_on(LocalSet::new().run_until(async {
         let mut world = World::new(seed, without).await?;
         let rests = world.run().await;
-        let broken = promises::check(&world, rests).await?;
+        let (broken, waits) = promises::check(&world, rests).await?;
         let calls = world.platform.aws.take_calls();
         let table_calls = calls.iter().filter(|call| call.target.starts_with("DynamoDB")).count();
         let delivered = world.history.attempts.iter().filter(|a| a.delivered).count();
-        Ok(Run { broken, table_calls, delivered, story: world.story })
+        Ok(Run { broken, table_calls, delivered, waits, story: world.story })
     }))
 }
 
@@ -64,6 +68,8 @@ pub struct Summary {
     pub table_calls: usize,
     /// Messages delivered over all of them.
     pub delivered: usize,
+    /// How many of them were delivered while nothing failed, and the longest of their waits.
+    pub waits: (usize, Duration),
     /// The seeds in which a promise was broken, and how.
     pub broken: Vec<(u64, Vec<Broken>)>,
 }
@@ -91,6 +97,8 @@ pub fn search(
             summary.seeds += 1;
             summary.table_calls += run.table_calls;
             summary.delivered += run.delivered;
+            summary.waits.0 += run.waits.0;
+            summary.waits.1 = summary.waits.1.max(run.waits.1);
             if !run.broken.is_empty() {
                 summary.broken.push((seed, run.broken));
             }

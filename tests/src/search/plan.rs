@@ -22,6 +22,7 @@ pub(super) enum Plan {
     Act(Act),
     Post { body: Vec<u8>, tries: u32 },
     Request { payload: Value, tries: u32 },
+    Answer { body: Value, key: String, tries: u32 },
     FillSecret,
 }
 
@@ -44,6 +45,10 @@ pub(super) enum Act {
     HandBack { page_id: String, psid: String },
     /// Somebody asks the follow-ups function to send something.
     Ask { payload: Value },
+    /// An agent answers through the API.
+    Answer { body: Value, key: String },
+    /// Graph no longer says what it does with messages, for a while.
+    Outage { length: Duration },
     /// A Page's token is replaced; the secret follows later.
     RotateToken { page_id: String, filled_in_after: Duration },
 }
@@ -85,6 +90,19 @@ pub(super) fn acts(
                 }
                 1 if turn > 0 => Act::HandBack { page_id, psid },
                 2..4 if turn > 0 => Act::Ask { payload: request(rng, number, &page_id, &psid, at) },
+                5..7 if turn > 0 => Act::Answer {
+                    body: json!({
+                        "page_id": page_id,
+                        "psid": psid,
+                        "message": format!("{number} answered"),
+                        "purpose": "human",
+                        "author": "desk-8",
+                    }),
+                    key: format!("answer-{number}"),
+                },
+                7 if turn > 0 => {
+                    Act::Outage { length: Duration::from_secs(rng.random_range(MINUTE..3 * HOUR)) }
+                }
                 4 => Act::RotateToken {
                     page_id,
                     filled_in_after: Duration::from_secs(rng.random_range(0..6 * HOUR)),

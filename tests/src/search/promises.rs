@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::history::{Attempt, History, Said};
+use super::latency;
 use super::world::World;
 
 /// How far the machines' clocks may be from each other, and what a call may take.
@@ -24,6 +25,10 @@ const MARGIN: Duration = Duration::from_mins(1);
 
 /// After an unclear send this much time must pass before another one, by any two clocks.
 const SHORTEST_GRACE: Duration = Duration::from_secs(8);
+
+/// How long a message may wait for its sender while nothing fails: calls take up to 1.5 s here, one
+/// after the other.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// For how long a takeover keeps the bot quiet.
 const QUIET: Duration = Duration::from_hours(12);
@@ -52,7 +57,10 @@ struct Onlooker<'a> {
 }
 
 /// Checks every promise.
-pub(super) async fn check(world: &World, rests: bool) -> Result<Vec<Broken>, Box<dyn Error>> {
+pub(super) async fn check(
+    world: &World,
+    rests: bool,
+) -> Result<(Vec<Broken>, (usize, Duration)), Box<dyn Error>> {
     let mut onlooker = Onlooker {
         history: &world.history,
         entries: BTreeMap::new(),
@@ -78,7 +86,8 @@ pub(super) async fn check(world: &World, rests: bool) -> Result<Vec<Broken>, Box
     onlooker.every_end_is_true();
     onlooker.the_state_changed_once_for_each_event();
     onlooker.nothing_is_left_over();
-    Ok(onlooker.broken.into_inner())
+    let waits = onlooker.nobody_waits();
+    Ok((onlooker.broken.into_inner(), waits))
 }
 
 impl Onlooker<'_> {
@@ -294,6 +303,38 @@ impl Onlooker<'_> {
         };
         self.history.taken_over.iter().any(|(page_id, psid, _)| is_in(page_id, psid))
             || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
+    }
+
+    /// The number of messages that were delivered while nothing failed, and the longest of their waits.
+    fn nobody_waits(&self) -> (usize, Duration) {
+        let mut longest = (0, Duration::ZERO);
+        for (key, entry) in &self.entries {
+            if self.was_taken_over(key) {
+                continue;
+            }
+            let first =
+                self.deliveries(&StepKey { entry: key.clone(), step: 0 }).into_iter().next();
+            let wait = first.and_then(|first| {
+                let delivered_at = first.point.at;
+                latency::wait(self.history, entry.first_due, entry.decided_at, delivered_at)
+            });
+            let Some(wait) = wait else { continue };
+            longest = (longest.0 + 1, longest.1.max(wait));
+            if wait > LONGEST_WAIT {
+                let how = format!("{} waited {} s", key.id, wait.as_secs());
+                self.breaks("nobody waits", how);
+            }
+        }
+        longest
+    }
+
+    /// People who take over put automated entries off.
+    fn was_taken_over(&self, key: &EntryKey) -> bool {
+        let person = key.conversation_key.person.to_string();
+        self.history
+            .taken_over
+            .iter()
+            .any(|(page_id, psid, _)| *page_id == key.conversation_key.page_id && *psid == person)
     }
 
     fn every_entry_has_ended(&self) {

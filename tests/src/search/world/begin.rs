@@ -10,12 +10,12 @@ use lambda_http::http::{Method, Request};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::split;
 use rand::RngExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
 use super::{Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World};
 use crate::functions::Functions;
-use crate::platform::{EVENTS, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch};
+use crate::platform::{API_TIMEOUT, EVENTS, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch};
 use crate::search::clock::MachineClock;
 use crate::search::history::Said;
 use crate::search::plan::{Act, Plan};
@@ -51,6 +51,7 @@ impl World {
                         Answer::Done(answer.map_err(|error| error.to_string()))
                     });
                 }
+                Some(Plan::Answer { body, key, tries }) => self.begin_answer(body, key, tries),
                 Some(Plan::FillSecret) => self.fill_secret(),
                 None => break,
             }
@@ -107,6 +108,14 @@ impl World {
                 self.tell(format!("somebody asks for {payload}"));
                 self.plan_at(self.now(), Plan::Request { payload, tries: 0 });
             }
+            Act::Answer { body, key } => {
+                self.tell(format!("an agent answers with {body}"));
+                self.plan_at(self.now(), Plan::Answer { body, key, tries: 0 });
+            }
+            Act::Outage { length } => {
+                self.tell(format!("Graph does not say what it does for {} s", length.as_secs()));
+                self.outage_until = self.now() + length;
+            }
             Act::RotateToken { page_id, filled_in_after } => {
                 self.tell(format!("the token of {page_id} changes"));
                 self.numbers += 1;
@@ -116,6 +125,17 @@ impl World {
                 self.plan_at(self.now() + filled_in_after, Plan::FillSecret);
             }
         }
+    }
+
+    fn begin_answer(&mut self, body: Value, key: String, tries: u32) {
+        let Ok(mut sample) = crate::samples::read("api/create-message") else { return };
+        sample["body"] = body.to_string().into();
+        sample["headers"]["idempotency-key"] = key.clone().into();
+        let Ok(request) = lambda_http::request::from_str(&sample.to_string()) else { return };
+        let work = Work::Answer { body, key, tries };
+        self.begin(work, API_TIMEOUT, async move |functions, name, deadline| {
+            Answer::Status(functions.api.handle(&request, &name, deadline).await.status().as_u16())
+        });
     }
 
     pub(super) fn fill_secret(&mut self) {
@@ -184,18 +204,36 @@ impl World {
             (Rc::clone(&container.functions), container.clock.now() + timeout)
         };
         let container = self.containers[container].number;
-        let name = format!("invocation-{number}");
+        let mut name = format!("invocation-{number}");
+        // Lambda may run an asynchronous event twice, under one request id.
+        let same = |running: &Invocation| matches!(running.work, Work::Sweep);
+        if matches!(work, Work::Sweep)
+            && let Some(running) = self.running.iter().find(|running| same(running))
+            && self.rng.random_bool(0.5)
+        {
+            name.clone_from(&running.name);
+        }
+        let own_name = name.clone();
         let what = match &work {
             Work::Notification { .. } => "webhook".to_owned(),
             Work::Batch(received) => format!("event processor with {} events", received.len()),
             Work::Sweep => "follow-ups by the schedule".to_owned(),
             Work::Request { .. } => "follow-ups by request".to_owned(),
+            Work::Answer { .. } => "the API".to_owned(),
         };
         self.tell(format!("[{number}] begins in {container}: {what}"));
         let task = spawn_local(async move { invoke(functions, name, deadline).await });
         let began = self.point();
         let ends_at = self.now() + timeout;
-        self.running.push(Invocation { number, container, work, task, began, ends_at });
+        self.running.push(Invocation {
+            number,
+            name: own_name,
+            container,
+            work,
+            task,
+            began,
+            ends_at,
+        });
     }
 
     /// A container that is free: one that is there, or a new one.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use messenger::clock::Timestamp;
 use rand::RngExt;
 
 use super::{Answer, Released, Work, World, next_minute};
@@ -32,6 +33,7 @@ impl World {
         let number = self.running[index].number;
         self.tell(format!("[{number}] {} {verdict:?} {fault:?}", call.target));
         let unclear = match &fault {
+            Some(Fault::Error { code: 1, .. }) => true,
             Some(Fault::Error { .. } | Fault::Throttled { .. }) => false,
             Some(_) => true,
             None => verdict == Verdict::CallerDies,
@@ -42,6 +44,9 @@ impl World {
         }
         if verdict != Verdict::Go && verdict != Verdict::Twice {
             self.history.troubled(number);
+        }
+        if verdict != Verdict::Go || is_faulty {
+            self.history.troubles.push(self.now());
         }
         self.platform.gate.release(place, verdict);
         self.released = Some(Released { invocation: number, is_faulty, unclear, verdict });
@@ -63,6 +68,13 @@ impl World {
     }
 
     pub(super) fn fault(&mut self, target: &str) -> Option<Fault> {
+        if target == GRAPH && self.now() < self.outage_until {
+            return Some(match self.rng.random_range(0..3) {
+                0 => Fault::LostRequest,
+                1 => Fault::Http5xx,
+                _ => Fault::Error { http: 500, code: 1, subcode: None },
+            });
+        }
         if target != GRAPH || !self.is_troubled() || self.rng.random_bool(0.82) {
             return None;
         }
@@ -111,6 +123,7 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, index: usize) {
+        self.history.troubles.push(self.now());
         let invocation = self.running.swap_remove(index);
         invocation.task.abort();
         self.platform.gate.forget(invocation.container);
@@ -132,13 +145,13 @@ impl World {
             }
             self.tell(format!("[{}] is done", invocation.number));
             match answer {
-                Some(Ok(answer)) => self.answered(invocation.work, answer),
+                Some(Ok(answer)) => self.answered(invocation.work, answer, invocation.began.at),
                 _ => self.failed(invocation.work),
             }
         }
     }
 
-    pub(super) fn answered(&mut self, work: Work, answer: Answer) {
+    pub(super) fn answered(&mut self, work: Work, answer: Answer, began: Timestamp) {
         match (work, answer) {
             (Work::Notification { body, .. }, Answer::Status(200)) => {
                 let point = self.point();
@@ -155,12 +168,14 @@ impl World {
                 }
             }
             (Work::Sweep, Answer::Done(summary)) => {
+                self.history.sweeps.push((began, self.now()));
                 let sent = summary.ok().and_then(|summary| summary["claimed"].as_u64());
                 self.idle_sweeps = if sent > Some(0) { 0 } else { self.idle_sweeps + 1 };
                 let wait = 1 << self.idle_sweeps.min(5);
                 self.next_sweep = next_minute(self.now()) + Duration::from_mins(wait - 1);
             }
             (Work::Request { .. }, Answer::Done(Ok(_))) => {}
+            (Work::Answer { .. }, Answer::Status(200..=499)) => {}
             (work, _) => self.failed(work),
         }
     }
@@ -179,6 +194,11 @@ impl World {
                 }
             }
             Work::Sweep => self.next_sweep = next_minute(self.now()),
+            Work::Answer { body, key, tries } => {
+                let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+                self.history.hindered_requests.push((text("page_id"), text("psid")));
+                self.plan_at(again, Plan::Answer { body, key, tries: tries + 1 });
+            }
             Work::Request { payload, tries } => {
                 let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
                 self.history.hindered_requests.push((text("page_id"), text("psid")));

@@ -54,6 +54,7 @@ enum Work {
     Batch(Vec<Received>),
     Sweep,
     Request { payload: Value, tries: u32 },
+    Answer { body: Value, key: String, tries: u32 },
 }
 
 enum Answer {
@@ -64,6 +65,7 @@ enum Answer {
 
 struct Invocation {
     number: u64,
+    name: String,
     container: u64,
     work: Work,
     task: JoinHandle<Answer>,
@@ -96,6 +98,7 @@ pub(super) struct World {
     due: Option<(u64, Option<Timestamp>)>,
     released: Option<Released>,
     trouble_until: Timestamp,
+    outage_until: Timestamp,
     next_sweep: Timestamp,
     idle_sweeps: u32,
 }
@@ -133,6 +136,7 @@ impl World {
             due: None,
             released: None,
             trouble_until: now,
+            outage_until: now,
             next_sweep: now,
             idle_sweeps: 0,
             rng: rng.clone(),
