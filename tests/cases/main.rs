@@ -13,6 +13,7 @@ mod graph_faults;
 mod instagram;
 mod logs;
 mod metrics;
+mod poison;
 mod processor;
 mod requests;
 mod sample_events;

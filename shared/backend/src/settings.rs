@@ -117,6 +117,11 @@ impl Variables {
         Duration::from_hours(24 * self.within(name, default, range))
     }
 
+    /// A number of bytes.
+    pub fn bytes(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> usize {
+        usize::try_from(self.within(name, default, range)).unwrap_or(usize::MAX)
+    }
+
     fn within(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let count = self.parsed_or(name, default);
         if range.contains(&count) {

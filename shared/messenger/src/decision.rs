@@ -174,7 +174,8 @@ impl Decision {
             check_fallback(follow_up.fallback.as_ref())?;
         }
         let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
-        check_size(self.say.iter().chain(later))?;
+        let fallbacks = self.follow_ups.iter().filter_map(|follow_up| follow_up.fallback.as_ref());
+        check_size(self.say.iter().chain(later), fallbacks)?;
         let state_bytes = self.state.as_ref().map_or(0, |state| state.to_string().len());
         if state_bytes > max_state_bytes {
             let problem =
@@ -199,7 +200,7 @@ pub fn check_messages(
             format!("has {} messages; at most {MAX_MESSAGES} are allowed", messages.len());
         return Err(Invalid::new("messages", problem));
     }
-    check_size(messages.iter())?;
+    check_size(messages.iter(), None)?;
     for (index, say) in messages.iter().enumerate() {
         let checked = purpose.check_content(say).and_then(|()| say.check(platform));
         checked.map_err(|invalid| match messages {
@@ -210,8 +211,16 @@ pub fn check_messages(
     Ok(())
 }
 
-fn check_size<'a>(messages: impl Iterator<Item = &'a Outgoing>) -> Result<(), Invalid> {
-    let bytes: usize = messages.map(Outgoing::bytes).sum();
+/// Checks that an item of the table can hold messages and the templates that may go instead.
+///
+/// # Errors
+/// [`Invalid`] says by how much they are too large.
+pub fn check_size<'a>(
+    messages: impl IntoIterator<Item = &'a Outgoing>,
+    fallbacks: impl IntoIterator<Item = &'a UtilityTemplate>,
+) -> Result<(), Invalid> {
+    let templates = fallbacks.into_iter().map(|template| Outgoing::from(template.clone()).bytes());
+    let bytes: usize = messages.into_iter().map(Outgoing::bytes).chain(templates).sum();
     if bytes <= MAX_BYTES {
         return Ok(());
     }

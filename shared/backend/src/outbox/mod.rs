@@ -70,7 +70,7 @@ impl OutboxSettings {
             echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
             give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
-            max_state_bytes: variables.parsed_or("MAX_STATE_BYTES", 512),
+            max_state_bytes: variables.bytes("MAX_STATE_BYTES", 512, 0..=100_000),
         }
     }
 }

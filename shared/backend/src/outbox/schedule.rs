@@ -6,7 +6,7 @@ use crate::store::{
     MAX_WAITING, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
-use messenger::decision::{check_fallback, check_messages};
+use messenger::decision::{check_fallback, check_messages, check_size};
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
@@ -186,6 +186,7 @@ impl Outbox {
         standing.last_message_at = wanted.commented_at.or(standing.last_message_at);
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
         check_fallback(wanted.fallback.as_ref())?;
+        check_size(&wanted.messages, wanted.fallback.as_ref())?;
         check_private_reply(wanted)?;
         let now = self.clock.now();
         let due_at = wanted.due_at.unwrap_or(now).max(now);
