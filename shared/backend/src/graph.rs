@@ -81,12 +81,13 @@ impl Fault {
             (100, None) if is_of_proof(error) => Self::ProofRejected,
             (10, Some(2_018_278 | 2_018_065 | 2_534_022)) => Self::OutsideWindow,
             (10, Some(1_893_063)) => Self::PageRestricted,
-            (551, _) | (10, Some(2_018_108)) | (200, Some(1_545_041)) => Self::PersonUnreachable,
+            (551, _) | (10, Some(2_018_108)) | (100, Some(2_018_001)) | (200, Some(1_545_041)) => {
+                Self::PersonUnreachable
+            }
             (2 | 1200, _) => Self::Temporary,
             (1, _) => Self::Unclear,
             (4 | 17 | 32 | 341 | 613 | 80_001 | 80_006, _) => Self::Throttled,
             (100, Some(2_018_008 | 2_018_294)) => Self::MediaUnavailable,
-            (100, Some(2_018_001)) => Self::PersonUnreachable,
             (102 | 104 | 190, _) => Self::TokenDead,
             (368, _) => Self::PolicyBlock,
             (10 | 200..=299, _) => Self::PermissionMissing,

@@ -118,12 +118,13 @@ impl Pauses {
         let Some(first) = first_span(error) else {
             return Ok(());
         };
+        // Before the secret: who has paused it since then has read the secret later.
+        let seen = self.store.page(page_id).await?;
         if let Some(failed) = &error.secret_version
             && self.secrets.after(failed).await?.version != *failed
         {
             return Ok(());
         }
-        let seen = self.store.page(page_id).await?;
         let count = count_after(&seen, now);
         let span = if error.fault.is_of_credentials() {
             first
