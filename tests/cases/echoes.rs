@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use messenger::event::METADATA_MARK;
+use messenger::event::{METADATA_MARK, digest};
 use serde_json::{Value, json};
 use simulator::meta::Fault;
 use simulator::platform::{Application, Platform, page_token};
@@ -38,8 +38,10 @@ async fn with_an_unclear_message() -> (Arc<Platform>, String) {
 
 /// Meta tells the app of a Page that a message was sent.
 async fn echo(platform: &Platform, page_id: &str, psid: &str, app_id: Value, metadata: &str) {
+    // An echo is one per mid.
+    let mid = format!("m_{}", digest(&[psid, &app_id.to_string(), metadata]));
     let echo = json!({"sender": {"id": page_id}, "recipient": {"id": psid},
-        "message": {"mid": "m_echo", "is_echo": true, "app_id": app_id, "metadata": metadata, "text": "x"}});
+        "message": {"mid": mid, "is_echo": true, "app_id": app_id, "metadata": metadata, "text": "x"}});
     assert_eq!(platform.deliver(&platform.meta.person_does(page_id, psid, echo)).await, 200);
 }
 
