@@ -121,12 +121,18 @@ async fn in_a_rotation_an_echo_is_known_by_both_app_secrets() {
 
     // Signed with the new one, and heard by a container that has not read it.
     let (platform, _) = with_an_unclear_message().await;
+    say(&platform, OTHER_PSID, "hi").await;
     rotate(&platform);
+    platform.clock.forward(2 * MINUTE);
     platform.meta.fail_next_for(OTHER_PSID, Fault::LostRequest);
-    platform.deliver(&platform.meta.person_says(PAGE, OTHER_PSID, "hi")).await;
-    let unclear = requested(&platform, OTHER_PSID).remove(0).metadata.unwrap();
+    let update =
+        json!({"page_id": PAGE, "psid": OTHER_PSID, "message": "later", "purpose": "update"});
+    platform.invoke_follow_ups(update).await.unwrap();
+    platform.tick().await.unwrap();
+    let unclear = requested(&platform, OTHER_PSID).pop().unwrap().metadata.unwrap();
+    assert_eq!(ends(&platform, OTHER_PSID).await, ["sent", "open unclear"]);
     echo(&platform, PAGE, OTHER_PSID, json!(APP_ID), &unclear).await;
-    assert_eq!(ends(&platform, OTHER_PSID).await, ["sent"]);
+    assert_eq!(ends(&platform, OTHER_PSID).await, ["sent", "sent"]);
 }
 
 fn rotate(platform: &Platform) {
