@@ -1,6 +1,7 @@
 //! The API for back-office systems, through the real handler.
 
 mod erasure;
+mod keys;
 mod liveness;
 mod private_replies;
 

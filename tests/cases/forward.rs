@@ -103,16 +103,27 @@ async fn say(platform: &Platform, text: &str) {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, text)).await;
 }
 
+/// The key that a receiver is given, as the function's README derives it from the URL.
+fn key_of(url: &str) -> String {
+    hmac_hex(samples::FORWARD_SECRET, url)
+}
+
+fn hmac_hex(key: &str, message: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
 /// Runs the receiver's check of the function's README with Python: whether it accepts what it is given.
-fn readme_accepts(body: &str, signature: &str, now: i64) -> bool {
+fn readme_accepts(url: &str, body: &str, signature: &str, now: i64) -> bool {
     let readme = include_str!("../../functions/forward/README.md");
     let (_, sample) = readme.split_once("```python\n").unwrap();
     let (sample, _) = sample.split_once("```").unwrap();
     let script = format!(
-        "{sample}\nimport sys\nsecret, body, header, now = sys.argv[1:]\n\
-         print(is_genuine(body.encode(), header, secret, int(now)))"
+        "{sample}\nimport sys\nkey, body, header, now = sys.argv[1:]\n\
+         print(is_genuine(body.encode(), header, key, int(now)))"
     );
-    let arguments = ["-c", &script, samples::FORWARD_SECRET, body, signature, &now.to_string()];
+    let arguments = ["-c", &script, &key_of(url), body, signature, &now.to_string()];
     let output = Command::new("python3").args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim() == "True"
@@ -139,10 +150,7 @@ async fn an_inbound_event_is_posted_signed_and_a_receipt_is_not() {
     assert_eq!(counted(&platform, "Forwarded"), 1);
 
     let now = platform.clock.now().millis() / 1000;
-    let mut mac = Hmac::<Sha256>::new_from_slice(samples::FORWARD_SECRET.as_bytes()).unwrap();
-    mac.update(format!("{now}.{}", got[0].body).as_bytes());
-    let bytes = mac.finalize().into_bytes();
-    let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let hex = hmac_hex(&key_of(&receiver.url), &format!("{now}.{}", got[0].body));
     assert_eq!(got[0].signature, format!("t={now},v1={hex}"));
 }
 
@@ -153,13 +161,29 @@ async fn the_check_in_the_readme_takes_what_is_forwarded_and_nothing_else() {
     say(&platform, "Grüße 😀").await;
     let Got { body, signature, .. } = receiver.got().remove(0);
     let now = platform.clock.now().millis() / 1000;
-    assert!(readme_accepts(&body, &signature, now));
-    assert!(readme_accepts(&body, &signature, now + 299));
-    assert!(!readme_accepts(&body, &signature, now + 301), "recorded and sent again later");
-    assert!(!readme_accepts(&body.replace("message", "massage"), &signature, now));
-    assert!(!readme_accepts(&body, &signature.replace("t=1", "t=2"), now));
-    assert!(!readme_accepts(&body, "", now));
-    assert!(!readme_accepts(&body, "t=,v1=", now));
+    assert!(readme_accepts(&receiver.url, &body, &signature, now));
+    assert!(readme_accepts(&receiver.url, &body, &signature, now + 299));
+    assert!(
+        !readme_accepts(&receiver.url, &body, &signature, now + 301),
+        "recorded and sent again later"
+    );
+    assert!(!readme_accepts(&receiver.url, &body.replace("message", "massage"), &signature, now));
+    assert!(!readme_accepts(&receiver.url, &body, &signature.replace("t=1", "t=2"), now));
+    assert!(!readme_accepts(&receiver.url, &body, "", now));
+    assert!(!readme_accepts(&receiver.url, &body, "t=,v1=", now));
+}
+
+#[tokio::test]
+async fn no_receiver_s_key_signs_for_another_one() {
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    let platform = platform_to(&[&first.url, &second.url]).await;
+    say(&platform, "hello").await;
+    let now = platform.clock.now().millis() / 1000;
+    for (receiver, other) in [(&first, &second), (&second, &first)] {
+        let Got { body, signature, .. } = receiver.got().remove(0);
+        assert!(readme_accepts(&receiver.url, &body, &signature, now));
+        assert!(!readme_accepts(&other.url, &body, &signature, now));
+    }
 }
 
 #[tokio::test]

@@ -99,6 +99,16 @@ async fn final_errors_end_the_entry_with_metas_code() {
 }
 
 #[tokio::test]
+async fn what_a_server_in_front_of_graph_answers_ends_nothing() {
+    for http in [400, 401, 403, 404, 413, 421, 429, 502] {
+        let platform = after(Fault::Edge { http }).await;
+        platform.advance(10 * MINUTE).await;
+        assert_eq!(delivered(&platform, PSID), ["RESPONSE hello"], "{http}");
+        assert_no_leftovers(&platform, PSID).await;
+    }
+}
+
+#[tokio::test]
 async fn metas_word_against_our_record_of_the_window_is_noted() {
     let platform = after(error(10, 2_018_278)).await;
     assert_eq!(counted(&platform, "WindowRecordWrong"), 1);

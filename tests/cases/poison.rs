@@ -13,7 +13,8 @@ use simulator::platform::{Platform, TABLE};
 use crate::support::*;
 
 async fn heard_from(people: &[&str]) -> std::sync::Arc<Platform> {
-    let platform = platform_with(|options| options.replies = |_, _, _| Ok(Decision::nothing())).await;
+    let platform =
+        platform_with(|options| options.replies = |_, _, _| Ok(Decision::nothing())).await;
     for psid in people {
         platform.deliver(&platform.meta.person_says(PAGE, psid, "hi")).await;
     }
@@ -38,7 +39,8 @@ fn table(platform: &Platform) -> Client {
 /// Sets an attribute of an item to something that no version writes.
 async fn spoil(platform: &Platform, pk: &str, sk: &str, attribute: &str, value: AttributeValue) {
     let key = |text: &str| AttributeValue::S(text.to_owned());
-    let update = table(platform).update_item().table_name(TABLE).key("pk", key(pk)).key("sk", key(sk));
+    let update =
+        table(platform).update_item().table_name(TABLE).key("pk", key(pk)).key("sk", key(sk));
     let update = update.update_expression(format!("SET {attribute} = :odd"));
     update.expression_attribute_values(":odd", value).send().await.unwrap();
 }
@@ -88,7 +90,8 @@ async fn an_item_in_the_index_that_is_not_an_entry_leaves_it() {
     let platform = heard_from(&[PSID]).await;
     ask_for(&platform, PSID, "one").await;
     let key = |text: &str| AttributeValue::S(text.to_owned());
-    let put = table(&platform).put_item().table_name(TABLE).item("pk", key("odd")).item("sk", key("odd"));
+    let put =
+        table(&platform).put_item().table_name(TABLE).item("pk", key("odd")).item("sk", key("odd"));
     let put = put.item("due_page", key(&format!("{PAGE}#bot")));
     put.item("due_at", AttributeValue::N("1".to_owned())).send().await.unwrap();
     platform.advance(3 * MINUTE).await;

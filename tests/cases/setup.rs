@@ -146,16 +146,19 @@ async fn account(platform: &Platform, token: &str) -> Result<Value, String> {
 #[tokio::test]
 async fn the_applications_are_listed_without_their_secrets() {
     let platform = with_shop().await;
-    platform.put_secret(|secret| secret["applications"]["shop"]["verify_token"] = "".into());
+    platform.put_secret(|secret| {
+        secret["applications"]["shop"]["verify_token"] = "".into();
+        secret["applications"]["shop"]["api_key"] = "the-key-of-the-shop".into();
+    });
     let listed = act(&platform, "applications").await;
     let url = platform.url();
     assert_eq!(
         listed,
         json!({"applications": [
             {"key": "default", "app_id": APP_ID, "webhook": format!("{url}/webhook"), "pages": [PAGE],
-                "missing": []},
+                "has_api_key": false, "missing": []},
             {"key": "shop", "app_id": SHOP, "webhook": format!("{url}/shop/webhook"),
-                "pages": [SHOP_PAGE], "missing": ["verify_token"]},
+                "pages": [SHOP_PAGE], "has_api_key": true, "missing": ["verify_token"]},
         ]})
     );
 }

@@ -149,6 +149,11 @@ pub enum Fault {
     UnknownDelivered,
     /// A server in front of the Graph API answers 503 with an HTML page; nothing is delivered.
     Http5xx,
+    /// A server in front of the Graph API answers with an HTML page; nothing is delivered.
+    Edge {
+        /// The answer's HTTP status.
+        http: u16,
+    },
 }
 
 /// Meta, as seen by one app: its Pages, the people who write to them, the Send API, the webhooks.

@@ -10,6 +10,8 @@ use backend::telemetry::Telemetry;
 use messenger::clock::SharedClock;
 
 use crate::auth::ApiAuth;
+use crate::problem::Problem;
+use crate::route::Call;
 
 /// The API function.
 #[derive(Debug)]
@@ -37,6 +39,12 @@ impl Api {
             auth: ApiAuth::new(&environment.variables),
             webhook_url: environment.variables.required("WEBHOOK_URL"),
         }
+    }
+
+    /// Checks that the secret names a Page which the caller reaches; to others it is unknown.
+    pub(crate) async fn check_page(&self, call: &Call<'_>, page_id: &str) -> Result<(), Problem> {
+        let secret = self.secrets.current().await?;
+        if call.caller.has_page(page_id, &secret) { Ok(()) } else { Err(Problem::unknown_page()) }
     }
 
     /// Opens the connection that the first request needs.

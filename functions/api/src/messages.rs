@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::api::Api;
+use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::route::Call;
 
@@ -34,7 +35,7 @@ pub(crate) struct Create;
     impl_for = Create,
     params((
         "idempotency-key" = Option<String>, Header, pattern = "^[!-~]{1,128}$",
-        description = "Identifies the request: a repeated one is the same message. 1 to 128 visible characters.",
+        description = "Identifies the request at its Page: a repeated one is the same message. 1 to 128 visible characters.",
     )),
     request_body = SendRequest,
     responses(
@@ -51,8 +52,15 @@ pub(crate) struct Create;
 )]
 pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let body = call.json()?;
-    let name = api.name_request(&call, &body).await?;
+    let key = idempotency_key(&call, &body)?;
+    let name =
+        key.map_or_else(|| call.invocation.to_owned(), |key| format!("{IDEMPOTENCY_KEY} {key}"));
     let wanted = request::read(&body, &name, api.clock.now())?;
+    let page_id = &wanted.conversation_key.page_id;
+    api.check_page(&call, page_id).await?;
+    if let Some(key) = key {
+        api.claim_key(key, page_id, &body).await?;
+    }
     let store = api.outbox.store();
     let key = EntryKey { conversation_key: wanted.conversation_key.clone(), id: wanted.id.clone() };
     if let Some(there) = store.entry(&key).await? {
@@ -82,7 +90,7 @@ pub(crate) struct Read;
     ),
 )]
 pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
-    let key = key_of(&call)?;
+    let key = api.key_of(&call).await?;
     Ok(Answer::ok(&api.message(&key).await?)?)
 }
 
@@ -101,7 +109,7 @@ pub(crate) struct Cancel;
     ),
 )]
 pub(crate) async fn cancel(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
-    let key = key_of(&call)?;
+    let key = api.key_of(&call).await?;
     let entry = api.outbox.store().entry(&key).await?.ok_or_else(unknown)?;
     let conflict = |code, message| Problem::new(StatusCode::CONFLICT, code, message);
     let outcome = match entry.status {
@@ -116,26 +124,28 @@ pub(crate) async fn cancel(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
 }
 
 impl Api {
-    /// The name of a request, which identifies its message: the caller's, or this invocation's.
-    async fn name_request(&self, call: &Call<'_>, body: &Value) -> Result<String, Problem> {
-        let Some(given) = call.request.headers().get(IDEMPOTENCY_KEY) else {
-            return Ok(call.invocation.to_owned());
-        };
-        let key = given.to_str().ok().map(str::trim);
-        let Some(key) = key.filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
-            return Err(Problem::wrong(IDEMPOTENCY_KEY, "must be 1 to 128 visible characters"));
-        };
-        if !body["id"].is_null() {
-            return Err(Problem::wrong("id", "cannot be combined with the Idempotency-Key header"));
-        }
-        let name = digest(&["idempotency-key", key]);
+    /// Claims an idempotency key of a Page for a request.
+    async fn claim_key(&self, key: &str, page_id: &str, body: &Value) -> Result<(), Problem> {
+        let name = digest(&[IDEMPOTENCY_KEY, page_id, key]);
         let fingerprint = digest(&[&body.to_string()]);
         if self.outbox.store().claim_name(&name, &fingerprint, self.clock.now()).await? {
-            return Ok(format!("idempotency-key {key}"));
+            return Ok(());
         }
         let message = "the key was used for another request";
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Err(Problem::new(status, "key_reused", message).at(IDEMPOTENCY_KEY))
+    }
+
+    /// The message that a path names, if its Page is the caller's.
+    async fn key_of(&self, call: &Call<'_>) -> Result<EntryKey, Problem> {
+        let key: EntryKey = call.parameter("id").parse().map_err(|()| unknown())?;
+        // Who reaches all applications also reads what was sent for a Page that is no longer one.
+        if call.caller == Caller::Deployment {
+            return Ok(key);
+        }
+        let secret = self.secrets.current().await?;
+        let is_reached = call.caller.has_page(&key.conversation_key.page_id, &secret);
+        if is_reached { Ok(key) } else { Err(unknown()) }
     }
 
     /// Stores a message, and tries to send it if it is due.
@@ -167,8 +177,19 @@ impl Api {
     }
 }
 
-fn key_of(call: &Call<'_>) -> Result<EntryKey, Problem> {
-    call.parameter("id").parse().map_err(|()| unknown())
+/// The caller's own name for a request, by which a repeated one is the same message.
+fn idempotency_key<'a>(call: &'a Call<'_>, body: &Value) -> Result<Option<&'a str>, Problem> {
+    let Some(given) = call.request.headers().get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = given.to_str().ok().map(str::trim);
+    let Some(key) = key.filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
+        return Err(Problem::wrong(IDEMPOTENCY_KEY, "must be 1 to 128 visible characters"));
+    };
+    if !body["id"].is_null() {
+        return Err(Problem::wrong("id", "cannot be combined with the Idempotency-Key header"));
+    }
+    Ok(Some(key))
 }
 
 fn unknown() -> Problem {

@@ -53,7 +53,7 @@ pub(crate) fn document(routes: &[Route]) -> Value {
             "securitySchemes": {
                 "key": {
                     "type": "http", "scheme": "bearer",
-                    "description": "With API_AUTH=key: the `api_key` of the secret.",
+                    "description": "With API_AUTH=key: the `api_key` of the secret, or that of an application, which reaches its own Pages only.",
                 },
                 "iam": {
                     "type": "apiKey", "in": "header", "name": "Authorization",

@@ -162,9 +162,7 @@ impl Api {
         let page_id = call.query("page_id")?;
         let person = call.parameter("psid").parse();
         let person = person.map_err(|_| Problem::wrong("psid", "is not a valid id"))?;
-        if !self.secrets.current().await?.has_page(&page_id) {
-            return Err(Problem::unknown_page());
-        }
+        self.check_page(call, &page_id).await?;
         Ok(ConversationKey { page_id, person })
     }
 }

@@ -15,6 +15,7 @@ use utoipa::openapi::schema::Schema;
 
 use crate::answer::Answer;
 use crate::api::Api;
+use crate::auth::Caller;
 use crate::problem::Problem;
 
 /// The most bytes of a body: ten messages of the largest size have fewer.
@@ -125,6 +126,7 @@ fn method(method: &HttpMethod) -> Method {
 /// A request to a route.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a Request,
+    pub(crate) caller: Caller,
     pub(crate) parameters: HashMap<String, String>,
     pub(crate) invocation: &'a str,
     pub(crate) deadline: Timestamp,

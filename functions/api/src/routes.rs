@@ -8,6 +8,7 @@ use messenger::clock::Timestamp;
 
 use crate::answer::Answer;
 use crate::api::Api;
+use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::route::{Access, Call, Found, Route, Router, route};
 use crate::{applications, deletion, events, messages, openapi, people};
@@ -50,13 +51,17 @@ impl Api {
     ) -> Result<Answer, Problem> {
         let found = ROUTER.find(request.method(), request.uri().path());
         // First, so that nobody else learns which paths and methods there are.
-        if !matches!(&found, Found::Route(route, _) if route.access == Access::Everybody) {
-            self.auth.authorize(request, &self.secrets).await?;
-        }
+        let is_open = matches!(&found, Found::Route(route, _) if route.access == Access::Everybody);
+        let caller = if is_open {
+            Caller::Nobody
+        } else {
+            self.auth.authorize(request, &self.secrets).await?
+        };
         match found {
             Found::Route(route, parameters) => {
                 let routes = ROUTER.routes();
-                (route.run)(self, Call { request, parameters, invocation, deadline, routes }).await
+                let call = Call { request, caller, parameters, invocation, deadline, routes };
+                (route.run)(self, call).await
             }
             Found::OtherMethods(methods) => Err(Problem::method_not_allowed(methods)),
             Found::Nothing => Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "no such path")),

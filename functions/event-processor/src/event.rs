@@ -3,7 +3,7 @@
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage,
-    PendingEntry, StepKey,
+    PendingEntry,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
@@ -21,6 +21,8 @@ const NO_LONGER: Timestamp = Timestamp::from_millis(0);
 pub(crate) enum Processed {
     /// Done, and the event counts.
     Done,
+    /// Done, and the event only confirms what was sent: nothing is passed on of it.
+    OwnEcho,
     /// The event came before its person was erased: nothing is kept or passed on of it.
     PersonErased,
 }
@@ -40,8 +42,15 @@ impl Processor {
         let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
         match &event.kind {
             Kind::Delivery(_) | Kind::Read(_) => {}
-            Kind::Echo(echo) if echo.is_own() => self.confirm(&conversation_key, echo).await?,
-            Kind::Echo(echo) => self.hear_echo(&conversation_key, event, echo).await?,
+            Kind::Echo(echo) => {
+                if let Some(step) = self.outbox.own_step(&conversation_key, echo).await? {
+                    self.outbox
+                        .confirm(&step, echo.mid.as_deref(), Some(&conversation_key))
+                        .await?;
+                    return Ok(Processed::OwnEcho);
+                }
+                self.hear_echo(&conversation_key, event, echo).await?;
+            }
             Kind::Handover(handover) => {
                 self.change_control(&conversation_key, event, handover).await?;
             }
@@ -131,20 +140,6 @@ impl Processor {
             recorded.map_err(OutboxError::from)?;
         }
         Ok(())
-    }
-
-    async fn confirm(
-        &self,
-        conversation_key: &ConversationKey,
-        echo: &Echo,
-    ) -> Result<(), RecordError> {
-        let step = echo.metadata.as_deref().and_then(|metadata| metadata.parse::<StepKey>().ok());
-        match step {
-            Some(step) => {
-                Ok(self.outbox.confirm(&step, echo.mid.as_deref(), Some(conversation_key)).await?)
-            }
-            None => Ok(()),
-        }
     }
 
     /// A message that somebody else sent from the Page: people, or another app, have taken over.

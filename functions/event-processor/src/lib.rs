@@ -172,7 +172,7 @@ impl Processor {
         let is_over = match outcome {
             Ok(event::Processed::Done) => true,
             Err(RecordError::Poisonous(_)) => receives >= LAST_RECEIVE,
-            Ok(event::Processed::PersonErased) | Err(_) => false,
+            Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
         if is_over {
             self.publish.publish(&event).await?;

@@ -8,7 +8,7 @@ use backend::feed::{Feed, FeedError};
 use backend::forward::{Destinations, URL_ATTRIBUTE};
 use backend::runtime::Environment;
 use futures_util::future::{try_join, try_join_all};
-use messenger::event::{Event, Inbound, MAX_RECORD_BYTES, WriteError};
+use messenger::event::{Event, Inbound, Kind, MAX_RECORD_BYTES, WriteError};
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +58,10 @@ impl Publisher {
         self.feed.is_none() && self.forward.is_none()
     }
 
-    /// Publishes an event, unless it only confirms something: once in the feed, and to the forward
-    /// queue at every call.
+    /// Publishes an event, unless it is a receipt: once in the feed, and to the forward queue at every
+    /// call.
     pub(crate) async fn publish(&self, event: &Event) -> Result<(), PublishError> {
-        if self.is_off() || event.is_receipt() {
+        if self.is_off() || matches!(event.kind, Kind::Delivery(_) | Kind::Read(_)) {
             return Ok(());
         }
         let feed = async {

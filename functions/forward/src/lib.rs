@@ -17,7 +17,7 @@ use backend::forward::{Destinations, URL_ATTRIBUTE, URLS};
 use backend::http::client_resolving_by;
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
-use backend::signature::{FORWARD_SIGNATURE_HEADER, sign_forward};
+use backend::signature::{FORWARD_SIGNATURE_HEADER, forward_key, sign_forward};
 use backend::telemetry::{Metric, Telemetry};
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
@@ -144,7 +144,8 @@ impl Forwarder {
             return Err(ForwardError::NoTimeLeft);
         }
         let secret = self.secrets.current().await?;
-        let signature = sign_forward(body.as_bytes(), secret.forward_secret()?, self.clock.now());
+        let key = forward_key(url.as_str(), secret.forward_secret()?);
+        let signature = sign_forward(body.as_bytes(), &key, self.clock.now());
         let request = self
             .http
             .post(url.clone())

@@ -81,6 +81,9 @@ pub(crate) fn remedy_for_page(error: &GraphError) -> &'static str {
 
 fn remedy(error: &GraphError) -> &'static str {
     match error.fault {
+        Fault::ProofRejected => {
+            "compare app_secret in the secret with the app's basic settings; in a rotation, finish it there and in the secret"
+        }
         Fault::NotConnected | Fault::Unclear | Fault::Temporary => {
             "Meta did not answer properly: try again in a few minutes"
         }

@@ -163,7 +163,7 @@ impl Setup {
             Action::Unregister {} => in_json(&self.unregister(&secret).await),
             Action::Status {} => in_json(&self.status(&secret).await),
             Action::Applications {} => {
-                Ok(serde_json::to_value(secret.list(&self.settings.webhook_url))?)
+                Ok(serde_json::to_value(secret.list(&self.settings.webhook_url, |_| true))?)
             }
             Action::Pages(payload) => self.pages(payload, &secret).await,
             Action::Conversations(payload) => self.conversations(payload, &secret).await,

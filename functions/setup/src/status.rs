@@ -306,7 +306,8 @@ impl Setup {
         match page.pause_version {
             Some(version) if version == secret.version => {
                 let finding = format!("paused until the secret changes ({reason})");
-                report.error(name, finding, remedy_for_page(&Fault::TokenDead.into()));
+                let fault = reason.parse().unwrap_or(Fault::TokenDead);
+                report.error(name, finding, remedy_for_page(&fault.into()));
             }
             Some(_) => report.note(
                 name,

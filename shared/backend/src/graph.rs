@@ -38,6 +38,8 @@ pub enum Fault {
     PolicyBlock,
     /// The access token is no longer valid.
     TokenDead,
+    /// The proof was made with another app secret, as happens in every rotation.
+    ProofRejected,
     /// A permission or a review is missing.
     PermissionMissing,
     /// Meta considers the window closed, contrary to our record.
@@ -56,26 +58,53 @@ impl Fault {
         self.into()
     }
 
-    fn of_answer(status: u16, code: Option<i64>, subcode: Option<i64>) -> Self {
+    /// Whether other credentials may be accepted: it is about the token or the proof, not the message.
+    pub fn is_of_credentials(self) -> bool {
+        matches!(self, Self::TokenDead | Self::ProofRejected)
+    }
+
+    /// The meaning of an answer with this status and error object.
+    ///
+    /// Without a code it is not Graph's word but that of a server in front of it, and final for
+    /// nothing: refused with a status of 4xx it was not carried out, otherwise it is unclear.
+    fn of_answer(status: u16, error: &Value) -> Self {
+        let subcode = error["error_subcode"].as_i64();
+        let Some(code) = error["code"].as_i64() else {
+            return match status {
+                429 => Self::Throttled,
+                // At 408 and 499 the server had not read the whole request, or had passed it on.
+                400..500 if !matches!(status, 408 | 499) => Self::Temporary,
+                _ => Self::Unclear,
+            };
+        };
         match (code, subcode) {
-            (Some(10), Some(2_018_278 | 2_018_065 | 2_534_022)) => Self::OutsideWindow,
-            (Some(10), Some(1_893_063)) => Self::PageRestricted,
-            (Some(551), _) | (Some(10), Some(2_018_108)) | (Some(200), Some(1_545_041)) => {
+            (100, None) if is_of_proof(error) => Self::ProofRejected,
+            (10, Some(2_018_278 | 2_018_065 | 2_534_022)) => Self::OutsideWindow,
+            (10, Some(1_893_063)) => Self::PageRestricted,
+            (551, _) | (10, Some(2_018_108)) | (100, Some(2_018_001)) | (200, Some(1_545_041)) => {
                 Self::PersonUnreachable
             }
-            (Some(2 | 1200), _) => Self::Temporary,
-            (Some(1), _) => Self::Unclear,
-            (Some(4 | 17 | 32 | 341 | 613 | 80_001 | 80_006), _) => Self::Throttled,
-            (Some(100), Some(2_018_008 | 2_018_294)) => Self::MediaUnavailable,
-            (Some(100), Some(2_018_001)) => Self::PersonUnreachable,
-            (Some(190), _) => Self::TokenDead,
-            (Some(368), _) => Self::PolicyBlock,
-            (Some(10 | 200..=299), _) => Self::PermissionMissing,
+            (2 | 1200, _) => Self::Temporary,
+            (1, _) => Self::Unclear,
+            (4 | 17 | 32 | 341 | 613 | 80_001 | 80_006, _) => Self::Throttled,
+            (100, Some(2_018_008 | 2_018_294)) => Self::MediaUnavailable,
+            (102 | 104 | 190, _) => Self::TokenDead,
+            (368, _) => Self::PolicyBlock,
+            (10 | 200..=299, _) => Self::PermissionMissing,
             _ if status == 429 => Self::Throttled,
             _ if !(400..500).contains(&status) || status == 408 => Self::Unclear,
             _ => Self::Invalid,
         }
     }
+}
+
+/// Whether an error object is about the `appsecret_proof`.
+///
+/// Meta gives it no code of its own, so its text is looked at; the type excludes an error that repeats
+/// what somebody wrote.
+fn is_of_proof(error: &Value) -> bool {
+    error["type"] == "GraphMethodException"
+        && error["message"].as_str().is_some_and(|message| message.contains("appsecret_proof"))
 }
 
 /// A failed call to Graph.
@@ -93,6 +122,8 @@ pub struct GraphError {
     pub trace: Option<String>,
     /// When Meta will accept requests again, if it says so.
     pub regain_after: Option<Duration>,
+    /// The version of the secret whose credentials the call was made with, if they were refused.
+    pub secret_version: Option<String>,
 }
 
 impl fmt::Display for GraphError {
@@ -115,21 +146,25 @@ impl GraphError {
     /// The error in an answer, from its status and body.
     pub fn of_answer(status: u16, body: &Value) -> Self {
         let error = &body["error"];
-        let code = error["code"].as_i64();
-        let subcode = error["error_subcode"].as_i64();
         Self {
-            fault: Fault::of_answer(status, code, subcode),
-            code,
-            subcode,
+            code: error["code"].as_i64(),
+            subcode: error["error_subcode"].as_i64(),
             trace: error["fbtrace_id"].as_str().map(str::to_owned),
-            regain_after: None,
+            ..Fault::of_answer(status, error).into()
         }
     }
 }
 
 impl From<Fault> for GraphError {
     fn from(fault: Fault) -> Self {
-        Self { fault, code: None, subcode: None, trace: None, regain_after: None }
+        Self {
+            fault,
+            code: None,
+            subcode: None,
+            trace: None,
+            regain_after: None,
+            secret_version: None,
+        }
     }
 }
 
@@ -284,16 +319,15 @@ impl Graph {
         let regain_after = regain_after(response.headers());
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).map(Timestamp::from);
-        let body = response.json::<Value>().await;
-        match body {
-            Ok(body) if status == StatusCode::OK && body.get("error").is_none() => {
-                Ok(Answer { body, regain_after, date })
-            }
-            other => {
-                let error = GraphError::of_answer(status.as_u16(), &other.unwrap_or_default());
-                Err(GraphError { regain_after, ..error })
-            }
+        // An answer that breaks off may have been any, also that of a message that was delivered.
+        let body = response.bytes().await.map_err(|_| Fault::Unclear)?;
+        let body = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        // A batch is answered with an array.
+        let is_answer = body.is_object() || body.is_array();
+        if status == StatusCode::OK && is_answer && body.get("error").is_none() {
+            return Ok(Answer { body, regain_after, date });
         }
+        Err(GraphError { regain_after, ..GraphError::of_answer(status.as_u16(), &body) })
     }
 }
 
@@ -323,36 +357,90 @@ fn regain_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_references_rows() {
         for (status, code, subcode, fault) in [
-            (400, Some(1), Some(1_357_046), Fault::Unclear),
-            (500, Some(1), None, Fault::Unclear),
-            (500, None, None, Fault::Unclear),
-            (200, None, None, Fault::Unclear),
-            (500, Some(2), None, Fault::Temporary),
-            (400, Some(1200), Some(2_018_024), Fault::Temporary),
-            (400, Some(613), None, Fault::Throttled),
-            (429, None, None, Fault::Throttled),
-            (400, Some(10), Some(2_018_278), Fault::OutsideWindow),
-            (400, Some(10), Some(2_018_108), Fault::PersonUnreachable),
-            (400, Some(551), Some(1_545_041), Fault::PersonUnreachable),
-            (400, Some(10), Some(1_893_063), Fault::PageRestricted),
-            (403, Some(10), None, Fault::PermissionMissing),
-            (403, Some(230), None, Fault::PermissionMissing),
-            (400, Some(100), Some(1_893_061), Fault::Invalid),
-            (400, Some(100), Some(2_018_001), Fault::PersonUnreachable),
-            (400, Some(100), Some(2_018_008), Fault::MediaUnavailable),
-            (400, Some(190), Some(463), Fault::TokenDead),
-            (400, Some(368), None, Fault::PolicyBlock),
-            (404, None, None, Fault::Invalid),
+            (400, 1, Some(1_357_046), Fault::Unclear),
+            (500, 1, None, Fault::Unclear),
+            (500, 2, None, Fault::Temporary),
+            (400, 1200, Some(2_018_024), Fault::Temporary),
+            (400, 613, None, Fault::Throttled),
+            (400, 10, Some(2_018_278), Fault::OutsideWindow),
+            (400, 10, Some(2_018_108), Fault::PersonUnreachable),
+            (400, 551, Some(1_545_041), Fault::PersonUnreachable),
+            (400, 10, Some(1_893_063), Fault::PageRestricted),
+            (403, 10, None, Fault::PermissionMissing),
+            (403, 230, None, Fault::PermissionMissing),
+            (400, 100, None, Fault::Invalid),
+            (400, 100, Some(1_893_061), Fault::Invalid),
+            (400, 100, Some(2_018_001), Fault::PersonUnreachable),
+            (400, 100, Some(2_018_008), Fault::MediaUnavailable),
+            (400, 190, Some(463), Fault::TokenDead),
+            (400, 102, None, Fault::TokenDead),
+            (400, 104, None, Fault::TokenDead),
+            (400, 368, None, Fault::PolicyBlock),
+            (404, 2500, None, Fault::Invalid),
         ] {
-            assert_eq!(
-                Fault::of_answer(status, code, subcode),
-                fault,
-                "{status} {code:?}/{subcode:?}"
+            let body = json!({"error": {"code": code, "error_subcode": subcode}});
+            let error = GraphError::of_answer(status, &body);
+            assert_eq!(error.fault, fault, "{status} {code}/{subcode:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_graphs_code_is_final_for_nothing() {
+        let bodies = [
+            Value::Null,
+            json!({}),
+            json!([]),
+            json!("no"),
+            json!({"error": "no"}),
+            json!({"error": {"message": "no", "type": "OAuthException"}}),
+        ];
+        for body in bodies {
+            for (status, fault) in [
+                (200, Fault::Unclear),
+                (204, Fault::Unclear),
+                (302, Fault::Unclear),
+                (400, Fault::Temporary),
+                (401, Fault::Temporary),
+                (403, Fault::Temporary),
+                (404, Fault::Temporary),
+                (408, Fault::Unclear),
+                (413, Fault::Temporary),
+                (421, Fault::Temporary),
+                (429, Fault::Throttled),
+                (499, Fault::Unclear),
+                (500, Fault::Unclear),
+                (503, Fault::Unclear),
+            ] {
+                assert_eq!(GraphError::of_answer(status, &body).fault, fault, "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_proof_is_rejected_in_metas_words_only() {
+        let wrong = "Invalid appsecret_proof provided in the API argument";
+        let missing = "API calls from the server require an appsecret_proof argument";
+        for (kind, code, subcode, message, is_of_proof) in [
+            ("GraphMethodException", 100, None, wrong, true),
+            ("GraphMethodException", 100, None, missing, true),
+            ("GraphMethodException", 100, None, "Unsupported post request", false),
+            ("GraphMethodException", 100, Some(33), wrong, false),
+            ("GraphMethodException", 10, None, wrong, false),
+            ("OAuthException", 100, None, "(#100) Param text: what is an appsecret_proof?", false),
+        ] {
+            let body = json!({"error": {"type": kind, "code": code, "error_subcode": subcode, "message": message}});
+            let error = GraphError::of_answer(400, &body);
+            assert_eq!(error.fault == Fault::ProofRejected, is_of_proof, "{body}");
+            assert!(
+                !format!("{error} {error:?}").contains("appsecret_proof"),
+                "it is not repeated"
             );
         }
     }

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod aws;
 pub mod clock;
+pub mod credentials;
 pub mod feed;
 pub mod forward;
 pub mod graph;

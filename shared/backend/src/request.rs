@@ -151,7 +151,7 @@ impl SendRequest {
         let fallback = fallback.map(|it| UtilityTemplate::from_json("fallback_template", &it));
         let id = self.id.unwrap_or_else(|| invocation.to_owned());
         Ok(ToSchedule {
-            id: format!("request-{}", &digest(&[&id])[..32]),
+            id: format!("request-{}", &digest(&[&self.page_id, &id])[..32]),
             conversation_key: ConversationKey { page_id: self.page_id, person },
             messages,
             purpose,
@@ -279,6 +279,10 @@ mod tests {
         };
         assert_eq!(with_id("order-5", "a"), with_id("order-5", "b"));
         assert_ne!(with_id("order-5", "a"), with_id("order-6", "a"));
+        let mut elsewhere = request();
+        elsewhere["id"] = "order-5".into();
+        elsewhere["page_id"] = "3".into();
+        assert_ne!(with_id("order-5", "a"), read(&elsewhere, "a", NOW).unwrap().id);
         assert_eq!(read(&request(), "a", NOW).unwrap().id, read(&request(), "a", NOW).unwrap().id);
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::credentials::Credentials;
 use crate::graph::{Access, Fault, Graph, GraphError};
-use crate::secrets::{Secret, SecretError, Secrets};
+use crate::secrets::{SecretError, Secrets};
+use crate::store::StepKey;
 use messenger::message::Outgoing;
 use messenger::person::Person;
 use messenger::window::Label;
@@ -22,8 +24,8 @@ pub struct SendCall<'a> {
     pub say: &'a Outgoing,
     /// A message's `messaging_type` and `tag`; a sender action has none.
     pub label: Label,
-    /// Returned in the message's echo; less than 1,000 characters.
-    pub metadata: &'a str,
+    /// What the message's metadata names, so that its echo confirms it.
+    pub step: &'a StepKey,
 }
 
 /// Meta's receipt for a message, or a sender action.
@@ -68,39 +70,53 @@ impl SendApi {
 
     /// Posts a message, or a sender action, once.
     ///
-    /// After a dead token, the request is repeated once if a fresh read of the secret has another token.
+    /// If Graph refuses the credentials, the request is repeated with others, if there are any: see
+    /// [`Credentials::after`].
     ///
     /// # Errors
-    /// [`SendError`]; its fault says whether the message may have been delivered.
+    /// [`SendError`]; its fault says whether the message may have been delivered. If all credentials
+    /// were refused, it carries the version of the secret that was tried last.
     pub async fn send(&self, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
-        let secret = self.secrets.current().await?;
-        match self.post(&secret, outgoing).await {
-            Err(SendError::Graph(error)) if error.fault == Fault::TokenDead => {
-                let fresh = self.secrets.after(&secret.version).await?;
-                if fresh.version == secret.version {
-                    return Err(error.into());
+        let mut credentials = Credentials::current(&self.secrets).await?;
+        loop {
+            let error = match self.post(&credentials, outgoing).await {
+                Err(SendError::Graph(error)) => error,
+                other => return other,
+            };
+            match credentials.after(error.fault, outgoing.page_id, &self.secrets).await? {
+                Some(others) => credentials = others,
+                None if error.fault.is_of_credentials() => {
+                    let secret_version = Some(credentials.version().to_owned());
+                    return Err(GraphError { secret_version, ..error }.into());
                 }
-                self.post(&fresh, outgoing).await
+                None => return Err(error.into()),
             }
-            other => other,
         }
     }
 
-    async fn post(&self, secret: &Secret, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
-        let application = secret.application_of(outgoing.page_id)?;
+    async fn post(
+        &self,
+        credentials: &Credentials,
+        outgoing: SendCall<'_>,
+    ) -> Result<Sent, SendError> {
+        let application = credentials.secret().application_of(outgoing.page_id)?;
         let page = application.page(outgoing.page_id)?;
-        let app_secret = Some(application.app_secret()?);
+        let app_secret = Some(credentials.app_secret(application)?);
         let access = Access { token: &page.access_token, app_secret };
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {
-            message.insert("metadata".to_owned(), outgoing.metadata.into());
+            let metadata = outgoing.step.to_metadata(application.app_secret()?);
+            message.insert("metadata".to_owned(), metadata.into());
             body["messaging_type"] = outgoing.label.messaging_type().into();
             if let Some(tag) = outgoing.label.tag() {
                 body["tag"] = tag.into();
             }
         }
         let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        if !answer.body.is_object() {
+            return Err(GraphError::from(Fault::Unclear).into());
+        }
         let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
         Ok(Sent {
             mid: text("message_id"),

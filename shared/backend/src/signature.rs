@@ -14,6 +14,12 @@ pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 /// The header with our own signature of a forwarded event.
 pub const FORWARD_SIGNATURE_HEADER: &str = "x-messenger-signature-256";
 
+/// The label by which the key of a message's metadata is derived from the app secret.
+const METADATA_LABEL: &str = "message metadata";
+
+/// How many bytes of the HMAC are the tag of a message's metadata.
+const TAG_BYTES: usize = 16;
+
 /// Why a notification is not accepted as coming from Meta.
 ///
 /// No variant carries the expected value: it would be a forgery oracle.
@@ -80,12 +86,12 @@ pub fn sign(body: &[u8], app_secret: &SecretString) -> String {
     format!("sha256={}", hex::encode(keyed(app_secret).chain_update(body).finalize().into_bytes()))
 }
 
-/// Signs a forwarded event: the value of the [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
+/// Signs a forwarded event with the [`forward_key`] of its URL: the value of the [`FORWARD_SIGNATURE_HEADER`], `t=<seconds since the epoch>,v1=<HMAC-SHA256 over "<t>." and the body>`.
 ///
 /// The time is signed as well, so that the receiver can reject a replay.
-pub fn sign_forward(body: &[u8], forward_secret: &SecretString, at: Timestamp) -> String {
+pub fn sign_forward(body: &[u8], key: &SecretString, at: Timestamp) -> String {
     let seconds = at.millis().div_euclid(1000);
-    let mac = keyed(forward_secret).chain_update(format!("{seconds}.")).chain_update(body);
+    let mac = keyed(key).chain_update(format!("{seconds}.")).chain_update(body);
     format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes()))
 }
 
@@ -95,6 +101,36 @@ pub fn appsecret_proof(access_token: &SecretString, app_secret: &SecretString) -
     hex::encode(mac.finalize().into_bytes())
 }
 
+/// The tag of a message's metadata: by it we know an echo of what we sent, and nobody else can make it.
+///
+/// 128 bits of an HMAC, base64url, by a key that is derived from the app secret and serves for nothing
+/// else.
+pub fn metadata_tag(content: &str, app_secret: &SecretString) -> String {
+    let mac = keyed_for_metadata(app_secret).chain_update(content).finalize().into_bytes();
+    URL_SAFE_NO_PAD.encode(&mac[..TAG_BYTES])
+}
+
+/// Whether one of `app_secrets` made the tag of a message's metadata, compared in constant time.
+pub fn is_metadata_tag<'a>(
+    tag: &str,
+    content: &str,
+    app_secrets: impl IntoIterator<Item = &'a SecretString>,
+) -> bool {
+    let Ok(claimed) = URL_SAFE_NO_PAD.decode(tag) else { return false };
+    let mut verified = false;
+    for secret in app_secrets {
+        let mac = keyed_for_metadata(secret).chain_update(content);
+        verified |= claimed.len() == TAG_BYTES && mac.verify_truncated_left(&claimed).is_ok();
+    }
+    verified
+}
+
+/// The key that events for one URL are signed with, in hexadecimal: HMAC-SHA256 of the URL by
+/// `forward_secret`, so that no receiver can sign for another one.
+pub fn forward_key(url: &str, forward_secret: &SecretString) -> SecretString {
+    hex::encode(keyed(forward_secret).chain_update(url).finalize().into_bytes()).into()
+}
+
 /// Whether a text equals the secret, compared in constant time.
 pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
     let claimed = keyed(&SecretString::from(text)).chain_update(b"same").finalize().into_bytes();
@@ -102,8 +138,16 @@ pub fn is_same_secret(secret: &SecretString, text: &str) -> bool {
 }
 
 fn keyed(secret: &SecretString) -> Hmac<Sha256> {
+    keyed_by(secret.expose_secret().as_bytes())
+}
+
+fn keyed_for_metadata(app_secret: &SecretString) -> Hmac<Sha256> {
+    keyed_by(&keyed(app_secret).chain_update(METADATA_LABEL).finalize().into_bytes())
+}
+
+fn keyed_by(key: &[u8]) -> Hmac<Sha256> {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length")
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 #[cfg(test)]
@@ -137,6 +181,34 @@ mod tests {
         let known =
             "t=1795338540,v1=c4751588cfc7186418e9236b2985c8aad6d2981d8eabedb4883816a49d02e658";
         assert_eq!(sign_forward(b"{}", &secret("secret"), at), known);
+    }
+
+    #[test]
+    fn a_known_key_of_a_url() {
+        // printf %s https://crm.example/inbound | openssl dgst -sha256 -hmac secret
+        let known = "155320dd9c4f060408b3fcda6dace4bd97b7b0549fa7d16dc88a7e543e6df9bd";
+        let key = forward_key("https://crm.example/inbound", &secret("secret"));
+        assert_eq!(key.expose_secret(), known);
+    }
+
+    #[test]
+    fn a_tag_is_of_its_content_and_its_app_secret() {
+        let (new, old, other) = (secret("new"), secret("old"), secret("other"));
+        let tag = metadata_tag("content", &old);
+        assert!(is_metadata_tag(&tag, "content", [&new, &old]));
+        assert!(
+            !is_metadata_tag(&tag, "content", [&new, &other])
+                && !is_metadata_tag(&tag, "content", [])
+        );
+        assert!(!is_metadata_tag(&tag, "contents", [&old]));
+        // The derived key serves for nothing else.
+        let signed = keyed(&old).chain_update("content").finalize().into_bytes();
+        let long = URL_SAFE_NO_PAD
+            .encode(keyed_for_metadata(&old).chain_update("content").finalize().into_bytes());
+        for tag in ["", "A", &tag[..20], &long, &URL_SAFE_NO_PAD.encode(&signed[..TAG_BYTES]), "%"]
+        {
+            assert!(!is_metadata_tag(tag, "content", [&old]), "{tag}");
+        }
     }
 
     #[test]

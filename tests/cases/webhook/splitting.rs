@@ -87,7 +87,7 @@ async fn confirmations_and_own_echoes_wait_behind_nothing_else() {
     let platform = platform().await;
     let ends = json!({"sender": {"id": PSID}, "recipient": {"id": PAGE}});
     let back = json!({"sender": {"id": PAGE}, "recipient": {"id": PSID}});
-    let echo = json!({"mid": "m_echo", "is_echo": true, "metadata": "mb1.x", "text": "echo"});
+    let echo = json!({"mid": "m_echo", "is_echo": true, "metadata": "mb2.x", "text": "echo"});
     let items = [
         message(PSID, "m_1", "hi"),
         with(&ends, "delivery", json!({"watermark": 1})),

@@ -22,7 +22,7 @@ fuzz_target!(|body: &[u8]| {
         assert_eq!(event.id.len(), 64);
         assert!(event.at.is_none_or(|at| at <= NOW));
         assert!(!event.opens_window() || event.at.is_some());
-        let _ = (event.is_standby(), event.is_receipt(), event.kind_name());
+        let _ = (event.is_standby(), event.kind_name());
 
         let (text, truncated) = event.to_queue_text().expect("an event can be written");
         assert!(text.len() <= MAX_RECORD_BYTES.min(event.raw.len() * 2 + ENVELOPE_BYTES));

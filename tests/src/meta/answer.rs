@@ -7,7 +7,7 @@ use super::{Outcome, State};
 /// An answer as the client sees it.
 pub(super) enum Answer {
     Json { http: u16, usage: Option<String>, body: Value },
-    Html,
+    Html { http: u16 },
     Closed,
 }
 
@@ -15,6 +15,7 @@ pub(super) enum Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) http: u16,
+    pub(super) kind: &'static str,
     pub(super) code: i64,
     pub(super) subcode: Option<i64>,
     pub(super) message: String,
@@ -22,7 +23,14 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(http: u16, code: i64, subcode: Option<i64>, message: &str) -> Self {
-        Self { http, code, subcode, message: message.to_owned() }
+        let message = message.to_owned();
+        Self { http, kind: "OAuthException", code, subcode, message }
+    }
+
+    /// The proof was made with another app secret, or is missing.
+    pub(super) fn wrong_proof() -> Self {
+        let message = "Invalid appsecret_proof provided in the API argument";
+        Self { kind: "GraphMethodException", ..Self::new(400, 100, None, message) }
     }
 
     /// An invalid parameter.
@@ -76,7 +84,7 @@ impl State {
         self.errors += 1;
         let mut error = json!({
             "message": refusal.message,
-            "type": "OAuthException",
+            "type": refusal.kind,
             "code": refusal.code,
             "fbtrace_id": format!("A{:022}", self.errors),
         });

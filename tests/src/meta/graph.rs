@@ -53,7 +53,8 @@ impl Meta {
                 (refusal.outcome(), answer)
             }
             Some(Fault::LostRequest) => (failed("connection closed"), Answer::Closed),
-            Some(Fault::Http5xx) => (failed("HTTP 503"), Answer::Html),
+            Some(Fault::Http5xx) => (failed("HTTP 503"), Answer::Html { http: 503 }),
+            Some(Fault::Edge { http }) => (failed("an edge server"), Answer::Html { http }),
             fault @ (None | Some(Fault::LostAnswer | Fault::UnknownDelivered)) => {
                 let result = state.process(&page_id, arrival, now);
                 let answer = match (&fault, &result) {
@@ -159,8 +160,7 @@ impl State {
         };
         let proof = hmac_hex(&self.app_of(owner).app_secret, token.as_bytes());
         if arrival.proof.as_deref() != Some(proof.as_str()) {
-            let message = "Invalid appsecret_proof provided in the API argument";
-            return Err(Refusal::new(400, 100, None, message));
+            return Err(Refusal::wrong_proof());
         }
         if owner == page_id {
             Ok(())

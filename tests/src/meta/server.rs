@@ -224,9 +224,9 @@ fn answer(
 fn respond_with(meta: &Meta, answer: Answer) -> Response<Body> {
     let mut response = match answer {
         Answer::Json { http, usage, body } => json_response(http, usage, body),
-        Answer::Html => {
-            let page = Html("<html><body>Service Unavailable</body></html>");
-            (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
+        Answer::Html { http } => {
+            let status = StatusCode::from_u16(http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            (status, Html("<html><body>Not served</body></html>")).into_response()
         }
         Answer::Closed => {
             let mut response = Response::default();

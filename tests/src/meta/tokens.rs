@@ -73,10 +73,7 @@ impl State {
         match &call.proof {
             None if !is_needed => Ok(holder),
             proof if *proof == expected => Ok(holder),
-            _ => {
-                let message = "Invalid appsecret_proof provided in the API argument";
-                Err(Refusal::new(400, 100, None, message))
-            }
+            _ => Err(Refusal::wrong_proof()),
         }
     }
 

@@ -41,7 +41,8 @@ pub const FORWARD: &str = "forward";
 /// The queue of what could not be forwarded.
 pub const FORWARD_DEAD_LETTERS: &str = "forward-dead-letters";
 
-const TABLE: &str = "messenger";
+/// The name of the table.
+pub const TABLE: &str = "messenger";
 const SECRET: &str = "messenger";
 /// How long the event processor may run, as in `template.yaml`.
 pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);

@@ -63,7 +63,7 @@ pub(super) struct History {
     /// By event id.
     pub(super) said: BTreeMap<String, Said>,
     pub(super) attempts: Vec<Attempt>,
-    /// By the step's metadata.
+    /// By the step, as metadata names it.
     pub(super) echoes: BTreeMap<String, Echoed>,
     /// When people took over, by Page and person.
     pub(super) taken_over: Vec<(String, String, Timestamp)>,
@@ -120,8 +120,7 @@ impl History {
         (invocation, began): (u64, Point),
         point: Point,
     ) {
-        let Some(key) = request.metadata.as_deref().and_then(|metadata| metadata.parse().ok())
-        else {
+        let Some(key) = request.metadata.as_deref().and_then(step_of) else {
             return;
         };
         self.attempts.push(Attempt {
@@ -153,7 +152,12 @@ fn event_of(text: &str) -> Option<Event> {
 
 fn own_echo(event: &Event) -> Option<String> {
     match &event.kind {
-        Kind::Echo(echo) if echo.is_own() => echo.metadata.clone(),
+        Kind::Echo(echo) => echo.metadata.as_deref().and_then(step_of).map(|step| step.to_string()),
         _ => None,
     }
+}
+
+/// The step of a message's metadata; its tag is not looked at.
+fn step_of(metadata: &str) -> Option<StepKey> {
+    metadata.rsplit_once('.')?.0.parse().ok()
 }

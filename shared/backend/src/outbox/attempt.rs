@@ -202,7 +202,7 @@ impl Outbox {
                 person: &attempt.key.conversation_key.person,
                 say: &say,
                 label,
-                metadata: &step_key.to_string(),
+                step: &step_key,
             };
             let (state, sent) = if attempt.entry.steps[index].is_action() {
                 self.act(outgoing).await?

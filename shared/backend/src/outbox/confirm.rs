@@ -1,14 +1,39 @@
 //! Echoes: Meta's word that a message was delivered.
 
+use crate::secrets::Secret;
 use crate::store::{
     Change, ConversationKey, ConversationUpdate, Guard, NextState, Status, StepKey, StepState,
 };
 use crate::telemetry::Metric;
+use messenger::event::Echo;
+use messenger::person::Person;
 
 use super::next::Halt;
 use super::{Outbox, OutboxError};
 
 impl Outbox {
+    /// The step whose message an echo is of, if this deployment sent it; `to` is the conversation that
+    /// the echo came in.
+    ///
+    /// A container may hold an older secret than the sender had, so metadata with our mark that does
+    /// not fit is compared with a fresh read of it: an own message must not count as another app's.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the secret cannot be read.
+    pub async fn own_step(
+        &self,
+        to: &ConversationKey,
+        echo: &Echo,
+    ) -> Result<Option<StepKey>, OutboxError> {
+        let secret = self.secrets.current().await?;
+        let step = own_step(&secret, to, echo);
+        if step.is_some() || !echo.has_our_mark() {
+            return Ok(step);
+        }
+        let fresh = self.secrets.after(&secret.version).await?;
+        Ok(own_step(&fresh, to, echo))
+    }
+
     /// Learns from an echo, or from a late answer, that a step was delivered.
     ///
     /// Most echoes tell what is known: they cost a read. An entry that waited for this echo ends,
@@ -75,4 +100,20 @@ impl Outbox {
         }
         Ok(())
     }
+}
+
+/// The step of an echo's metadata: made with the Page's own app secret, for this Page and this person,
+/// and not sent by another app.
+///
+/// Another app can read the metadata of our messages in their echoes, and send it in messages of its
+/// own; so the tag alone does not do.
+fn own_step(secret: &Secret, to: &ConversationKey, echo: &Echo) -> Option<StepKey> {
+    let application = secret.application_of(&to.page_id).ok()?;
+    let step = StepKey::from_metadata(echo.metadata.as_deref()?, application.app_secrets())?;
+    let sent_to = &step.entry.conversation_key;
+    let is_of_person = sent_to.person == to.person
+        || !matches!((&sent_to.person, &to.person), (Person::Psid(_), Person::Psid(_)));
+    let own = application.app_id().ok();
+    let is_of_another_app = own.is_some() && echo.app_id.is_some() && echo.app_id.as_deref() != own;
+    (sent_to.page_id == to.page_id && is_of_person && !is_of_another_app).then_some(step)
 }

@@ -182,9 +182,11 @@ pub(super) fn after_error(
         Fault::Unclear => Failure { is_unclear: true, halt: Halt::Wait(now + echo_grace, reason) },
         Fault::NotConnected | Fault::Temporary => again(reason),
         Fault::MediaUnavailable if attempts < 2 => again(reason),
-        Fault::Throttled | Fault::PageRestricted | Fault::PolicyBlock | Fault::TokenDead => {
-            clear(Halt::Wait(now, reason))
-        }
+        Fault::Throttled
+        | Fault::PageRestricted
+        | Fault::PolicyBlock
+        | Fault::TokenDead
+        | Fault::ProofRejected => clear(Halt::Wait(now, reason)),
         Fault::OutsideWindow
         | Fault::PermissionMissing
         | Fault::PersonUnreachable
@@ -463,6 +465,7 @@ mod tests {
             (Fault::PageRestricted, 3, true, false, wait(at_once, Fault::PageRestricted)),
             (Fault::PolicyBlock, 3, true, false, wait(at_once, Fault::PolicyBlock)),
             (Fault::TokenDead, 3, true, false, wait(at_once, Fault::TokenDead)),
+            (Fault::ProofRejected, 3, true, false, wait(at_once, Fault::ProofRejected)),
             (Fault::OutsideWindow, 1, true, false, failed(Fault::OutsideWindow)),
             (Fault::PermissionMissing, 1, true, false, failed(Fault::PermissionMissing)),
             (Fault::PersonUnreachable, 1, true, false, failed(Fault::PersonUnreachable)),

@@ -2,6 +2,7 @@
 
 use crate::graph::Fault;
 use crate::send::{SendCall, SendError};
+use crate::store::StepKey;
 use messenger::clock::Timestamp;
 use messenger::message::Action;
 use messenger::window::Label;
@@ -63,7 +64,7 @@ impl Outbox {
             person: &attempt.key.conversation_key.person,
             say: &Action::TypingOn.into(),
             label: Label::Response,
-            metadata: "",
+            step: &StepKey { entry: attempt.key.clone(), step: 0 },
         };
         let is_clear = match self.send.send(probe).await {
             Ok(_) => true,

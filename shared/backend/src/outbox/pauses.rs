@@ -1,4 +1,14 @@
 //! Pages' pauses: what Meta says about all of a Page's messages.
+//!
+//! A pause because of refused credentials names the version of the secret that failed, and holds for
+//! as long as a fresh read of the secret returns that version. Versions have no order, so which of two
+//! is newer is decided by a fresh read alone:
+//!
+//! - A version pauses a Page only if it failed and a fresh read still returns it.
+//! - A container whose secret is of another version than the pause reads it anew. If it now has the
+//!   version that failed, it was behind, and the Page stays paused; if not, that pause ends.
+//!
+//! A pause by a version that is replaced at the very instant ends in the same way with the next look.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +36,12 @@ const WELL_FOR: Duration = Duration::from_mins(5);
 /// The longest pause that ends by time.
 const LONGEST: Duration = Duration::from_hours(4);
 
-/// A pause that only a new version of the secret ends is looked at again after this time.
-const UNTIL_MENDED: Duration = Duration::from_hours(24 * 365);
+/// A pause that only another version of the secret ends is looked at again after this time.
+const UNTIL_THE_SECRET_CHANGES: Duration = Duration::from_hours(24 * 365);
+
+/// How long a rejected proof pauses a Page. If the secret was changed first, it fits without another
+/// version as soon as the app secret is reset in Meta's dashboard.
+const UNTIL_THE_PROOF_FITS: Duration = Duration::from_mins(1);
 
 /// The Pages' pauses, with a short memory of each Page's item.
 #[derive(Debug)]
@@ -72,13 +86,16 @@ impl Pauses {
         let Some(until) = page.paused_until.filter(|until| now < *until) else {
             return Ok(None);
         };
-        if let Some(version) = &page.pause_version
-            && self.secrets.current().await?.version != *version
+        let Some(failed) = &page.pause_version else {
+            return Ok(Some(until));
+        };
+        let known = self.secrets.current().await?;
+        if known.version == *failed || self.secrets.after(&known.version).await?.version == *failed
         {
-            self.remember(page_id, self.store.unpause_page(page_id).await?).await;
-            return Ok(None);
+            return Ok(Some(until));
         }
-        Ok(Some(until))
+        let page = self.remember(page_id, self.store.unpause_page(page_id, failed).await?).await;
+        Ok(page.paused_until.filter(|until| now < *until))
     }
 
     /// Until when a Page is paused, by its item as it is now.
@@ -92,7 +109,8 @@ impl Pauses {
         page_id: &str,
     ) -> Result<Option<Timestamp>, OutboxError> {
         let page = self.remember(page_id, self.store.page(page_id).await?).await;
-        if page.pause_version.is_some() {
+        let is_paused = page.paused_until.is_some_and(|until| self.clock.now() < until);
+        if is_paused && page.pause_version.is_some() {
             self.secrets.reread().await?;
         }
         self.until(page_id).await
@@ -108,20 +126,28 @@ impl Pauses {
         let Some(first) = first_span(error) else {
             return Ok(());
         };
-        let page = self.store.page(page_id).await?;
-        let count = count_after(&page, now);
-        let (span, secret_version) = if error.fault == Fault::TokenDead {
-            (first, Some(self.secrets.current().await?.version.clone()))
+        // Before the secret: who has paused it since then has read the secret later.
+        let seen = self.store.page(page_id).await?;
+        if let Some(failed) = &error.secret_version
+            && self.secrets.after(failed).await?.version != *failed
+        {
+            return Ok(());
+        }
+        let count = count_after(&seen, now);
+        let span = if error.fault.is_of_credentials() {
+            first
         } else {
-            let doubled = first.saturating_mul(1 << count.min(16));
-            (doubled.clamp(first, LONGEST.max(first)), None)
+            first.saturating_mul(1 << count.min(16)).clamp(first, LONGEST.max(first))
         };
         let reason = error.fault.name();
+        let secret_version = error.secret_version.clone();
         let pause = Pause { until: now + span, reason, secret_version, count };
-        let page = self.store.pause_page(page_id, &pause).await?;
+        let (page, is_made) = self.store.pause_page(page_id, &pause, &seen).await?;
         self.remember(page_id, page).await;
-        self.telemetry.count(Metric::PagePaused, page_id, &[("reason", reason)]);
-        tracing::error!(page = page_id, %error, until = %pause.until, "the Page is paused");
+        if is_made {
+            self.telemetry.count(Metric::PagePaused, page_id, &[("reason", reason)]);
+            tracing::error!(page = page_id, %error, until = %pause.until, "the Page is paused");
+        }
         Ok(())
     }
 
@@ -184,14 +210,16 @@ fn first_span(error: &GraphError) -> Option<Duration> {
         Fault::Throttled => Some(error.regain_after.unwrap_or(Duration::from_mins(1))),
         Fault::PageRestricted => Some(Duration::from_mins(30)),
         Fault::PolicyBlock => Some(Duration::from_hours(1)),
-        Fault::TokenDead => Some(UNTIL_MENDED),
+        Fault::TokenDead => Some(UNTIL_THE_SECRET_CHANGES),
+        Fault::ProofRejected => Some(UNTIL_THE_PROOF_FITS),
         _ => None,
     }
 }
 
-/// How many pauses came before this one in a row.
+/// How many pauses that end by time came before this one in a row.
 fn count_after(page: &PageItem, now: Timestamp) -> u64 {
     match page.paused_until {
+        _ if page.pause_version.is_some() => 0,
         Some(until) if now < until => page.pause_count,
         Some(until) if now.since(until) < LONGEST => page.pause_count + 1,
         _ => 0,

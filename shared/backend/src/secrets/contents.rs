@@ -36,6 +36,9 @@ pub struct Application {
     previous_app_secret: Option<SecretString>,
     #[serde(default)]
     verify_token: Option<SecretString>,
+    /// At the top level of the secret it is the deployment's.
+    #[serde(default)]
+    api_key: Option<SecretString>,
     #[serde(default)]
     pages: BTreeMap<String, Page>,
 }
@@ -54,8 +57,6 @@ struct TopLevel {
     #[serde(default)]
     applications: BTreeMap<String, Application>,
     #[serde(default)]
-    api_key: Option<SecretString>,
-    #[serde(default)]
     forward_secret: Option<SecretString>,
     #[serde(default)]
     whatsapp_token: Option<SecretString>,
@@ -67,8 +68,9 @@ impl Secret {
             line: error.line(),
             column: error.column(),
         };
-        let default: Application = serde_json::from_str(text).map_err(malformed)?;
-        let TopLevel { mut applications, api_key, forward_secret, whatsapp_token } =
+        let mut default: Application = serde_json::from_str(text).map_err(malformed)?;
+        let api_key = default.api_key.take();
+        let TopLevel { mut applications, forward_secret, whatsapp_token } =
             serde_json::from_str(text).map_err(malformed)?;
         if !applications.keys().all(|key| is_key(key)) {
             return Err(SecretError::InvalidKey);
@@ -122,7 +124,14 @@ impl Secret {
         self.applications.values().flat_map(Application::page_ids)
     }
 
-    /// The bearer key for callers of the API.
+    /// The key of the application that owns a Page.
+    pub fn key_of(&self, page_id: &str) -> Option<&str> {
+        self.applications()
+            .find(|(_, application)| application.has_page(page_id))
+            .map(|(key, _)| key)
+    }
+
+    /// The bearer key for callers of the API who reach all applications.
     pub fn api_key(&self) -> Result<&SecretString, SecretError> {
         self.api_key.as_ref().ok_or(SecretError::Missing("api_key"))
     }
@@ -146,6 +155,7 @@ impl Application {
             app_secret: self.app_secret.filter(is_filled),
             previous_app_secret: self.previous_app_secret.filter(is_filled),
             verify_token: self.verify_token.filter(is_filled),
+            api_key: self.api_key.filter(is_filled),
             pages: self.pages,
         }
     }
@@ -158,6 +168,16 @@ impl Application {
     /// The app secret.
     pub fn app_secret(&self) -> Result<&SecretString, SecretError> {
         self.app_secret.as_ref().ok_or(SecretError::Missing("app_secret"))
+    }
+
+    /// The app secret before the current one, in a rotation.
+    pub fn previous_app_secret(&self) -> Option<&SecretString> {
+        self.previous_app_secret.as_ref()
+    }
+
+    /// The bearer key for callers of the API who reach this application alone.
+    pub fn api_key(&self) -> Option<&SecretString> {
+        self.api_key.as_ref()
     }
 
     /// The app secrets that a signature may be made with: the current and, in a rotation, the previous.
@@ -242,6 +262,18 @@ mod tests {
         assert!(secret.application_of("30").is_err());
         assert_eq!(secret.page_ids().collect::<Vec<_>>(), ["10", "20"]);
         assert!(secret.application(DEFAULT_APPLICATION).unwrap().page("20").is_err());
+    }
+
+    #[test]
+    fn an_application_s_api_key_is_not_the_deployment_s() {
+        let secret = parse(
+            r#"{"api_key":"all","applications":{"shop":{"api_key":"own"},"bakery":{"api_key":""}}}"#,
+        )
+        .unwrap();
+        assert_eq!(secret.api_key().unwrap().expose_secret(), "all");
+        let own = |key: &str| secret.application(key).unwrap().api_key();
+        assert!(own("default").is_none() && own("bakery").is_none());
+        assert_eq!(own("shop").unwrap().expose_secret(), "own");
     }
 
     #[test]

@@ -24,18 +24,23 @@ struct ListedApplication {
     webhook: String,
     /// The ids of its Pages.
     pages: Vec<String>,
+    /// Whether it has an API key of its own.
+    has_api_key: bool,
     /// The parts of the secret that are not filled in.
     missing: Vec<String>,
 }
 
 impl Secret {
-    /// Lists the applications; `webhook_url` is that of the default one, and ends in `/webhook`.
-    pub fn list(&self, webhook_url: &str) -> Applications {
-        let applications = self.applications().map(|(key, application)| ListedApplication {
+    /// Lists the applications that are wanted, by their keys; `webhook_url` is that of the default one,
+    /// and ends in `/webhook`.
+    pub fn list(&self, webhook_url: &str, is_wanted: impl Fn(&str) -> bool) -> Applications {
+        let applications = self.applications().filter(|(key, _)| is_wanted(key));
+        let applications = applications.map(|(key, application)| ListedApplication {
             key: key.to_owned(),
             app_id: application.app_id().ok().map(str::to_owned),
             webhook: callback_url(webhook_url, key),
             pages: application.page_ids().map(str::to_owned).collect(),
+            has_api_key: application.api_key().is_some(),
             missing: application.missing(),
         });
         Applications { applications: applications.collect() }

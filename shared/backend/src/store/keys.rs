@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
 
 use super::ConversationKey;
+use crate::signature::{is_metadata_tag, metadata_tag};
 use messenger::event::METADATA_MARK;
 
 /// What the names of entries begin with, so that other forms can be distinguished.
@@ -32,13 +34,30 @@ impl EntryKey {
     }
 }
 
-/// Where a step is: what a message carries as `metadata`, so that its echo finds it.
+/// Where a step is. With a tag it is what a message carries as `metadata`, so that its echo finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepKey {
     /// The entry.
     pub entry: EntryKey,
     /// The step's place in it.
     pub step: usize,
+}
+
+impl StepKey {
+    /// The metadata of the step's message, at most 460 characters; Meta's limit is 1,000.
+    pub fn to_metadata(&self, app_secret: &SecretString) -> String {
+        let content = self.to_string();
+        format!("{content}.{}", metadata_tag(&content, app_secret))
+    }
+
+    /// The step of an echo's metadata, if it was made with one of `app_secrets`.
+    pub fn from_metadata<'a>(
+        metadata: &str,
+        app_secrets: impl IntoIterator<Item = &'a SecretString>,
+    ) -> Option<Self> {
+        let (content, tag) = metadata.rsplit_once('.')?;
+        content.parse().ok().filter(|_| is_metadata_tag(tag, content, app_secrets))
+    }
 }
 
 impl fmt::Display for StepKey {
@@ -116,7 +135,7 @@ mod tests {
             "",
             "m1.",
             "m1.%",
-            "mb1.x",
+            "mb2.x",
             &of("10"),
             &of("10 e1"),
             &of("10  a"),
@@ -135,7 +154,26 @@ mod tests {
         let metadata = key.to_string();
         assert_eq!(metadata.parse(), Ok(key));
         assert!(!metadata.contains("user_ref"));
-        assert_eq!("mb1.%".parse::<StepKey>(), Err(()));
+        assert_eq!("mb2.%".parse::<StepKey>(), Err(()));
         assert_eq!("other".parse::<StepKey>(), Err(()));
+    }
+
+    #[test]
+    fn metadata_has_a_tag_and_is_shorter_than_meta_allows() {
+        let person = Person::user_ref("u".repeat(200)).unwrap();
+        let conversation_key = ConversationKey { page_id: "1".repeat(40), person };
+        let id = format!("request-{}", "f".repeat(32));
+        let step = StepKey { entry: EntryKey { conversation_key, id }, step: usize::MAX };
+        let [ours, other] = ["ours", "other"].map(SecretString::from);
+        let metadata = step.to_metadata(&ours);
+        assert!(metadata.len() <= 460, "{}", metadata.len());
+        assert!(metadata.starts_with(METADATA_MARK));
+        assert_eq!(StepKey::from_metadata(&metadata, [&other, &ours]).as_ref(), Some(&step));
+        assert_eq!(StepKey::from_metadata(&metadata, [&other]), None);
+        let another = StepKey { step: 0, ..step.clone() }.to_string();
+        let (content, tag) = metadata.rsplit_once('.').unwrap();
+        for forged in [content, &format!("{another}.{tag}"), &format!("{content}."), tag, ""] {
+            assert_eq!(StepKey::from_metadata(forged, [&ours]), None, "{forged}");
+        }
     }
 }

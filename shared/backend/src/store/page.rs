@@ -18,7 +18,7 @@ pub struct PageItem {
     /// Why.
     #[serde(default)]
     pub pause_reason: Option<String>,
-    /// The secret's version at the time of the pause.
+    /// The secret's version that failed, if another one ends the pause.
     #[serde(default)]
     pub pause_version: Option<String>,
     /// How often in a row it was paused.
@@ -42,7 +42,7 @@ pub struct Pause {
     pub until: Timestamp,
     /// Why: a fault's name.
     pub reason: &'static str,
-    /// The secret's version, if a new one ends the pause.
+    /// The secret's version that failed, if another one ends the pause.
     pub secret_version: Option<String>,
     /// How often in a row.
     pub count: u64,
@@ -148,11 +148,17 @@ impl Store {
         self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 
-    /// Pauses a Page, unless it is paused for longer already: the Page's item afterwards.
+    /// Pauses a Page, unless it is paused for longer already, or since `seen` by another version of
+    /// the secret: the Page's item afterwards, and whether this paused it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn pause_page(&self, page_id: &str, pause: &Pause) -> Result<PageItem, StoreError> {
+    pub async fn pause_page(
+        &self,
+        page_id: &str,
+        pause: &Pause,
+        seen: &PageItem,
+    ) -> Result<(PageItem, bool), StoreError> {
         let mut update = Update::default()
             .set("#paused_until = :until, #pause_reason = :reason, #pause_count = :count")
             .when("attribute_not_exists(#paused_until) OR #paused_until < :until")
@@ -163,17 +169,30 @@ impl Store {
             Some(version) => update.set("#pause_version = :version").value("version", version),
             None => update.remove("#pause_version"),
         };
-        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+        update = match &seen.pause_version {
+            Some(seen) => update.when("#pause_version = :seen").value("seen", seen),
+            None => update.when("attribute_not_exists(#pause_version)"),
+        };
+        let updated = self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await?;
+        let is_made = updated.is_made();
+        Ok((updated.item().unwrap_or_default(), is_made))
     }
 
-    /// Ends a Page's pause.
+    /// Ends the pause that a Page is in because a version of the secret failed, and no other: the
+    /// Page's item afterwards.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn unpause_page(&self, page_id: &str) -> Result<PageItem, StoreError> {
-        let update =
-            Update::default().remove("#paused_until, #pause_reason, #pause_version, #pause_count");
-        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.now().unwrap_or_default())
+    pub async fn unpause_page(
+        &self,
+        page_id: &str,
+        failed_version: &str,
+    ) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .remove("#paused_until, #pause_reason, #pause_version, #pause_count")
+            .when("#pause_version = :failed")
+            .value("failed", failed_version);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
     }
 
     /// Notes that Graph did not say at `now` whether it sent a message of the Page: the Page's item

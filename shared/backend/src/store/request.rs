@@ -1,4 +1,4 @@
-//! What was asked for under a caller's own name, so that the name stands for one request only.
+//! What was asked for under a caller's own name, so that the name stands for one request of a Page only.
 
 use std::time::Duration;
 

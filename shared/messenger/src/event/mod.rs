@@ -20,8 +20,11 @@ pub use inbound::Inbound;
 pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
-/// The prefix of every `metadata` that the outbox writes, by which it recognizes its echoes.
-pub const METADATA_MARK: &str = "mb1.";
+/// The prefix of every `metadata` that the outbox writes.
+///
+/// Whoever sends from the Page can write it too: what confirms a message is the tag behind it, which
+/// only the event processor can check.
+pub const METADATA_MARK: &str = "mb2.";
 
 /// The platform of a conversation.
 #[derive(
@@ -155,8 +158,8 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Whether the outbox sent it.
-    pub fn is_own(&self) -> bool {
+    /// Whether it looks like the echo of a message of the outbox.
+    pub fn has_our_mark(&self) -> bool {
         self.metadata.as_deref().is_some_and(|metadata| metadata.starts_with(METADATA_MARK))
     }
 }
@@ -298,11 +301,13 @@ impl Event {
         self.container == "standby"
     }
 
-    /// Whether it only confirms something about messages that were sent.
-    pub fn is_receipt(&self) -> bool {
+    /// Whether it seems only to confirm something about messages that were sent.
+    ///
+    /// An echo is judged by the mark of its metadata, which another app can write as well.
+    fn looks_like_a_receipt(&self) -> bool {
         match &self.kind {
             Kind::Delivery(_) | Kind::Read(_) => true,
-            Kind::Echo(echo) => echo.is_own(),
+            Kind::Echo(echo) => echo.has_our_mark(),
             _ => false,
         }
     }
@@ -310,15 +315,16 @@ impl Event {
     /// The queue's message group: events of one group are processed in order.
     ///
     /// It is a hash, so that the queue does not reveal PSIDs. Each receipt has a group of its own: a
-    /// confirmation must not wait behind the event that waits for it, nor behind another receipt. So
-    /// has each event without a person, because nothing depends on its order.
+    /// confirmation must not wait behind the event that waits for it, nor behind another receipt. An
+    /// echo that imitates our mark is in such a group too: it only loses its place in the order. Each
+    /// event without a person has one as well, because nothing depends on its order.
     pub fn group(&self) -> String {
         let Some(person) = &self.person else {
             return digest(&["group", &self.page_id, "", &self.id]);
         };
         let whose = digest(&["group", &self.page_id, &person.to_string()]);
         match self.id.get(..16) {
-            Some(id) if self.is_receipt() => format!("{whose}.receipts.{id}"),
+            Some(id) if self.looks_like_a_receipt() => format!("{whose}.receipts.{id}"),
             _ => whose,
         }
     }

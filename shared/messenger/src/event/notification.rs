@@ -379,7 +379,7 @@ mod tests {
     fn receipts_have_a_group_of_their_own() {
         let message = one(r#"{"sender":{"id":"1"},"recipient":{"id":"10"},"message":{"mid":"m"}}"#);
         let own = one(
-            r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"e","is_echo":true,"metadata":"mb1.x"}}"#,
+            r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"e","is_echo":true,"metadata":"mb2.x"}}"#,
         );
         let foreign = one(
             r#"{"sender":{"id":"10"},"recipient":{"id":"1"},"message":{"mid":"f","is_echo":true,"app_id":26390203743090}}"#,

@@ -132,7 +132,7 @@ pub(crate) const SAMPLES: [Sample; 42] = [
     (
         "echo of ours",
         "messaging",
-        r#""message":{"mid":"m12","is_echo":true,"app_id":15,"metadata":"mb1.x","text":"hi"}"#,
+        r#""message":{"mid":"m12","is_echo":true,"app_id":15,"metadata":"mb2.x","text":"hi"}"#,
         false,
     ),
     (

@@ -20,8 +20,11 @@ fn a_missing_or_wrong_proof_is_refused() {
         let refused = world.post(&path, Some("token-1"), &text_as("RESPONSE", None));
         assert_eq!((refused.status, refused.error()), (400, (100, None)), "{path}");
         assert_eq!(
-            refused.json()["error"]["message"],
-            json!("Invalid appsecret_proof provided in the API argument")
+            (&refused.json()["error"]["message"], &refused.json()["error"]["type"]),
+            (
+                &json!("Invalid appsecret_proof provided in the API argument"),
+                &json!("GraphMethodException")
+            )
         );
     }
     assert!(world.meta.delivered(PAGE, PSID).is_empty());
