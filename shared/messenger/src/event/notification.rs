@@ -309,7 +309,7 @@ mod tests {
             let items = (0..count).map(item).collect::<Vec<_>>().join(",");
             format!(
                 r#"{{"object":"page","entry":[{{"id":"10","messaging":[{items}],"new":[{}]}}]}}"#,
-                vec!["1"; 2 * MAX_EVENTS_IN_ORDER].join(",")
+                (0..2 * MAX_EVENTS_IN_ORDER).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
             )
         };
         let most = split(body(MAX_EVENTS_IN_ORDER).as_bytes(), RECEIVED).unwrap();
