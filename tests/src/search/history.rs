@@ -69,8 +69,8 @@ pub(super) struct History {
     pub(super) taken_over: Vec<(String, String, Timestamp)>,
     /// Entries whose storing was hindered, by Page and person.
     pub(super) hindered_requests: Vec<(String, String)>,
-    /// When a call met a fault, or a function died.
-    pub(super) troubles: Vec<Timestamp>,
+    /// From when until when something that failed may be felt.
+    pub(super) troubles: Vec<(Timestamp, Timestamp)>,
     /// When each sweep that ended began and ended.
     pub(super) sweeps: Vec<(Timestamp, Timestamp)>,
 }

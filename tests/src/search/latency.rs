@@ -6,13 +6,10 @@ use messenger::clock::Timestamp;
 
 use super::history::History;
 
-/// For how long a fault may still be felt: a lease runs out, a retry has its time.
-const ECHO_OF_A_FAULT: Duration = Duration::from_mins(10);
-
 /// How long a message of this entry waited for its first delivery, from the moment at which somebody
 /// first had the task to send it: when it was decided, or when the first sweep after its due time began.
 ///
-/// Nothing if something failed within that time or shortly before it.
+/// Nothing if something that failed could be felt meanwhile.
 pub(super) fn wait(
     history: &History,
     first_due: Timestamp,
@@ -26,7 +23,7 @@ pub(super) fn wait(
         let sweeps = history.sweeps.iter().map(|(began, _)| *began);
         sweeps.filter(|began| *began >= due).min()?.min(delivered_at)
     };
-    let felt_from = due - ECHO_OF_A_FAULT;
-    let is_troubled = history.troubles.iter().any(|at| (felt_from..=delivered_at).contains(at));
+    let is_troubled =
+        history.troubles.iter().any(|(from, until)| *from <= delivered_at && due <= *until);
     (!is_troubled).then(|| delivered_at.since(from))
 }

@@ -115,6 +115,9 @@ impl World {
             Act::Outage { length } => {
                 self.tell(format!("Graph does not say what it does for {} s", length.as_secs()));
                 self.outage_until = self.now() + length;
+                self.history
+                    .troubles
+                    .push((self.now(), self.outage_until + Duration::from_mins(10)));
             }
             Act::RotateToken { page_id, filled_in_after } => {
                 self.tell(format!("the token of {page_id} changes"));
@@ -122,7 +125,10 @@ impl World {
                 let token = format!("token-{}-of-{page_id}", self.numbers);
                 self.platform.meta.set_token(&page_id, &token);
                 self.tokens.insert(page_id, token);
-                self.plan_at(self.now() + filled_in_after, Plan::FillSecret);
+                let filled_in_at = self.now() + filled_in_after;
+                // A sweep comes within half an hour of the one before.
+                self.history.troubles.push((self.now(), filled_in_at + Duration::from_mins(40)));
+                self.plan_at(filled_in_at, Plan::FillSecret);
             }
         }
     }

@@ -12,6 +12,12 @@ use crate::meta::Fault;
 use crate::platform::EVENTS;
 use crate::search::plan::Plan;
 
+/// How long a fault may be felt: a lease runs out, a retry has its time.
+const FELT_FOR: Duration = Duration::from_mins(10);
+
+/// How long a Page may be paused after a fault that is about all of its messages.
+const LONGEST_PAUSE: Duration = Duration::from_hours(5);
+
 impl World {
     /// Releases one of the calls that wait, with or without a fault.
     pub(super) fn release(&mut self, held: usize) {
@@ -39,6 +45,10 @@ impl World {
             None => verdict == Verdict::CallerDies,
         };
         let is_faulty = fault.is_some();
+        // Meta pauses the Page.
+        let pauses =
+            matches!(fault, Some(Fault::Throttled { .. } | Fault::Error { code: 10 | 368, .. }));
+        let felt_for = if pauses { LONGEST_PAUSE } else { FELT_FOR };
         if let Some(fault) = fault {
             self.platform.meta.fail_next(fault);
         }
@@ -46,7 +56,8 @@ impl World {
             self.history.troubled(number);
         }
         if verdict != Verdict::Go || is_faulty {
-            self.history.troubles.push(self.now());
+            let now = self.now();
+            self.history.troubles.push((now, now + felt_for));
         }
         self.platform.gate.release(place, verdict);
         self.released = Some(Released { invocation: number, is_faulty, unclear, verdict });
@@ -123,7 +134,8 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, index: usize) {
-        self.history.troubles.push(self.now());
+        let now = self.now();
+        self.history.troubles.push((now, now + FELT_FOR));
         let invocation = self.running.swap_remove(index);
         invocation.task.abort();
         self.platform.gate.forget(invocation.container);
