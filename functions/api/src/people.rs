@@ -1,9 +1,6 @@
 //! People: look up their conversation, erase them.
 
-use std::time::Duration;
-
-use backend::store::{ConversationItem, ConversationKey, EntryKey, Lease};
-use backend::telemetry::Metric;
+use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
 use messenger::event::Platform;
@@ -15,12 +12,6 @@ use crate::answer::Answer;
 use crate::api::Api;
 use crate::problem::Problem;
 use crate::route::Call;
-
-/// How many seconds an erasure waits for a sender that holds the conversation.
-const PATIENCE: usize = 5;
-
-/// How long an erasure holds a conversation.
-const ERASING: Duration = Duration::from_secs(30);
 
 /// A conversation with a person.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,14 +90,14 @@ pub(crate) struct Erase;
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     responses(
-        (status = 204, description = "All data about the person is erased, and pending messages and events do not bring it back."),
+        (status = 204, description = "The person is erased: pending messages are not sent, and events from before are ignored. What could not be deleted at once is deleted within minutes."),
         (status = 404, description = "The secret does not contain the Page.", body = Problem),
         (status = 422, description = "A parameter is invalid.", body = Problem),
     ),
 )]
 pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
-    api.erase(&conversation_key, call.invocation).await?;
+    api.erasures.erase(&conversation_key, call.deadline).await?;
     Ok(Answer::no_content())
 }
 
@@ -147,45 +138,6 @@ impl Api {
             page_id: conversation_key.page_id,
             psid: conversation_key.person.to_string(),
         })
-    }
-
-    /// Erases a person, and what was sent to them before their PSID was known.
-    pub(crate) async fn erase(
-        &self,
-        conversation_key: &ConversationKey,
-        invocation: &str,
-    ) -> Result<(), Problem> {
-        let conversation =
-            self.outbox.store().conversation(conversation_key).await?.unwrap_or_default();
-        let before = conversation.known_as.into_iter();
-        let before = before
-            .map(|person| ConversationKey { page_id: conversation_key.page_id.clone(), person });
-        for conversation_key in before.chain([conversation_key.clone()]) {
-            self.wait_for_senders(&conversation_key, invocation).await?;
-            // Before the person's own items: among those are the marks by which the feed's are found.
-            self.feed.erase(&conversation_key).await?;
-            self.outbox.store().erase(&conversation_key, self.clock.now()).await?;
-        }
-        self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
-        Ok(())
-    }
-
-    /// Lets a sender finish. This ends, because a sender that died must not keep the data.
-    async fn wait_for_senders(
-        &self,
-        conversation_key: &ConversationKey,
-        invocation: &str,
-    ) -> Result<(), Problem> {
-        for _ in 0..PATIENCE {
-            let now = self.clock.now();
-            let lease = Lease { by: invocation.to_owned(), until: now + ERASING, for_entry: None };
-            if self.outbox.store().take_conversation(conversation_key, &lease, now).await?.is_some()
-            {
-                break;
-            }
-            self.clock.sleep(Duration::from_secs(1)).await;
-        }
-        Ok(())
     }
 
     /// The person of the path, at the Page of the query.

@@ -1,5 +1,6 @@
 //! Finding a Page and a person, and sending the first message: Meta's tutorial "Try it" in three calls.
 
+use backend::batch::get_privately;
 use backend::graph::Access;
 use backend::outbox::{OutboxError, SendContext, ToSchedule};
 use backend::secrets::{DEFAULT_APPLICATION, Secret};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::batch::get_privately;
 use crate::payload::{Conversations, FirstMessage, Pages};
 use crate::{Setup, SetupError};
 

@@ -2,7 +2,9 @@
 
 pub mod answer;
 pub mod aws;
+pub mod batch;
 pub mod clock;
+pub mod erasure;
 pub mod feed;
 pub mod forward;
 pub mod graph;

@@ -103,7 +103,7 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             let functions = beside(&platform);
             let work = process(&platform, &functions);
             let is_midway = erase_after(&platform, calls, dies, work).await;
-            platform.clock.forward(20 * SECOND);
+            platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
             if !dies {
                 assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
             }

@@ -60,9 +60,9 @@ impl Outbox {
             id: entry_id(incoming.event),
         };
         let (blocked_until, ended) = self.clear_the_way(&mut incoming, context).await?;
-        let (entry, label) =
+        let (mut entry, label) =
             self.prepare(&key, &incoming, decision, blocked_until, context).await?;
-        match self.store.create_entry(&entry).await? {
+        match self.create(&mut entry).await? {
             Created::Existing(there) if !is_held_by(&there, context) => {
                 self.resume(&key, *there, &incoming).await
             }
@@ -98,6 +98,18 @@ impl Outbox {
             Some(entry) => self.resume(&key, entry, incoming).await.map(|()| true),
             None => Ok(false),
         }
+    }
+
+    /// Deletes what an event's decision left, because its person was erased after it.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn forget_decision(
+        &self,
+        conversation_key: &ConversationKey,
+        event: &Event,
+    ) -> Result<(), OutboxError> {
+        Ok(self.store.delete_decision(conversation_key, &entry_id(event)).await?)
     }
 
     /// Sends what is due before anything new, in order: until when something still goes before, and
@@ -191,7 +203,11 @@ impl Outbox {
             changes.add.push(entry.waiting());
         }
         changes.forget.clone_from(&incoming.forget);
-        Ok(self.store.settle(&key.conversation_key, &changes).await?)
+        if self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
+            Ok(())
+        } else {
+            Err(OutboxError::PersonErased)
+        }
     }
 
     /// Completes what an earlier delivery of the event began.

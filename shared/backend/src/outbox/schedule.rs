@@ -2,7 +2,7 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard, LastMessage,
+    AddedWaiting, Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard, LastMessage,
     MAX_WAITING, Reason, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
@@ -76,6 +76,9 @@ pub enum ScheduleError {
     /// A comment or a visitor's post takes one private reply.
     #[error("comment_id: a comment or post gets one private reply, and another one was requested")]
     AlreadyReplied,
+    /// The person was erased, and has not written since.
+    #[error("psid: the person was erased and has not written since")]
+    PersonErased,
     /// The outbox failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -124,13 +127,14 @@ impl Outbox {
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
             let heard = LastMessage { platform: standing.platform, at, free_until: at };
-            self.store.record_activity(&key.conversation_key, &heard, now).await?;
+            self.store.record_activity(&key.conversation_key, &heard, at).await?;
         }
         let first_due = later.unwrap_or(decided_at);
         let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
         entry.due_at = Some(due_at);
         entry.author.clone_from(&wanted.author);
-        let (entry, is_new) = match self.store.create_entry(&entry).await? {
+        entry.after_erasure = conversation.erased_at;
+        let (entry, is_new) = match self.create(&mut entry).await? {
             Created::New => (entry, true),
             Created::Existing(there)
                 if is_private_reply && !is_same(&there.steps, &entry.steps) =>
@@ -139,9 +143,16 @@ impl Outbox {
             }
             Created::Existing(there) => (*there, false),
         };
-        if entry.is_open()
-            && !self.store.add_waiting(&key.conversation_key, &entry.waiting()).await?
-        {
+        let added = if entry.is_open() {
+            self.store.add_waiting(&key.conversation_key, &entry.waiting()).await?
+        } else {
+            AddedWaiting::Yes
+        };
+        if added == AddedWaiting::Erased {
+            self.store.delete_entry(&key).await?;
+            return Err(ScheduleError::PersonErased);
+        }
+        if added == AddedWaiting::Full {
             let reason = Some(Reason::TooManyWaiting);
             let guard = Guard::Free { due_at: entry.due_at, now };
             let change = Change::to(self.next_state(Halt::End(Status::Failed, reason.clone())));

@@ -2,7 +2,7 @@
 
 use crate::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
-    Entry, EntryKey, ExpiresAt, MAX_WAITING, NextState, PendingEntry, Reason, Status,
+    Entry, EntryKey, ExpiresAt, MAX_WAITING, NextState, PendingEntry, Reason, Status, StoreError,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -35,7 +35,7 @@ impl Outbox {
                 let reason = Some(Reason::TooManyWaiting);
                 later.ended_from_start(Status::Failed, reason, now, self.expires_at(now));
             }
-            match self.store.create_entry(&later).await? {
+            match self.create(&mut later).await? {
                 Created::New if later.is_open() => {
                     room -= 1;
                     changes.add.push(later.waiting());
@@ -48,6 +48,13 @@ impl Outbox {
             }
         }
         Ok(changes)
+    }
+
+    /// Puts a new entry into the table. It expires from the start, far away, in case that nobody is
+    /// left to end it.
+    pub(super) async fn create(&self, entry: &mut Entry) -> Result<Created, StoreError> {
+        entry.expires_at.get_or_insert(self.expires_at(entry.give_up_at));
+        self.store.create_entry(entry).await
     }
 
     /// Writes to the conversation that an entry waits now.

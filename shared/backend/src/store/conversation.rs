@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{ConversationKey, Lease, Store, StoreError, Update, Updated};
+use super::erasure::{UNLESS_MARK, unless_erased};
+use super::{ConversationKey, ExpiresAt, Lease, Store, StoreError, Update, Updated};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
@@ -51,18 +52,23 @@ pub struct ConversationItem {
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
     pub known_as: BTreeSet<Person>,
-    /// When everything about the person was erased; what arrived before changes nothing.
+    /// When everything about the person was erased; what happened until then changes nothing.
     #[serde(default)]
     pub erased_at: Option<Timestamp>,
+    /// When the table drops it: only the mark of an erased person expires.
+    #[serde(default)]
+    pub expires_at: Option<ExpiresAt>,
 }
 
 impl ConversationItem {
-    /// Whether nothing is known of the person since everything was erased.
+    /// Whether it is only the mark of an erased person, who has done nothing since.
     pub fn is_erased(&self) -> bool {
-        self.erased_at.is_some()
-            && self.last_message_at.is_none()
-            && self.waiting.is_empty()
-            && self.known_as.is_empty()
+        self.erased_at.is_some() && self.expires_at.is_some()
+    }
+
+    /// Whether the person was erased after this instant, at which an event happened.
+    pub fn was_erased_after(&self, happened_at: Timestamp) -> bool {
+        self.erased_at.is_some_and(|erased_at| happened_at <= erased_at)
     }
 
     /// What the windows depend on.
@@ -167,6 +173,17 @@ pub struct ConversationUpdate {
     pub forget: Vec<PendingEntry>,
 }
 
+/// What came of adding an entry to those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddedWaiting {
+    /// It waits.
+    Yes,
+    /// [`MAX_WAITING`] wait already.
+    Full,
+    /// Only the mark of an erased person is there.
+    Erased,
+}
+
 impl ConversationUpdate {
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
@@ -189,11 +206,24 @@ impl Store {
         self.get(&conversation_key.pk(), SORT_KEY).await
     }
 
+    /// Whether a person was erased after this instant, at which an event happened.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn was_erased_after(
+        &self,
+        conversation_key: &ConversationKey,
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let there = self.conversation(conversation_key).await?;
+        Ok(there.is_some_and(|there| there.was_erased_after(happened_at)))
+    }
+
     /// Records what the person did and marks the conversation busy, in one write.
     ///
     /// `heard` is what the event says if it opens the window. The last message time never goes
     /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person. `None` if the person was erased after the event had arrived.
+    /// sending to the person. `None` if the person was erased after the event had happened.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -201,11 +231,11 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         heard: Option<&LastMessage>,
-        received_at: Timestamp,
+        happened_at: Timestamp,
         lease: &Lease,
         now: Timestamp,
     ) -> Result<Option<Acquired>, StoreError> {
-        let arrived = || unless_erased(Update::default(), received_at);
+        let arrived = || unless_erased(Update::default(), happened_at);
         let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
         let both = mark_busy(recorded, lease, now);
         let old = match self.update_conversation(conversation_key, both).await? {
@@ -214,7 +244,7 @@ impl Store {
             }
             Updated::Unmet(old) => old.unwrap_or_default(),
         };
-        if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
+        if old.was_erased_after(happened_at) {
             return Ok(None);
         }
         let is_busy = old.is_busy(&lease.by, now);
@@ -228,12 +258,16 @@ impl Store {
         Ok(Some(match self.update_conversation(conversation_key, rest).await? {
             Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy },
             Updated::Unmet(now_old) => {
-                Acquired { conversation: now_old.unwrap_or(old), exclusive: false }
+                let conversation = now_old.unwrap_or(old);
+                if conversation.was_erased_after(happened_at) {
+                    return Ok(None);
+                }
+                Acquired { conversation, exclusive: false }
             }
         }))
     }
 
-    /// Records what the person did, and nothing else.
+    /// Records what the person did, and nothing else: whether they were not erased after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -241,13 +275,15 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         heard: &LastMessage,
-        received_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let update = record(unless_erased(Update::default(), received_at), heard);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = record(unless_erased(Update::default(), happened_at), heard);
+        let there = self.update_conversation(conversation_key, update).await?.item();
+        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Sets until when the bot is quiet, because of an event.
+    /// Sets until when the bot is quiet, because of an event: whether the person was not erased
+    /// after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -255,15 +291,17 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         until: Timestamp,
-        received_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let update = unless_erased(Update::default(), received_at)
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = unless_erased(Update::default(), happened_at)
             .set("#quiet_until = :quiet")
             .value("quiet", until);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        let there = self.update_conversation(conversation_key, update).await?.item();
+        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Notes under what else a person was written to.
+    /// Notes under what else a person was written to, unless only their mark is there: when they were
+    /// erased, if so.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -271,11 +309,14 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         person: &Person,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Timestamp>, StoreError> {
         let person = BTreeSet::from([person.to_string()]);
         let update =
-            Update::default().add("#known_as :known").remove("#expires_at").value("known", person);
-        self.update_conversation(conversation_key, update).await.map(drop)
+            Update::default().add("#known_as :known").when(UNLESS_MARK).value("known", person);
+        Ok(match self.update_conversation(conversation_key, update).await? {
+            Updated::Now(_) => None,
+            Updated::Unmet(mark) => mark.and_then(|mark| mark.erased_at),
+        })
     }
 
     /// Takes the busy mark, unless somebody else has it: the conversation, the freshest record.
@@ -309,7 +350,8 @@ impl Store {
         self.update_conversation(conversation_key, update).await.map(drop)
     }
 
-    /// Applies what a decision changes. A state that was decided on another revision is not written.
+    /// Applies what a decision changes, unless the person is erased. A state that was decided on
+    /// another revision is not written.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -318,10 +360,22 @@ impl Store {
         conversation_key: &ConversationKey,
         changes: &ConversationUpdate,
     ) -> Result<(), StoreError> {
+        self.settle_unless_erased(conversation_key, changes).await.map(drop)
+    }
+
+    /// Does what [`Self::settle`] does: whether the person is not erased, as far as this shows it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn settle_unless_erased(
+        &self,
+        conversation_key: &ConversationKey,
+        changes: &ConversationUpdate,
+    ) -> Result<bool, StoreError> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let mut update = forgetting(Update::default(), &changes.forget);
+        let mut update = forgetting(Update::default().when(UNLESS_MARK), &changes.forget);
         update = adding(update, &changes.add);
         if let Some(until) = changes.quiet_until {
             update = update.set("#quiet_until = :quiet").value("quiet", until);
@@ -338,15 +392,17 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update_conversation(conversation_key, update).await?.is_made() {
-            Ok(())
-        } else {
-            let rest = ConversationUpdate { state: None, ..changes.clone() };
-            Box::pin(self.settle(conversation_key, &rest)).await
+        match self.update_conversation(conversation_key, update).await? {
+            Updated::Now(_) => Ok(true),
+            Updated::Unmet(Some(there)) if there.is_erased() => Ok(false),
+            Updated::Unmet(_) => {
+                let rest = ConversationUpdate { state: None, ..changes.clone() };
+                Box::pin(self.settle_unless_erased(conversation_key, &rest)).await
+            }
         }
     }
 
-    /// Adds an entry to those that wait, unless [`MAX_WAITING`] do already: whether it was added.
+    /// Adds an entry to those that wait, unless [`MAX_WAITING`] do already or the person is erased.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -354,22 +410,29 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         waiting: &PendingEntry,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<AddedWaiting, StoreError> {
         let add = || {
             adding(Update::default(), std::slice::from_ref(waiting))
+                .when(UNLESS_MARK)
                 .when("attribute_exists(#waiting)")
                 .when("size(#waiting) < :most OR attribute_exists(#waiting.#added0)")
                 .value("most", MAX_WAITING as u64)
         };
         match self.update_conversation(conversation_key, add()).await? {
-            Updated::Now(_) => Ok(true),
-            Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(false),
+            Updated::Now(_) => Ok(AddedWaiting::Yes),
+            Updated::Unmet(Some(old)) if old.is_erased() => Ok(AddedWaiting::Erased),
+            Updated::Unmet(Some(old)) if old.waiting.len() >= MAX_WAITING => Ok(AddedWaiting::Full),
             Updated::Unmet(_) => {
                 let with_map = Update::default()
                     .set("#waiting = if_not_exists(#waiting, :none)")
+                    .when(UNLESS_MARK)
                     .value("none", BTreeMap::new());
                 self.update_conversation(conversation_key, with_map).await?;
-                Ok(self.update_conversation(conversation_key, add()).await?.is_made())
+                Ok(match self.update_conversation(conversation_key, add()).await? {
+                    Updated::Now(_) => AddedWaiting::Yes,
+                    Updated::Unmet(Some(old)) if old.is_erased() => AddedWaiting::Erased,
+                    Updated::Unmet(_) => AddedWaiting::Full,
+                })
             }
         }
     }
@@ -381,14 +444,6 @@ impl Store {
     ) -> Result<Updated<ConversationItem>, StoreError> {
         self.update(&conversation_key.pk(), SORT_KEY, update).await
     }
-}
-
-/// Leaves the conversation of an erased person alone, unless the event arrived later.
-fn unless_erased(update: Update, received_at: Timestamp) -> Update {
-    update
-        .remove("#expires_at")
-        .when("attribute_not_exists(#erased_at) OR #erased_at < :received")
-        .value("received", received_at)
 }
 
 fn record(update: Update, heard: &LastMessage) -> Update {
@@ -422,7 +477,6 @@ fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
 }
 
 fn adding(update: Update, add: &[PendingEntry]) -> Update {
-    let update = if add.is_empty() { update } else { update.remove("#expires_at") };
     add.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("added{index}");
         update

@@ -166,10 +166,14 @@ pub struct Entry {
     /// What its decision still has to change, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unapplied: Option<String>,
+    /// The latest erasure of the person that was known when it was decided, ms since the epoch; a
+    /// later one deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_erasure: Option<Timestamp>,
     /// When it ended, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When the table drops it.
+    /// When the table drops it: far away as long as it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<ExpiresAt>,
 }
@@ -205,6 +209,7 @@ impl Entry {
             cancelled_by_answer_after: None,
             despite_quiet: false,
             unapplied: None,
+            after_erasure: None,
             ended_at: None,
             expires_at: None,
         }
