@@ -299,6 +299,16 @@ async fn what_is_in_the_feed_expires() {
 }
 
 #[tokio::test]
+async fn what_has_expired_is_not_returned_although_the_table_still_holds_it() {
+    let platform = platform_with(feed_on).await;
+    say(&platform, PSID, "old").await;
+    platform.advance(7 * DAY + MINUTE).await;
+    say(&platform, PSID, "new").await;
+    platform.advance(MINUTE).await;
+    assert_eq!(said(&pull(&platform, None).await), ["new"]);
+}
+
+#[tokio::test]
 async fn an_erased_persons_events_leave_the_feed_and_nobody_elses() {
     let platform = platform_with(feed_on).await;
     for text in ["one", "two"] {
@@ -344,7 +354,8 @@ async fn the_feed_costs_nothing_when_off_and_two_calls_with_four_units_and_a_rea
         assert!((writes - 1.0).abs() < 0.01);
     }
     let (calls, writes) = cost(feed_on).await;
-    let [write, read] = ["TransactWriteItems", "GetItem"].map(|of| format!("DynamoDB_20120810.{of}"));
+    let [write, read] =
+        ["TransactWriteItems", "GetItem"].map(|of| format!("DynamoDB_20120810.{of}"));
     assert_eq!(calls, [UPDATE, &write, &read]);
     assert!((writes - 5.0).abs() < 0.01, "{writes}");
 }

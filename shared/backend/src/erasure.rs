@@ -16,7 +16,7 @@ use crate::batch::get_privately;
 use crate::feed::{Feed, FeedError};
 use crate::graph::{Access, Graph, GraphError, GraphSettings};
 use crate::runtime::Environment;
-use crate::secrets::{SecretError, Secrets};
+use crate::secrets::{Application, SecretError, Secrets};
 use crate::store::{
     ConversationKey, Deletion, DeletionState, ErasureJob, ErasureWork, PersonErasure, Store,
     StoreError,
@@ -154,7 +154,11 @@ impl Erasures {
     ///
     /// # Errors
     /// [`ErasureError`] says why it is not complete.
-    pub async fn complete(&self, job: &ErasureJob, deadline: Timestamp) -> Result<(), ErasureError> {
+    pub async fn complete(
+        &self,
+        job: &ErasureJob,
+        deadline: Timestamp,
+    ) -> Result<(), ErasureError> {
         let done = match &job.work {
             ErasureWork::Person(erasure) => self.erase_again(erasure.clone(), deadline).await,
             ErasureWork::Deletion { code, app_id, user_id } => {
@@ -199,23 +203,20 @@ impl Erasures {
         mut erasure: PersonErasure,
         due_at: Timestamp,
     ) -> Result<PersonErasure, ErasureError> {
-        let mut known_as = BTreeSet::new();
+        let none = BTreeSet::new();
+        let mut known_as = none.clone();
         for _ in 0..MOST_TRIES {
             let key = &erasure.conversation_key;
-            match self.store.mark_erased(key, &known_as, erasure.erased_at).await? {
-                Some(more) => {
-                    erasure.known_as.extend(more.iter().cloned());
-                    self.store.queue_erasure(&erasure, due_at).await?;
-                    known_as = more;
+            let more = self.store.mark_erased(key, &known_as, erasure.erased_at).await?;
+            let Some(more) = more else {
+                for key in erasure.names().skip(1) {
+                    self.store.mark_erased(&key, &none, erasure.erased_at).await?;
                 }
-                None => {
-                    for key in erasure.names().skip(1) {
-                        let none = BTreeSet::new();
-                        self.store.mark_erased(&key, &none, erasure.erased_at).await?;
-                    }
-                    return Ok(erasure);
-                }
-            }
+                return Ok(erasure);
+            };
+            erasure.known_as.extend(more.iter().cloned());
+            self.store.queue_erasure(&erasure, due_at).await?;
+            known_as = more;
         }
         Err(ErasureError::OutOfTime)
     }
@@ -236,7 +237,9 @@ impl Erasures {
         tokio::time::timeout(left, delete).await.unwrap_or(Err(ErasureError::OutOfTime))
     }
 
-    /// Who an app's person is at each Page of the applications with this app.
+    /// Who an app's person is at each Page of the app, whichever application of the secret names it.
+    ///
+    /// A Page that the secret no longer names counts as well; one of another app does not.
     ///
     /// The id in the app stays out of the URL. Source: Meta's Graph API reference, `ids_for_pages`.
     async fn ids_at_pages(
@@ -245,11 +248,10 @@ impl Erasures {
         user_id: &str,
     ) -> Result<Vec<ConversationKey>, ErasureError> {
         let secret = self.secrets.current().await?;
-        let applications = || {
-            let all = secret.applications().map(|(_, application)| application);
-            all.filter(|application| application.app_id().is_ok_and(|id| id == app_id))
-        };
-        let app_secret = applications().find_map(|application| application.app_secret().ok());
+        let is_of_app =
+            |application: &Application| application.app_id().is_ok_and(|id| id == app_id);
+        let mut of_app = secret.applications().filter(|(_, application)| is_of_app(application));
+        let app_secret = of_app.find_map(|(_, application)| application.app_secret().ok());
         let app_secret = app_secret.ok_or(ErasureError::UnknownApp)?;
         let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
         let access = Access { token: &token, app_secret: Some(app_secret) };
@@ -267,7 +269,7 @@ impl Erasures {
             for id in answer.body["data"].as_array().into_iter().flatten() {
                 let (page_id, person) = (id["page"]["id"].as_str(), id["id"].as_str());
                 if let (Some(page_id), Some(person)) = (page_id, person)
-                    && applications().any(|application| application.has_page(page_id))
+                    && secret.application_of(page_id).map_or(true, is_of_app)
                     && let Ok(person) = Person::psid(person)
                 {
                     people.push(ConversationKey { page_id: page_id.to_owned(), person });

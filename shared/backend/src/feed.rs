@@ -33,9 +33,7 @@ use utoipa::ToSchema;
 
 use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
-use crate::store::{
-    ConversationKey, ExpiresAt, Item, Store, StoreError, key, parse, unavailable,
-};
+use crate::store::{ConversationKey, ExpiresAt, Item, Store, StoreError, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
 

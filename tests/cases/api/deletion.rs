@@ -1,19 +1,12 @@
 //! Meta's data deletion callback.
 
-use backend::signature::sign;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::SecretString;
 use simulator::platform::Application;
 
 use super::*;
 
 /// What Meta posts: a form with what it signed.
 fn signed(payload: &Value, app_secret: &str) -> String {
-    let payload = URL_SAFE_NO_PAD.encode(payload.to_string());
-    let signature = sign(payload.as_bytes(), &SecretString::from(app_secret));
-    let signature = hex::decode(signature.trim_start_matches("sha256=")).unwrap();
-    format!("signed_request={}.{payload}", URL_SAFE_NO_PAD.encode(signature))
+    format!("signed_request={}", samples::sign_request(payload, app_secret).unwrap())
 }
 
 /// What Meta signs at this instant.
@@ -86,7 +79,7 @@ async fn a_deletion_is_completed_although_graph_fails_for_hours() {
 #[tokio::test]
 async fn a_repeated_request_gets_the_same_code_and_a_completed_one_stays_completed() {
     let platform = heard_from().await;
-    let body = signed(&request(&platform, json!({})), samples::APP_SECRET);
+    let body = signed(&request(&platform, json!({"expires": 0})), samples::APP_SECRET);
     let first = begin(&platform, &body).await;
     assert_eq!(begin(&platform, &body).await.body, first.body);
     platform.advance(MINUTE).await;

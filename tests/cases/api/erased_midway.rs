@@ -101,7 +101,7 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             platform.meta.set_echoes(false);
             platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
             let functions = beside(&platform);
-            let work = process(&platform, &functions);
+            let work = Box::pin(process(&platform, &functions));
             let is_midway = erase_after(&platform, calls, dies, work).await;
             platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
             if !dies {
@@ -133,7 +133,7 @@ async fn a_message_that_is_being_stored_leaves_nothing() {
         sample["body"] = message(json!({"send_at": send_at})).to_string().into();
         let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
         let deadline = platform.clock.now() + 29 * SECOND;
-        let work = functions.api.handle(&request, "midway", deadline);
+        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
         let is_midway = erase_after(&platform, calls, false, work).await;
         platform.advance(12 * MINUTE).await;
         assert_only_the_mark(&platform).await;
@@ -156,7 +156,7 @@ async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
         let functions = beside(&platform);
         let deadline = platform.clock.now() + 55 * SECOND;
         let tick = json!({"source": "schedule"});
-        let work = functions.follow_ups.handle(tick, "midway", deadline);
+        let work = Box::pin(functions.follow_ups.handle(tick, "midway", deadline));
         let is_midway = erase_after(&platform, calls, false, work).await;
         platform.advance(12 * MINUTE).await;
         assert_only_the_mark(&platform).await;
@@ -217,7 +217,7 @@ async fn an_erasure_goes_on_although_the_table_fails_after_the_mark() {
                 made += 1;
             }
         };
-        assert!(matches!(answer.status, 204 | 503), "{}", answer.status);
+        assert!(matches!(answer.status, 204 | 401 | 503), "{}", answer.status);
         platform.advance(12 * MINUTE).await;
         if answer.status == 204 {
             assert_only_the_mark(&platform).await;

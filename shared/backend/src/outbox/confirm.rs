@@ -54,7 +54,7 @@ impl Outbox {
             && entry.psid.is_none()
         {
             let person = &key.conversation_key.person;
-            if let Some(erased_at) = self.store.add_known_as(to, person).await? {
+            if let Some(erased_at) = self.store.add_known_as(to, person, entry.decided_at).await? {
                 return self.erase_unnamed(&entry, key, erased_at).await;
             }
             self.store.set_psid(key, &to.person.to_string()).await?;

@@ -2,8 +2,8 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    AddedWaiting, Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard, LastMessage,
-    MAX_WAITING, Reason, Status, Step, StoreError,
+    AddedWaiting, Change, ConversationItem, ConversationKey, Created, Entry, EntryKey, Guard,
+    LastMessage, MAX_WAITING, Reason, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages};

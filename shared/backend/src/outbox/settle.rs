@@ -1,5 +1,7 @@
 //! What a decision and its deliveries change in the conversation, and how ends are counted.
 
+use std::time::Duration;
+
 use crate::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
     Entry, EntryKey, ExpiresAt, MAX_WAITING, NextState, PendingEntry, Reason, Status, StoreError,
@@ -11,6 +13,9 @@ use messenger::window::Purpose;
 use super::next::Halt;
 use super::plan::Unapplied;
 use super::{Outbox, OutboxError};
+
+/// The longest pause of a Page, whose entries must still be there when it ends, to end with a reason.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24 * 366);
 
 impl Outbox {
     /// Stores the follow-ups that an entry's decision holds: what the conversation has to change.
@@ -53,7 +58,8 @@ impl Outbox {
     /// Puts a new entry into the table. It expires from the start, far away, in case that nobody is
     /// left to end it.
     pub(super) async fn create(&self, entry: &mut Entry) -> Result<Created, StoreError> {
-        entry.expires_at.get_or_insert(self.expires_at(entry.give_up_at));
+        let unended = self.settings.retention + LONGEST_PAUSE;
+        entry.expires_at.get_or_insert(ExpiresAt::after(entry.give_up_at, unended));
         self.store.create_entry(entry).await
     }
 

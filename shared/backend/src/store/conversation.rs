@@ -300,8 +300,8 @@ impl Store {
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Notes under what else a person was written to, unless only their mark is there: when they were
-    /// erased, if so.
+    /// Notes under what else a person was written to at this instant, unless they were erased since, or
+    /// only their mark is there: when they were erased, if so.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -309,10 +309,14 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         person: &Person,
+        written_at: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let person = BTreeSet::from([person.to_string()]);
-        let update =
-            Update::default().add("#known_as :known").when(UNLESS_MARK).value("known", person);
+        let update = Update::default()
+            .add("#known_as :known")
+            .when(UNLESS_MARK)
+            .when("attribute_not_exists(#erased_at) OR #erased_at < :written")
+            .value("known", BTreeSet::from([person.to_string()]))
+            .value("written", written_at);
         Ok(match self.update_conversation(conversation_key, update).await? {
             Updated::Now(_) => None,
             Updated::Unmet(mark) => mark.and_then(|mark| mark.erased_at),

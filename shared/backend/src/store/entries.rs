@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::change::set_optional;
 use super::{
-    Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status, StepKey, StepState, Store,
-    StoreError, Update, Updated, parse, unavailable,
+    Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status,
+    StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
 };
 use messenger::clock::Timestamp;
 

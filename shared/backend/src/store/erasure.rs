@@ -6,7 +6,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::conversation::{ConversationItem, SORT_KEY};
 use super::{
@@ -72,8 +71,7 @@ impl PersonErasure {
     pub fn names(&self) -> impl Iterator<Item = ConversationKey> {
         let page_id = &self.conversation_key.page_id;
         let known_as = self.known_as.iter().cloned();
-        let known_as =
-            known_as.map(|person| ConversationKey { page_id: page_id.clone(), person });
+        let known_as = known_as.map(|person| ConversationKey { page_id: page_id.clone(), person });
         std::iter::once(self.conversation_key.clone()).chain(known_as)
     }
 }
@@ -267,7 +265,7 @@ impl Store {
         erased_at: Timestamp,
     ) -> Result<Option<BTreeSet<Person>>, StoreError> {
         let pk = conversation_key.pk();
-        let there = self.get::<BTreeMap<String, IgnoredAny>>(&pk, SORT_KEY).await?;
+        let there = self.get::<BTreeMap<String, serde_json::Value>>(&pk, SORT_KEY).await?;
         let there = there.unwrap_or_default().into_keys().filter(|name| is_about_the_person(name));
         let removed: BTreeSet<_> =
             there.chain(ABOUT_THE_PERSON.iter().map(ToString::to_string)).collect();

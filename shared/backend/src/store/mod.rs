@@ -27,7 +27,8 @@ use serde::de::DeserializeOwned;
 
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
-    Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING, PendingEntry,
+    Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
+    PendingEntry,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
