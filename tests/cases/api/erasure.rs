@@ -110,6 +110,21 @@ async fn what_begins_right_after_the_erasure_survives_its_second_pass() {
 }
 
 #[tokio::test]
+async fn every_entry_expires_even_if_nobody_is_left_to_end_it() {
+    let platform = platform().await;
+    platform.deliver(&platform.meta.person_taps(PAGE, PSID, "BOOK", "Book")).await;
+    platform.clock.forward(SECOND);
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "table")).await;
+    let entries = entries(&platform, PSID).await;
+    let is_open = |entry: &&serde_json::Map<String, Value>| entry["status"] == "open";
+    assert!(entries.iter().any(|entry| is_open(&entry)), "a reminder waits");
+    for entry in &entries {
+        let expires_at = entry["expires_at"].as_i64().unwrap();
+        assert!(expires_at > entry["give_up_at"].as_i64().unwrap() / 1000, "{entry:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_about_the_person_is_left_when_everything_has_expired() {
     let platform = platform().await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
