@@ -1,5 +1,7 @@
 //! The API for back-office systems, through the real handler.
 
+mod deletion;
+mod erased_midway;
 mod erasure;
 mod keys;
 mod liveness;

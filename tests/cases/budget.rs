@@ -101,11 +101,11 @@ async fn an_own_echo_that_tells_nothing_new_costs_a_read() {
 }
 
 #[tokio::test]
-async fn a_page_with_nothing_due_costs_two_calls_a_minute() {
+async fn a_page_with_nothing_due_costs_two_calls_a_minute_and_erasures_one() {
     let platform = platform().await;
     platform.tick().await.unwrap();
     platform.clock.forward(MINUTE);
     platform.aws.take_calls();
     platform.tick().await.unwrap();
-    assert_eq!(taken(&platform), (1.0, 0.0));
+    assert_eq!(taken(&platform), (1.5, 0.0));
 }

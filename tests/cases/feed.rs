@@ -299,6 +299,16 @@ async fn what_is_in_the_feed_expires() {
 }
 
 #[tokio::test]
+async fn what_has_expired_is_not_returned_although_the_table_still_holds_it() {
+    let platform = platform_with(feed_on).await;
+    say(&platform, PSID, "old").await;
+    platform.advance(7 * DAY + MINUTE).await;
+    say(&platform, PSID, "new").await;
+    platform.advance(MINUTE).await;
+    assert_eq!(said(&pull(&platform, None).await), ["new"]);
+}
+
+#[tokio::test]
 async fn an_erased_persons_events_leave_the_feed_and_nobody_elses() {
     let platform = platform_with(feed_on).await;
     for text in ["one", "two"] {
@@ -308,7 +318,8 @@ async fn an_erased_persons_events_leave_the_feed_and_nobody_elses() {
     platform.advance(MINUTE).await;
     let conversation_key =
         ConversationKey { page_id: PAGE.to_owned(), person: PSID.parse().unwrap() };
-    feed(&platform).erase(&conversation_key).await.unwrap();
+    let now = platform.clock.now();
+    feed(&platform).erase(&conversation_key, now).await.unwrap();
     assert_eq!(said(&pull(&platform, None).await), ["other one", "other two"]);
     let items = platform.items().await.unwrap();
     let left = items.iter().filter(|i| i["pk"] == format!("{PAGE}#{PSID}"));
@@ -333,7 +344,7 @@ async fn cost(options: impl Fn(&mut Options)) -> (Vec<String>, f64) {
 }
 
 #[tokio::test]
-async fn the_feed_costs_nothing_when_off_and_one_call_with_four_units_when_on() {
+async fn the_feed_costs_nothing_when_off_and_two_calls_with_four_units_and_a_read_when_on() {
     const UPDATE: &str = "DynamoDB_20120810.UpdateItem";
     let off = |options: &mut Options| {
         options.variables.insert("FEED".to_owned(), "off".to_owned());
@@ -343,7 +354,9 @@ async fn the_feed_costs_nothing_when_off_and_one_call_with_four_units_when_on() 
         assert!((writes - 1.0).abs() < 0.01);
     }
     let (calls, writes) = cost(feed_on).await;
-    assert_eq!(calls, [UPDATE, "DynamoDB_20120810.TransactWriteItems"]);
+    let [write, read] =
+        ["TransactWriteItems", "GetItem"].map(|of| format!("DynamoDB_20120810.{of}"));
+    assert_eq!(calls, [UPDATE, &write, &read]);
     assert!((writes - 5.0).abs() < 0.01, "{writes}");
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::answering(None).await
     }
 
@@ -60,7 +60,7 @@ impl Receiver {
     }
 
     /// The texts of the messages that came.
-    fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         let text = |got: Got| {
             let body: Value = serde_json::from_str(&got.body).unwrap();
             body["event"]["message"]["text"].as_str().unwrap_or_default().to_owned()
@@ -89,7 +89,7 @@ async fn receive(
     (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")]).into_response()
 }
 
-fn forward_to(options: &mut Options, urls: &[&str]) {
+pub(crate) fn forward_to(options: &mut Options, urls: &[&str]) {
     options.replies = |_, _, _| Ok(Decision::nothing());
     options.variables.insert("FORWARD_URLS".to_owned(), urls.join(","));
     options.variables.insert("FORWARD_ALLOW_LOCAL".to_owned(), "true".to_owned());

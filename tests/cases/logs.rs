@@ -197,6 +197,8 @@ async fn every_function(platform: &Platform) {
     ] {
         call(platform, method, path, key, body).await;
     }
+    // The data deletion erases the person with the next run, before their queued message is processed.
+    let _ = platform.tick().await;
     platform.settle().await;
     forward_elsewhere(platform).await;
 

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use backend::erasure::SECOND_PASS_AFTER;
 use backend::outbox::OutboxSettings;
 use backend::settings::Variables;
+use backend::store::ERASED_FOR;
 use event_processor::ProcessorSettings;
 use follow_ups::FollowUpsSettings;
 use simulator::platform::{
@@ -59,6 +61,14 @@ fn the_platform_runs_with_the_times_and_limits_of_the_template() {
     ] {
         assert_eq!(number(queue, "MessageRetentionPeriod"), QUEUE_RETENTION.as_secs(), "{queue}");
     }
+}
+
+#[test]
+fn whoever_writes_about_an_erased_person_has_ended_before_the_second_pass() {
+    for timeout in [PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, API_TIMEOUT, SETUP_TIMEOUT] {
+        assert!(timeout + Duration::from_mins(1) <= SECOND_PASS_AFTER);
+    }
+    assert!(ERASED_FOR > 3 * QUEUE_RETENTION, "queued, a dead letter, and redriven");
 }
 
 #[test]

@@ -109,9 +109,10 @@ impl Aws {
             self.secrets_manager.handle(target, body).await
         } else {
             let (response, used) = self.dynamodb(target, headers, body).await;
-            let is_write = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"]
-                .iter()
-                .any(|w| target.ends_with(w));
+            let is_write =
+                ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"]
+                    .iter()
+                    .any(|w| target.ends_with(w));
             *(if is_write { &mut writes } else { &mut reads }) = used;
             response
         };
@@ -130,6 +131,7 @@ impl Aws {
             "DeleteItem",
             "Query",
             "Scan",
+            "BatchWriteItem",
             "TransactWriteItems",
         ];
         if counted.iter().any(|operation| target.ends_with(&format!(".{operation}"))) {

@@ -86,6 +86,40 @@ pub async fn create_table(client: &Client, name: &str) -> Result<(), Box<dyn Err
     Ok(())
 }
 
+/// When the first item in a partition of the index is due, ms since the epoch.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn next_due(
+    client: &Client,
+    table: &str,
+    partition: &str,
+) -> Result<Option<i64>, Box<dyn Error>> {
+    let query = client.query().table_name(table).index_name(DUE_INDEX).limit(1);
+    let answer = query
+        .key_condition_expression("due_page = :partition")
+        .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+        .send()
+        .await?;
+    let first = answer.items().first().and_then(|item| item["due_at"].as_n().ok());
+    Ok(first.map(|at| at.parse()).transpose()?)
+}
+
+/// Deletes the items whose time to live has passed, as AWS does within days.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn expire(client: &Client, table: &str, now_secs: i64) -> Result<(), Box<dyn Error>> {
+    for item in items(client, table).await? {
+        if item.get("expires_at").and_then(Value::as_i64).is_some_and(|at| at <= now_secs) {
+            let name = |key: &str| AttributeValue::S(item[key].as_str().unwrap_or_default().into());
+            let delete = client.delete_item().table_name(table);
+            delete.key("pk", name("pk")).key("sk", name("sk")).send().await?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything in the table, as JSON.
 ///
 /// # Errors

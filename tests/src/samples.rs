@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use backend::signature::{SIGNATURE_HEADER, sign};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use messenger::clock::Timestamp;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -86,6 +86,14 @@ pub fn refresh(sample: &str, now: Timestamp, app_secret: &str) -> Result<Value, 
     let Some(body) = sample["body"].as_str() else {
         return Ok(sample);
     };
+    if let Some(signed) = body.strip_prefix(SIGNED_REQUEST) {
+        let payload = signed.split_once('.').unwrap_or_default().1;
+        let mut payload: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
+        payload["issued_at"] = (now.millis() / 1000).into();
+        let signed = sign_request(&payload, app_secret)?;
+        sample["body"] = format!("{SIGNED_REQUEST}{signed}").into();
+        return Ok(sample);
+    }
     let is_base64 = sample["isBase64Encoded"] == true;
     let body = if is_base64 { STANDARD.decode(body)? } else { body.as_bytes().to_vec() };
     let mut notification: Value = serde_json::from_slice(&body)?;
@@ -95,6 +103,19 @@ pub fn refresh(sample: &str, now: Timestamp, app_secret: &str) -> Result<Value, 
     sample["headers"][SIGNATURE_HEADER] = signature.into();
     sample["body"] = if is_base64 { STANDARD.encode(body) } else { body }.into();
     Ok(sample)
+}
+
+const SIGNED_REQUEST: &str = "signed_request=";
+
+/// Signs a payload as Meta does for its data deletion callback.
+///
+/// # Errors
+/// If the signature has another form.
+pub fn sign_request(payload: &Value, app_secret: &str) -> Result<String, Box<dyn Error>> {
+    let payload = URL_SAFE_NO_PAD.encode(payload.to_string());
+    let signature = sign(payload.as_bytes(), &SecretString::from(app_secret));
+    let signature = hex::decode(signature.trim_start_matches("sha256="))?;
+    Ok(format!("{}.{payload}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
 /// Moves the times of an event, in milliseconds and in seconds, so that the latest is `now`.

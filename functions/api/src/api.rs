@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use backend::erasure::Erasures;
 use backend::feed::{FEED, Feed};
 use backend::outbox::Outbox;
 use backend::runtime::Environment;
 use backend::secrets::Secrets;
-use backend::telemetry::Telemetry;
 use messenger::clock::SharedClock;
 
 use crate::auth::ApiAuth;
@@ -21,7 +21,7 @@ pub struct Api {
     pub(crate) feed_is_on: bool,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: SharedClock,
-    pub(crate) telemetry: Telemetry,
+    pub(crate) erasures: Erasures,
     pub(crate) auth: ApiAuth,
     pub(crate) webhook_url: String,
 }
@@ -35,7 +35,7 @@ impl Api {
             feed_is_on: environment.variables.is_on(FEED),
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
-            telemetry: environment.telemetry.clone(),
+            erasures: Erasures::new(environment),
             auth: ApiAuth::new(&environment.variables),
             webhook_url: environment.variables.required("WEBHOOK_URL"),
         }

@@ -1,16 +1,17 @@
 //! Meta's data deletion callback: a person asked Meta to have an app delete their data.
 //!
-//! Source: Meta's documentation of the data deletion request callback.
+//! It is answered at once; the follow-ups complete it. Source: Meta's documentation of the data deletion
+//! request callback.
 
-use backend::graph::Access;
-use backend::secrets::{Application, Secret};
+use std::time::Duration;
+
+use backend::secrets::Secret;
 use backend::signature::open_signed_request;
-use backend::store::{ConversationKey, Deletion, DeletionState};
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
+use messenger::clock::Timestamp;
 use messenger::event::digest;
-use messenger::person::Person;
-use secrecy::{ExposeSecret, SecretString};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -36,18 +37,60 @@ pub(crate) struct Confirmation {
 pub(crate) struct DeletionStatus {
     /// Identifies the deletion.
     confirmation_code: String,
-    /// `begun` or `erased`.
+    /// `begun` or `erased`; it never goes back.
     state: &'static str,
     /// When it reached this state.
     #[schema(format = DateTime)]
     at: String,
 }
 
+/// For how long after it was signed a request is accepted. Meta posts it at once, and repeats what is
+/// not answered; what is older was kept by somebody.
+const ACCEPTED_FOR: Duration = Duration::from_hours(24);
+
+/// How far Meta's clock may be ahead of ours.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
 /// What Meta signs.
-#[derive(Deserialize)]
+///
+/// A login signs payloads of the same form with the same secret; those carry `code` or `oauth_token`.
+/// Source: Meta's documentation of the data deletion request callback, and of signed requests.
+#[derive(Clone, Debug, Default, Deserialize)]
 struct Signed {
     algorithm: String,
     user_id: String,
+    /// In seconds since the epoch.
+    issued_at: i64,
+    /// In seconds since the epoch; 0 for never.
+    #[serde(default)]
+    expires: i64,
+    #[serde(default)]
+    code: Option<IgnoredAny>,
+    #[serde(default)]
+    oauth_token: Option<IgnoredAny>,
+}
+
+impl Signed {
+    /// What is wrong with it as a data deletion request of now.
+    fn problem(&self, now: Timestamp) -> Option<&'static str> {
+        let instant = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
+        let issued_at = instant(self.issued_at);
+        if !self.algorithm.eq_ignore_ascii_case("HMAC-SHA256") {
+            Some("must be signed with HMAC-SHA256")
+        } else if self.code.is_some() || self.oauth_token.is_some() {
+            Some("is not a data deletion request: it contains code or oauth_token")
+        } else if self.user_id.is_empty() || !self.user_id.bytes().all(|b| b.is_ascii_digit()) {
+            Some("must contain user_id, which consists of digits")
+        } else if issued_at + ACCEPTED_FOR < now {
+            Some("was issued more than 24 hours ago")
+        } else if now + CLOCK_SKEW < issued_at {
+            Some("was issued in the future")
+        } else if self.expires != 0 && instant(self.expires) < now {
+            Some("has expired")
+        } else {
+            None
+        }
+    }
 }
 
 pub(crate) struct Begin;
@@ -67,11 +110,11 @@ struct SignedRequest {
     impl_for = Begin,
     request_body(content = inline(SignedRequest), content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 200, description = "The person is erased on every Page of the app.", body = Confirmation),
+        (status = 200, description = "The deletion is accepted: the person is erased on every Page of the app within minutes, or as soon as Meta names their ids.", body = Confirmation),
         (status = 401, description = "No app secret matches the signature.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),
         (status = 415, description = "The body is not a form.", body = Problem),
-        (status = 422, description = "The field is missing, or its signed content is invalid.", body = Problem),
+        (status = 422, description = "The field is missing, or what is signed is not a data deletion request, is older than a day, or has expired.", body = Problem),
     ),
 )]
 pub(crate) async fn begin(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
@@ -90,19 +133,15 @@ pub(crate) async fn begin(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
         (fresh, key, opened)
     };
     let signed: Signed = serde_json::from_slice(&opened)
-        .map_err(|_| Problem::wrong(FIELD, "must contain algorithm and user_id"))?;
-    if !signed.algorithm.eq_ignore_ascii_case("HMAC-SHA256") {
-        return Err(Problem::wrong(FIELD, "must be signed with HMAC-SHA256"));
+        .map_err(|_| Problem::wrong(FIELD, "must contain algorithm, user_id and issued_at"))?;
+    if let Some(problem) = signed.problem(api.clock.now()) {
+        return Err(Problem::wrong(FIELD, problem));
     }
     let Some(application) = secret.application(&key) else { return Err(forged()) };
 
     // Only someone who holds what Meta signed can guess it.
     let code = digest(&[FIELD, &signed_request])[..CODE_LENGTH].to_owned();
-    api.note(&code, DeletionState::Begun).await?;
-    for conversation_key in api.ids_at_pages(application, &signed.user_id).await? {
-        api.erase(&conversation_key).await?;
-    }
-    api.note(&code, DeletionState::Erased).await?;
+    api.erasures.accept_deletion(&code, application.app_id()?, &signed.user_id).await?;
     let url = format!("{}/data-deletion/{code}", address(call.request));
     Ok(Answer::ok(&Confirmation { url, confirmation_code: code })?)
 }
@@ -133,56 +172,6 @@ pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     })?)
 }
 
-impl Api {
-    async fn note(&self, code: &str, state: DeletionState) -> Result<(), Problem> {
-        let deletion = Deletion { state, at: self.clock.now() };
-        Ok(self.outbox.store().set_deletion(code, deletion).await?)
-    }
-
-    /// Who an app's person is at each of the app's Pages.
-    async fn ids_at_pages(
-        &self,
-        application: &Application,
-        user_id: &str,
-    ) -> Result<Vec<ConversationKey>, Problem> {
-        let (app_id, app_secret) = (application.app_id()?, application.app_secret()?);
-        let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
-        let access = Access { token: &token, app_secret: Some(app_secret) };
-        let mut people = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let mut parameters = vec![("limit", "100")];
-            parameters.extend(after.as_deref().map(|after| ("after", after)));
-            let answer = match self
-                .outbox
-                .graph()
-                .get(&[user_id, "ids_for_pages"], access, &parameters)
-                .await
-            {
-                // Graph does not know the person in this app, so no Page of the app does.
-                Err(error) if (error.code, error.subcode) == (Some(100), Some(33)) => break,
-                answer => answer?,
-            };
-            for id in answer.body["data"].as_array().into_iter().flatten() {
-                let (page_id, person) = (id["page"]["id"].as_str(), id["id"].as_str());
-                if let (Some(page_id), Some(person)) = (page_id, person)
-                    && application.has_page(page_id)
-                    && let Ok(person) = Person::psid(person)
-                {
-                    people.push(ConversationKey { page_id: page_id.to_owned(), person });
-                }
-            }
-            let paging = &answer.body["paging"];
-            let has_next = paging["next"].is_string();
-            after = paging["cursors"]["after"].as_str().map(str::to_owned).filter(|_| has_next);
-            if after.is_none() {
-                break;
-            }
-        }
-        Ok(people)
-    }
-}
-
 /// What is signed, and the key of the application whose app secret signed it.
 fn open(secret: &Secret, signed_request: &str) -> Option<(String, Vec<u8>)> {
     secret.applications().find_map(|(key, application)| {
@@ -201,4 +190,45 @@ fn address(request: &Request) -> String {
     let uri = request.uri();
     let host = uri.authority().map_or("localhost", |authority| authority.as_str());
     format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_338_000_000);
+
+    fn accepted(change: impl FnOnce(&mut Signed)) -> bool {
+        let mut signed = Signed {
+            algorithm: "HMAC-SHA256".into(),
+            user_id: "1".into(),
+            issued_at: NOW.millis() / 1000,
+            ..Signed::default()
+        };
+        change(&mut signed);
+        signed.problem(NOW).is_none()
+    }
+
+    #[test]
+    fn only_a_fresh_request_is_accepted() {
+        let now = NOW.millis() / 1000;
+        for (issued, accepts) in [
+            (now, true),
+            (now - 86_400, true),
+            (now - 86_401, false),
+            (now + 300, true),
+            (now + 301, false),
+            (0, false),
+            (i64::MAX, false),
+            (i64::MIN, false),
+        ] {
+            assert_eq!(accepted(|signed| signed.issued_at = issued), accepts, "issued {issued}");
+        }
+        for (expires, accepts) in [(0, true), (now, true), (now - 1, false), (now + 1, true)] {
+            assert_eq!(accepted(|signed| signed.expires = expires), accepts, "expires {expires}");
+        }
+        for id in ["", "../me", "1/2", "a"] {
+            assert!(!accepted(|signed| signed.user_id = id.into()), "{id}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! People: look up their conversation, erase them.
 
 use backend::store::{ConversationItem, ConversationKey, EntryKey};
-use backend::telemetry::Metric;
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
 use messenger::event::Platform;
@@ -91,14 +90,14 @@ pub(crate) struct Erase;
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     responses(
-        (status = 204, description = "All data about the person is erased, and pending messages and events do not bring it back."),
+        (status = 204, description = "The person is erased: pending messages are not sent, and events from before are ignored. What could not be deleted at once is deleted within minutes."),
         (status = 404, description = "The secret does not contain the Page.", body = Problem),
         (status = 422, description = "A parameter is invalid.", body = Problem),
     ),
 )]
 pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
-    api.erase(&conversation_key).await?;
+    api.erasures.erase(&conversation_key, call.deadline).await?;
     Ok(Answer::no_content())
 }
 
@@ -139,22 +138,6 @@ impl Api {
             page_id: conversation_key.page_id,
             psid: conversation_key.person.to_string(),
         })
-    }
-
-    /// Erases a person, and what was sent to them before their PSID was known.
-    pub(crate) async fn erase(&self, conversation_key: &ConversationKey) -> Result<(), Problem> {
-        let conversation =
-            self.outbox.store().conversation(conversation_key).await?.unwrap_or_default();
-        let before = conversation.known_as.into_iter();
-        let before = before
-            .map(|person| ConversationKey { page_id: conversation_key.page_id.clone(), person });
-        for conversation_key in before.chain([conversation_key.clone()]) {
-            // Before the person's own items: among those are the marks by which the feed's are found.
-            self.feed.erase(&conversation_key).await?;
-            self.outbox.store().erase(&conversation_key, self.clock.now()).await?;
-        }
-        self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
-        Ok(())
     }
 
     /// The person of the path, at the Page of the query.

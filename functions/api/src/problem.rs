@@ -1,5 +1,6 @@
 //! Problems as JSON, which never contain a token, a text or a PSID.
 
+use backend::erasure::ErasureError;
 use backend::feed::FeedError;
 use backend::outbox::{Forecast, OutboxError, ScheduleError};
 use backend::secrets::SecretError;
@@ -142,6 +143,10 @@ impl From<ScheduleError> for Problem {
                 "already_replied",
                 "a comment or post gets one private reply, and another one was requested",
             ),
+            ScheduleError::PersonErased => conflict(
+                "person_erased",
+                "the person was erased; a message can be sent once they have written again",
+            ),
             ScheduleError::Outbox(error) => error.into(),
         }
     }
@@ -174,8 +179,8 @@ impl From<SecretError> for Problem {
     }
 }
 
-impl From<backend::graph::GraphError> for Problem {
-    fn from(error: backend::graph::GraphError) -> Self {
+impl From<ErasureError> for Problem {
+    fn from(error: ErasureError) -> Self {
         Self::unavailable(&error)
     }
 }

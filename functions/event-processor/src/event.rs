@@ -49,12 +49,12 @@ impl Processor {
                         .await?;
                     return Ok(Processed::OwnEcho);
                 }
-                self.hear_echo(&conversation_key, event, echo).await?;
+                return self.hear_echo(&conversation_key, event, echo).await;
             }
             Kind::Handover(handover) => {
-                self.change_control(&conversation_key, event, handover).await?;
+                return self.change_control(&conversation_key, event, handover).await;
             }
-            _ if event.is_standby() => self.record(&conversation_key, event).await?,
+            _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
             _ => return self.answer(conversation_key, event, is_redelivered, context).await,
         }
@@ -73,15 +73,19 @@ impl Processor {
         let store = self.outbox.store();
         let heard = last_message(event);
         let opened = store
-            .open_conversation(&conversation_key, heard.as_ref(), event.received_at, &lease, now)
+            .open_conversation(&conversation_key, heard.as_ref(), event.happened_at(), &lease, now)
             .await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!(event = event.id, "an event of a person who was erased after it");
+            if is_redelivered {
+                self.outbox.forget_decision(&conversation_key, event).await?;
+            }
             return Ok(Processed::PersonErased);
         };
         let mut conversation = opened.conversation;
         let forget = self.cancel_answered(&conversation_key, event, &mut conversation).await?;
-        let mut incoming = IncomingTurn {
+        let key = conversation_key.clone();
+        let incoming = IncomingTurn {
             event,
             conversation_key,
             conversation,
@@ -90,17 +94,35 @@ impl Processor {
             ended: Vec::new(),
             blocked_until: None,
         };
+        match self.decide(incoming, is_redelivered, now, context).await {
+            Err(RecordError::Outbox(OutboxError::PersonErased)) => {
+                tracing::info!(event = event.id, "a person was erased while they were answered");
+                self.outbox.forget_decision(&key, event).await?;
+                Ok(Processed::PersonErased)
+            }
+            decided => decided.map(|()| Processed::Done),
+        }
+    }
+
+    /// Lets the bot decide, once, and applies what it decided.
+    async fn decide(
+        &self,
+        mut incoming: IncomingTurn<'_>,
+        is_redelivered: bool,
+        now: Timestamp,
+        context: &SendContext,
+    ) -> Result<(), RecordError> {
         if is_redelivered && self.outbox.resume_decided(&incoming).await? {
-            return Ok(Processed::Done);
+            return Ok(());
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
+        let event = incoming.event;
         let decision = if incoming.conversation.is_quiet(now) {
             Ok(Decision::nothing())
         } else {
             (self.replies)(event, &seen_by_author(event, &incoming.conversation), now)
         };
-        self.outbox.commit(incoming, decision, context).await?;
-        Ok(Processed::Done)
+        Ok(self.outbox.commit(incoming, decision, context).await?)
     }
 
     /// Cancels what the person's answer makes unnecessary; returns what no longer waits.
@@ -130,16 +152,12 @@ impl Processor {
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
-    ) -> Result<(), RecordError> {
-        if let Some(heard) = last_message(event) {
-            let recorded = self
-                .outbox
-                .store()
-                .record_activity(conversation_key, &heard, event.received_at)
-                .await;
-            recorded.map_err(OutboxError::from)?;
-        }
-        Ok(())
+    ) -> Result<Processed, RecordError> {
+        let Some(heard) = last_message(event) else { return Ok(Processed::Done) };
+        let happened_at = event.happened_at();
+        let store = self.outbox.store();
+        let recorded = store.record_activity(conversation_key, &heard, happened_at).await;
+        Ok(unless_erased(recorded.map_err(OutboxError::from)?))
     }
 
     /// A message that somebody else sent from the Page: people, or another app, have taken over.
@@ -148,12 +166,12 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         echo: &Echo,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         if echo.app_id.is_some() && echo.app_id != own {
-            self.set_quiet(conversation_key, event, self.quiet_from(event)).await?;
+            return self.set_quiet(conversation_key, event, self.quiet_from(event)).await;
         }
-        Ok(())
+        Ok(Processed::Done)
     }
 
     async fn change_control(
@@ -161,7 +179,7 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         handover: &Handover,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         let is_own = |app: &Option<String>| own.is_none() || *app == own;
         let until = match handover {
@@ -170,9 +188,9 @@ impl Processor {
             Handover::Take { to } if own.is_some() && *to == own => NO_LONGER,
             Handover::Pass { .. } | Handover::Take { .. } => self.quiet_from(event),
             // A request for control changes nothing until it is granted.
-            Handover::Request { .. } | Handover::Roles => return Ok(()),
+            Handover::Request { .. } | Handover::Roles => return Ok(Processed::Done),
         };
-        Ok(self.set_quiet(conversation_key, event, until).await?)
+        self.set_quiet(conversation_key, event, until).await
     }
 
     fn quiet_from(&self, event: &Event) -> Timestamp {
@@ -184,9 +202,14 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         until: Timestamp,
-    ) -> Result<(), OutboxError> {
-        Ok(self.outbox.store().set_quiet(conversation_key, until, event.received_at).await?)
+    ) -> Result<Processed, RecordError> {
+        let set = self.outbox.store().set_quiet(conversation_key, until, event.happened_at()).await;
+        Ok(unless_erased(set.map_err(OutboxError::from)?))
     }
+}
+
+fn unless_erased(is_written: bool) -> Processed {
+    if is_written { Processed::Done } else { Processed::PersonErased }
 }
 
 /// The event's last message time and window, if it opens one.

@@ -152,7 +152,7 @@ impl Processor {
         context: &SendContext,
     ) -> Result<(), RecordError> {
         let publish_budget =
-            if self.publish.is_off() { Duration::ZERO } else { backend::aws::CALL_TIMEOUT };
+            if self.publish.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
         if self.clock.now() + RECORD_BUDGET + publish_budget > context.deadline {
             return Err(RecordError::NoTimeLeft);
         }

@@ -2,15 +2,18 @@
 //!
 //! Invoked by the schedule it sweeps every Page; invoked with a request it stores a message.
 
+mod erasures;
 mod request;
 mod sweep;
 mod tick;
 
 use std::sync::Arc;
 
+use backend::erasure::Erasures;
 use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::runtime::Environment;
 use backend::settings::Variables;
+use futures_util::future::join;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
 use serde_json::Value;
@@ -60,6 +63,7 @@ pub enum FollowUpsError {
 #[derive(Debug)]
 pub struct FollowUps {
     outbox: Arc<Outbox>,
+    erasures: Erasures,
     clock: SharedClock,
     settings: FollowUpsSettings,
 }
@@ -69,6 +73,7 @@ impl FollowUps {
     pub fn new(environment: &Environment) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
+            erasures: Erasures::new(environment),
             clock: Arc::clone(&environment.clock),
             settings: FollowUpsSettings::new(&environment.variables),
         }
@@ -90,7 +95,9 @@ impl FollowUps {
         deadline: Timestamp,
     ) -> Result<Value, FollowUpsError> {
         if tick::is_tick(&payload) {
-            let summary = self.sweep(invocation, deadline).await?;
+            let sweep = self.sweep(invocation, deadline);
+            let (summary, ()) = join(sweep, self.complete_erasures(deadline)).await;
+            let summary = summary?;
             tracing::info!(?summary, "swept");
             // The schedule reads no answer: only a failed run shows in Lambda's metrics.
             return match summary.errors {

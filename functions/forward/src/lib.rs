@@ -18,9 +18,11 @@ use backend::http::client_resolving_by;
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
 use backend::signature::{FORWARD_SIGNATURE_HEADER, forward_key, sign_forward};
+use backend::store::{ConversationKey, Store, StoreError};
 use backend::telemetry::{Metric, Telemetry};
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
+use messenger::person::Person;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
@@ -30,9 +32,10 @@ use resolver::PublicOnly;
 /// The timeout of a receiver, from resolving its name to the head of its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The time that an attempt needs: reading the secret, the post, and changing the visibility.
+/// The time that an attempt needs: reading the secret and the person's mark, the post, and changing the
+/// visibility.
 const ATTEMPT_BUDGET: Duration =
-    Duration::from_secs(ANSWER_WITHIN.as_secs() + 2 * CALL_TIMEOUT.as_secs());
+    Duration::from_secs(ANSWER_WITHIN.as_secs() + 3 * CALL_TIMEOUT.as_secs());
 
 /// The pause after the first attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
@@ -45,6 +48,8 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 enum ForwardError {
     #[error(transparent)]
     Secret(#[from] SecretError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("the receiver answered {0}; only 2xx is a success, and redirects are not followed")]
     Refused(StatusCode),
     #[error("the receiver did not answer in time")]
@@ -63,6 +68,7 @@ enum ForwardError {
 #[derive(Debug)]
 pub struct Forwarder {
     sqs: Client,
+    store: Store,
     secrets: Arc<Secrets>,
     http: reqwest::Client,
     clock: SharedClock,
@@ -73,13 +79,38 @@ pub struct Forwarder {
 }
 
 /// The part of a message that is needed here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Addressed {
     page_id: String,
+    #[serde(default)]
+    psid: Option<Person>,
+    #[serde(default)]
+    at: Option<Timestamp>,
+    #[serde(default)]
+    received_at: Option<Timestamp>,
+}
+
+impl Addressed {
+    /// The person, if the event has one, and when it happened.
+    fn person(&self) -> Option<(ConversationKey, Timestamp)> {
+        let (page_id, person) = (self.page_id.clone(), self.psid.clone()?);
+        let happened_at = self.at.into_iter().chain(self.received_at).min();
+        let happened_at = happened_at.unwrap_or(Timestamp::from_millis(0));
+        Some((ConversationKey { page_id, person }, happened_at))
+    }
+}
+
+/// What became of an event.
+enum Posted {
+    /// The receiver took it.
+    Accepted,
+    /// Its person was erased after it.
+    PersonErased,
 }
 
 impl Forwarder {
-    /// Builds the function; it reads `FORWARD_QUEUE_URL`, `FORWARD_URLS` and `FORWARD_ALLOW_LOCAL`.
+    /// Builds the function; it reads `TABLE_NAME`, `FORWARD_QUEUE_URL`, `FORWARD_URLS` and
+    /// `FORWARD_ALLOW_LOCAL`.
     pub fn new(environment: &Environment) -> Self {
         let variables = &environment.variables;
         variables.required(URLS);
@@ -87,6 +118,7 @@ impl Forwarder {
         let resolver = PublicOnly { allow_local: destinations.allow_local };
         Self {
             sqs: environment.aws.sqs(),
+            store: Store::new(environment.aws.dynamodb(), variables.required("TABLE_NAME")),
             secrets: Arc::clone(&environment.secrets),
             http: client_resolving_by(ANSWER_WITHIN, resolver),
             clock: Arc::clone(&environment.clock),
@@ -113,20 +145,28 @@ impl Forwarder {
     /// Attempts a message; returns its id if it must be retried.
     async fn try_message(&self, message: &SqsMessage, deadline: Timestamp) -> Option<String> {
         let body = message.body.as_deref().unwrap_or_default();
-        let addressed = serde_json::from_str::<Addressed>(body);
-        let page_id = addressed.map(|addressed| addressed.page_id).unwrap_or_default();
+        let addressed = serde_json::from_str::<Addressed>(body).unwrap_or_default();
+        let page_id = &addressed.page_id;
         let Some(url) = self.destination(message) else {
             tracing::warn!(message = message.message_id, "its URL is no longer in FORWARD_URLS");
-            self.telemetry.count(Metric::ForwardDropped, &page_id, &[]);
+            self.telemetry.count(Metric::ForwardDropped, page_id, &[("reason", "url_removed")]);
             return None;
         };
-        let Err(error) = self.post(url, body, deadline).await else {
-            self.telemetry.count(Metric::Forwarded, &page_id, &[]);
-            return None;
+        let error = match self.post(url, body, &addressed, deadline).await {
+            Ok(Posted::Accepted) => {
+                self.telemetry.count(Metric::Forwarded, page_id, &[]);
+                return None;
+            }
+            Ok(Posted::PersonErased) => {
+                let reason = [("reason", "person_erased")];
+                self.telemetry.count(Metric::ForwardDropped, page_id, &reason);
+                return None;
+            }
+            Err(error) => error,
         };
         let (receives, host) = (receive_count(message), url.host_str());
         tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
-        self.telemetry.count(Metric::ForwardFailed, &page_id, &[]);
+        self.telemetry.count(Metric::ForwardFailed, page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
             self.reschedule(message, pause_after(receives)).await;
         }
@@ -139,9 +179,20 @@ impl Forwarder {
         self.destinations.urls.iter().find(|url| url.as_str() == wanted)
     }
 
-    async fn post(&self, url: &Url, body: &str, deadline: Timestamp) -> Result<(), ForwardError> {
+    async fn post(
+        &self,
+        url: &Url,
+        body: &str,
+        addressed: &Addressed,
+        deadline: Timestamp,
+    ) -> Result<Posted, ForwardError> {
         if self.clock.now() + ATTEMPT_BUDGET > deadline {
             return Err(ForwardError::NoTimeLeft);
+        }
+        if let Some((conversation_key, happened_at)) = addressed.person()
+            && self.store.was_erased_after(&conversation_key, happened_at).await?
+        {
+            return Ok(Posted::PersonErased);
         }
         let secret = self.secrets.current().await?;
         let key = forward_key(url.as_str(), secret.forward_secret()?);
@@ -154,7 +205,7 @@ impl Forwarder {
             .body(body.to_owned());
         // Only the head of the answer is read, so its body may be of any length.
         match request.send().await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) if answer.status().is_success() => Ok(Posted::Accepted),
             Ok(answer) => Err(ForwardError::Refused(answer.status())),
             Err(error) if error.is_timeout() => Err(ForwardError::Timeout),
             Err(error) if error.is_connect() => Err(ForwardError::NotConnected),

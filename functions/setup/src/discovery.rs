@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backend::batch::get_privately;
 use backend::graph::Access;
 use backend::outbox::{OutboxError, ToSchedule};
 use backend::secrets::{DEFAULT_APPLICATION, Secret};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::batch::get_privately;
 use crate::payload::{Conversations, FirstMessage, Pages};
 use crate::{Setup, SetupError};
 

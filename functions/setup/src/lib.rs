@@ -5,7 +5,6 @@
 //! right after they have changed it.
 
 mod app;
-mod batch;
 mod cloudformation;
 mod discovery;
 mod payload;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use backend::batch::get_privately;
 use backend::graph::GraphError;
 use messenger::clock::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -9,7 +10,6 @@ use serde_json::Value;
 
 use crate::Setup;
 use crate::app::App;
-use crate::batch::get_privately;
 
 /// The properties of a token.
 ///

@@ -12,8 +12,13 @@
 //! A repeated event must be recognized although its time differs: next to the event there is a mark,
 //! `<page>#<person>` / `feed#<event id>`, which contains the event's cursor. Both are written in one
 //! transaction that fails if the mark exists. The mark is also how a person's events are found when the
-//! person is erased ([`Feed::erase`]), which must happen before the marks are deleted by other means. An event costs one call and four write units (two items, twice each because of the
-//! transaction), more if it is larger than 1 KB.
+//! person is erased ([`Feed::erase`]). An event costs four write units (two items, twice each because of the
+//! transaction), more if it is larger than 1 KB, and a read of its person's conversation.
+//!
+//! That read comes after the write: an erasure marks the conversation first and then deletes what it finds
+//! in the feed, so either it finds the event, or the event's writer finds the mark and deletes the event
+//! itself, within the span in which no reader receives it. A condition in the transaction would cost two
+//! write units more, and would conflict with whoever writes to the conversation at that moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,14 +33,15 @@ use utoipa::ToSchema;
 
 use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
-use crate::store::{ConversationKey, ExpiresAt, Item, StoreError, key, parse, unavailable};
+use crate::store::{ConversationKey, ExpiresAt, Item, Store, StoreError, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::event::{Event, Inbound, WriteError};
 
 /// The age at which an event becomes visible; nothing can become visible before it afterwards.
-pub const SETTLE_TIME: Duration = Duration::from_secs(15);
+pub const SETTLE_TIME: Duration = Duration::from_secs(20);
 
-const _: () = assert!(SETTLE_TIME.as_secs() >= 2 * CALL_TIMEOUT.as_secs());
+// The write, and then the read of the conversation and the deletion of an erased person's event.
+const _: () = assert!(SETTLE_TIME.as_secs() >= 3 * CALL_TIMEOUT.as_secs());
 
 /// The switch of the feed: `on` or `off`.
 pub const FEED: &str = "FEED";
@@ -47,7 +53,7 @@ pub const MAX_LIMIT: u16 = 100;
 const MAX_EVENT_BYTES: usize = 390 * 1024;
 
 /// The prefix of a mark's sort key, before the event's id.
-const MARK: &str = "feed#";
+pub(crate) const MARK: &str = "feed#";
 
 /// Why the feed was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -100,12 +106,15 @@ struct StoredItem {
 struct Mark {
     sk: String,
     cursor: String,
+    #[serde(default)]
+    happened_at: Option<Timestamp>,
 }
 
 /// The feeds of all Pages.
 #[derive(Debug)]
 pub struct Feed {
     client: Client,
+    store: Store,
     table: String,
     clock: SharedClock,
     retention: Duration,
@@ -116,9 +125,11 @@ impl Feed {
     /// Reads `TABLE_NAME` and `FEED_RETENTION_DAYS`.
     pub fn new(environment: &Environment) -> Self {
         let variables = &environment.variables;
+        let (client, table) = (environment.aws.dynamodb(), variables.required("TABLE_NAME"));
         Self {
-            client: environment.aws.dynamodb(),
-            table: variables.required("TABLE_NAME"),
+            store: Store::new(client.clone(), table.clone()),
+            client,
+            table,
             clock: Arc::clone(&environment.clock),
             retention: variables.days("FEED_RETENTION_DAYS", 7, 2..=365),
             latest: AtomicI64::new(0),
@@ -130,7 +141,7 @@ impl Feed {
         environment.variables.is_on(FEED).then(|| Self::new(environment))
     }
 
-    /// Adds an event to its Page's feed, unless it is already there.
+    /// Adds an event to its Page's feed, unless it is already there or its person was erased after it.
     ///
     /// # Errors
     /// [`FeedError`] if it may not have been added; adding it again is safe.
@@ -144,8 +155,11 @@ impl Feed {
         // An event without a person has its mark in a partition that no person's key can name.
         let person = event.person.as_ref().map(ToString::to_string).unwrap_or_default();
         let pk = format!("{}#{person}", event.page_id);
-        let mut mark = key(&pk, &format!("{MARK}{}", event.id));
-        mark.insert("cursor".to_owned(), AttributeValue::S(cursor));
+        let mark_key = key(&pk, &format!("{MARK}{}", event.id));
+        let mut mark = mark_key.clone();
+        mark.insert("cursor".to_owned(), AttributeValue::S(cursor.clone()));
+        let happened_at = event.happened_at().millis().to_string();
+        mark.insert("happened_at".to_owned(), AttributeValue::N(happened_at));
         let put = |mut item: Item| {
             item.insert("expires_at".to_owned(), expires_at.into_attribute());
             Put::builder().table_name(&self.table).set_item(Some(item))
@@ -154,13 +168,38 @@ impl Feed {
         let write = |put: Put| TransactWriteItem::builder().put(put).build();
         let request = self.client.transact_write_items();
         let request = request.transact_items(write(mark)).transact_items(write(put(item).build()?));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(failed) if is_there(failed) => Ok(()),
-                _ => Err(unavailable(&error).into()),
-            },
+        let cursor = match request.send().await {
+            Ok(_) => Some(cursor),
+            Err(error) if error.as_service_error().is_some_and(is_there) => None,
+            Err(error) => return Err(unavailable(&error).into()),
+        };
+        let Some(person) = event.person.clone() else { return Ok(()) };
+        let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
+        if self.store.was_erased_after(&conversation_key, event.happened_at()).await? {
+            self.take_back(&event.page_id, cursor, mark_key).await?;
         }
+        Ok(())
+    }
+
+    /// Deletes an event; its cursor is not known if it had been added before.
+    async fn take_back(
+        &self,
+        page_id: &str,
+        cursor: Option<String>,
+        mark_key: Item,
+    ) -> Result<(), FeedError> {
+        let cursor = if let Some(cursor) = cursor {
+            cursor
+        } else {
+            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let answer = request.set_key(Some(mark_key.clone())).send().await;
+            let mark = answer.map_err(|error| unavailable(&error))?.item;
+            let Some(mark) = mark.map(parse::<Mark>).transpose()? else { return Ok(()) };
+            mark.cursor
+        };
+        // The mark last: without it the event would not be found again.
+        self.store.delete(key(&feed_pk(page_id), &cursor)).await?;
+        Ok(self.store.delete(mark_key).await?)
     }
 
     /// The events of a Page after a cursor, or from the beginning, at most `limit` of them.
@@ -182,6 +221,9 @@ impl Feed {
             Some(cursor) if is_cursor(cursor) => format!("{cursor}~"),
             Some(_) => return Err(FeedError::BadCursor),
         };
+        // The table drops what has expired within days, and not at once.
+        let expired = (self.clock.now() - self.retention).millis();
+        let from = from.max(format!("{expired:013}"));
         let nothing =
             || FeedPage { results: Vec::new(), next: after.map(str::to_owned), more: false };
         let settled = (self.clock.now() - SETTLE_TIME).millis();
@@ -213,11 +255,15 @@ impl Feed {
         })
     }
 
-    /// Deletes a person's events from the feed of their Page.
+    /// Deletes a person's events from the feed of their Page that happened until an erasure.
     ///
     /// # Errors
     /// [`FeedError`] if some may remain; calling it again completes the work.
-    pub async fn erase(&self, conversation_key: &ConversationKey) -> Result<(), FeedError> {
+    pub async fn erase(
+        &self,
+        conversation_key: &ConversationKey,
+        erased_at: Timestamp,
+    ) -> Result<(), FeedError> {
         let mut from = None;
         loop {
             let answer = self
@@ -232,22 +278,22 @@ impl Feed {
                 .send()
                 .await
                 .map_err(|error| unavailable(&error))?;
+            let (mut events, mut marks) = (Vec::new(), Vec::new());
             for item in answer.items.unwrap_or_default() {
-                let Mark { sk, cursor } = parse(item)?;
-                // The mark last: without it the event would not be found again.
-                self.delete(key(&feed_pk(&conversation_key.page_id), &cursor)).await?;
-                self.delete(key(&conversation_key.pk(), &sk)).await?;
+                let Mark { sk, cursor, happened_at } = parse(item)?;
+                if happened_at.is_none_or(|at| at <= erased_at) {
+                    events.push(key(&feed_pk(&conversation_key.page_id), &cursor));
+                    marks.push(key(&conversation_key.pk(), &sk));
+                }
             }
+            // The marks last: without them the events would not be found again.
+            self.store.delete_all(events).await?;
+            self.store.delete_all(marks).await?;
             from = answer.last_evaluated_key;
             if from.is_none() {
                 return Ok(());
             }
         }
-    }
-
-    async fn delete(&self, key: Item) -> Result<(), StoreError> {
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-        request.send().await.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// The current time, advanced so that no two events of this function have the same time.

@@ -2,8 +2,10 @@
 
 pub mod answer;
 pub mod aws;
+pub mod batch;
 pub mod clock;
 pub mod credentials;
+pub mod erasure;
 pub mod feed;
 pub mod forward;
 pub mod graph;

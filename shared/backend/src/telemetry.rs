@@ -56,10 +56,12 @@ pub enum Metric {
     Forwarded,
     /// An attempt to deliver an event to a forward URL failed; it is repeated.
     ForwardFailed,
-    /// An event was not forwarded because its URL is no longer configured.
+    /// An event was not forwarded because its URL is no longer configured, or its person is erased.
     ForwardDropped,
     /// A person's data were erased.
     Erased,
+    /// An erasure is not complete an hour after it was asked for; counted by each run, for all Pages.
+    ErasureOverdue,
 }
 
 impl Metric {

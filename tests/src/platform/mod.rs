@@ -43,6 +43,8 @@ pub const FORWARD_DEAD_LETTERS: &str = "forward-dead-letters";
 
 /// The name of the table.
 pub const TABLE: &str = "messenger";
+/// The partition of the index in which erasures wait.
+const ERASURES: &str = "erasures";
 const SECRET: &str = "messenger";
 /// How long the event processor may run, as in `template.yaml`.
 pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
@@ -271,9 +273,10 @@ impl Platform {
         due.into_iter().chain(visible).min()
     }
 
-    /// When the next entry is due, ms since the epoch.
+    /// When the next entry or erasure is due, ms since the epoch.
     pub async fn next_due(&self) -> Option<Timestamp> {
-        let mut next = None;
+        let erasure = dynamodb::next_due(&self.dynamodb, TABLE, ERASURES).await;
+        let mut next = erasure.unwrap_or_default().map(Timestamp::from_millis);
         let applications = self.options.applications.iter();
         let pages = applications.flat_map(|application| &application.pages);
         for page in pages.chain(&self.options.pages).chain(&self.options.instagram) {
@@ -284,6 +287,14 @@ impl Platform {
             }
         }
         next
+    }
+
+    /// Deletes what the table's time to live has passed of.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn expire(&self) -> Result<(), Box<dyn Error>> {
+        dynamodb::expire(&self.dynamodb, TABLE, self.clock.now().millis() / 1000).await
     }
 
     /// Everything in the table.

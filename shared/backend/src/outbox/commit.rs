@@ -98,10 +98,10 @@ impl Outbox {
             id: entry_id(incoming.event),
         };
         self.keep_lease(&mut incoming, context).await?;
-        let (entry, label) = self.prepare(&key, &incoming, decision.clone(), context).await?;
+        let (mut entry, label) = self.prepare(&key, &incoming, decision.clone(), context).await?;
         let created = match incoming.leased_until {
-            Some(_) => self.store.create_entry(&entry).await?,
-            None => self.store.replace_placeholder(&entry).await?,
+            Some(_) => self.create(&mut entry).await?,
+            None => self.replace_placeholder(&mut entry).await?,
         };
         match created {
             Created::Existing(there) if there.is_placeholder => {
@@ -189,6 +189,18 @@ impl Outbox {
         }
     }
 
+    /// Deletes what an event's decision left, because its person was erased after it.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn forget_decision(
+        &self,
+        conversation_key: &ConversationKey,
+        event: &Event,
+    ) -> Result<(), OutboxError> {
+        Ok(self.store.delete_decision(conversation_key, &entry_id(event)).await?)
+    }
+
     /// Builds the entry as it goes into the table, and says under which label to send at once.
     async fn prepare(
         &self,
@@ -252,7 +264,11 @@ impl Outbox {
             changes.add.push(entry.waiting());
         }
         changes.forget.clone_from(&incoming.forget);
-        Ok(self.store.settle(&key.conversation_key, &changes).await?)
+        if self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
+            Ok(())
+        } else {
+            Err(OutboxError::PersonErased)
+        }
     }
 
     /// Completes what an earlier delivery of the event began.

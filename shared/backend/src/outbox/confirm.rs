@@ -1,10 +1,14 @@
 //! Echoes: Meta's word that a message was delivered.
 
+use std::collections::BTreeSet;
+
 use crate::secrets::Secret;
 use crate::store::{
-    Change, ConversationKey, ConversationUpdate, Guard, NextState, Status, StepKey, StepState,
+    Change, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard, NextState, PersonErasure,
+    Status, StepKey, StepState,
 };
 use crate::telemetry::Metric;
+use messenger::clock::Timestamp;
 use messenger::event::Echo;
 use messenger::person::Person;
 
@@ -34,6 +38,21 @@ impl Outbox {
         Ok(own_step(&fresh, to, echo))
     }
 
+    /// Lets an entry be erased of whose person this is the first word, if they were erased after it.
+    async fn erase_unnamed(
+        &self,
+        entry: &Entry,
+        key: &EntryKey,
+        erased_at: Timestamp,
+    ) -> Result<(), OutboxError> {
+        if erased_at < entry.decided_at {
+            return Ok(());
+        }
+        let conversation_key = key.conversation_key.clone();
+        let erasure = PersonErasure { conversation_key, known_as: BTreeSet::new(), erased_at };
+        Ok(self.store.queue_erasure(&erasure, self.clock.now()).await?)
+    }
+
     /// Learns from an echo, or from a late answer, that a step was delivered.
     ///
     /// Most echoes tell what is known: they cost a read. An entry that waited for this echo ends,
@@ -59,8 +78,11 @@ impl Outbox {
             && !key.conversation_key.person.is_psid()
             && entry.psid.is_none()
         {
+            let person = &key.conversation_key.person;
+            if let Some(erased_at) = self.store.add_known_as(to, person, entry.decided_at).await? {
+                return self.erase_unnamed(&entry, key, erased_at).await;
+            }
             self.store.set_psid(key, &to.person.to_string()).await?;
-            self.store.add_known_as(to, &key.conversation_key.person).await?;
         }
         let state = entry.steps.get(step.step).map(|step| step.state);
         if !matches!(state, Some(StepState::Sending | StepState::Unconfirmed)) {

@@ -87,6 +87,9 @@ pub enum OutboxError {
     /// Another invocation is still at this event.
     #[error("another invocation still holds this event's entry; it is tried again later")]
     HeldElsewhere,
+    /// The person was erased while the decision about an event was being applied.
+    #[error("the person was erased")]
+    PersonErased,
     /// A value could not be written as JSON.
     #[error("a value is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
@@ -98,7 +101,7 @@ impl OutboxError {
         match self {
             Self::Store(error) => error.is_permanent(),
             Self::Json(_) => true,
-            Self::Secret(_) | Self::HeldElsewhere => false,
+            Self::Secret(_) | Self::HeldElsewhere | Self::PersonErased => false,
         }
     }
 }

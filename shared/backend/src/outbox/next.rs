@@ -103,7 +103,7 @@ pub(super) fn next(
     if now >= entry.give_up_at {
         return end(Status::Failed, Reason::GaveUp(entry.reason.clone().map(Box::new)));
     }
-    if conversation.erased_at.is_some_and(|erased_at| entry.decided_at <= erased_at) {
+    if conversation.erased_at > entry.after_erasure {
         return end(Status::Cancelled, Reason::Erased);
     }
     if entry

@@ -106,6 +106,7 @@ impl Unapplied {
                     follow_up.due_at + give_up_after,
                 );
                 later.cancelled_by_answer_after = follow_up.cancelled_by_answer_after;
+                later.after_erasure = entry.after_erasure;
                 Ok((key, later))
             })
             .collect()
@@ -135,7 +136,11 @@ pub(super) fn plan(
     let decided_at = after_all_waiting(conversation, now);
     let give_up_at = now + settings.give_up_after;
     let expires_at = ExpiresAt::after(now, settings.retention);
-    let entry = |steps| Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
+    let entry = |steps| {
+        let mut entry = Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
+        entry.after_erasure = conversation.erased_at;
+        entry
+    };
     let decision = match decision {
         Ok(decision) => decision,
         Err(invalid) => {

@@ -2,8 +2,8 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey, LastMessage,
-    MAX_WAITING, Status, Step, StoreError,
+    AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
+    LastMessage, MAX_WAITING, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
@@ -75,6 +75,9 @@ pub enum ScheduleError {
     /// A comment or a visitor's post takes one private reply.
     #[error("comment_id: a comment or post gets one private reply, and another one was requested")]
     AlreadyReplied,
+    /// The person was erased, and has not written since.
+    #[error("psid: the person was erased and has not written since")]
+    PersonErased,
     /// The outbox failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -123,18 +126,21 @@ impl Outbox {
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
             let heard = LastMessage { platform: standing.platform, at, free_until: at };
-            self.store.record_activity(&key.conversation_key, &heard, now).await?;
+            self.store.record_activity(&key.conversation_key, &heard, at).await?;
         }
         let first_due = later.unwrap_or(decided_at);
         let mut entry = Entry::new(&key, wanted.purpose, steps, first_due, decided_at, give_up_at);
         entry.due_at = Some(due_at);
         entry.author.clone_from(&wanted.author);
+        entry.after_erasure = conversation.erased_at;
         // Before it is created: a refused request leaves nothing behind.
         let waiting = entry.waiting();
-        if !self.store.reserve(&key.conversation_key, &conversation, &waiting).await? {
-            return Err(ScheduleError::TooManyWaiting);
+        match self.store.reserve(&key.conversation_key, &conversation, &waiting).await? {
+            AddedWaiting::Yes => {}
+            AddedWaiting::Erased => return Err(ScheduleError::PersonErased),
+            AddedWaiting::Full => return Err(ScheduleError::TooManyWaiting),
         }
-        let (entry, is_new) = match self.store.create_entry(&entry).await? {
+        let (entry, is_new) = match self.create(&mut entry).await? {
             Created::New => (entry, true),
             Created::Existing(there) => {
                 let changes = if there.is_open() {

@@ -1,8 +1,10 @@
 //! What a decision and its deliveries change in the conversation, and how ends are counted.
 
+use std::time::Duration;
+
 use crate::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
-    Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status,
+    Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status, StoreError,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -11,6 +13,9 @@ use messenger::window::Purpose;
 use super::next::Halt;
 use super::plan::Unapplied;
 use super::{Outbox, OutboxError};
+
+/// The longest pause of a Page, whose entries must still be there when it ends, to end with a reason.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24 * 366);
 
 impl Outbox {
     /// Stores the follow-ups that an entry's decision holds: what the conversation has to change.
@@ -35,7 +40,7 @@ impl Outbox {
                 let reason = Some(Reason::TooManyWaiting);
                 later.ended_from_start(Status::Failed, reason, now, self.expires_at(now));
             }
-            match self.store.create_entry(&later).await? {
+            match self.create(&mut later).await? {
                 Created::New if later.is_open() => {
                     room -= 1;
                     changes.add.push(later.waiting());
@@ -48,6 +53,27 @@ impl Outbox {
             }
         }
         Ok(changes)
+    }
+
+    /// Puts a new entry into the table. It expires from the start, far away, in case that nobody is
+    /// left to end it.
+    pub(super) async fn create(&self, entry: &mut Entry) -> Result<Created, StoreError> {
+        self.expire_from_start(entry);
+        self.store.create_entry(entry).await
+    }
+
+    /// Does what [`Self::create`] does, in the place of a placeholder too.
+    pub(super) async fn replace_placeholder(
+        &self,
+        entry: &mut Entry,
+    ) -> Result<Created, StoreError> {
+        self.expire_from_start(entry);
+        self.store.replace_placeholder(entry).await
+    }
+
+    fn expire_from_start(&self, entry: &mut Entry) {
+        let unended = self.settings.retention + LONGEST_PAUSE;
+        entry.expires_at.get_or_insert(ExpiresAt::after(entry.give_up_at, unended));
     }
 
     /// Writes to the conversation that an entry waits now.

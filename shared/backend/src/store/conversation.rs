@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
+use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
-use super::{ConversationKey, EVENT_PROCESSOR, Lease, Store, StoreError, Update, Updated};
+use super::{
+    ConversationKey, EVENT_PROCESSOR, ExpiresAt, Lease, Store, StoreError, Update, Updated,
+};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
@@ -56,18 +59,23 @@ pub struct ConversationItem {
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
     pub known_as: BTreeSet<Person>,
-    /// When everything about the person was erased; what arrived before changes nothing.
+    /// When everything about the person was erased; what happened until then changes nothing.
     #[serde(default)]
     pub erased_at: Option<Timestamp>,
+    /// When the table drops it: only the mark of an erased person expires.
+    #[serde(default)]
+    pub expires_at: Option<ExpiresAt>,
 }
 
 impl ConversationItem {
-    /// Whether nothing is known of the person since everything was erased.
+    /// Whether it is only the mark of an erased person, who has done nothing since.
     pub fn is_erased(&self) -> bool {
-        self.erased_at.is_some()
-            && self.last_message_at.is_none()
-            && self.waiting.is_empty()
-            && self.known_as.is_empty()
+        self.erased_at.is_some() && self.expires_at.is_some()
+    }
+
+    /// Whether the person was erased after this instant, at which an event happened.
+    pub fn was_erased_after(&self, happened_at: Timestamp) -> bool {
+        self.erased_at.is_some_and(|erased_at| happened_at <= erased_at)
     }
 
     /// How many more entries that are counted may wait.
@@ -185,6 +193,17 @@ pub struct ConversationUpdate {
     pub forget: Vec<PendingEntry>,
 }
 
+/// What came of adding an entry to those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddedWaiting {
+    /// It waits.
+    Yes,
+    /// [`MAX_WAITING`] wait already.
+    Full,
+    /// Only the mark of an erased person is there.
+    Erased,
+}
+
 impl ConversationUpdate {
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
@@ -207,11 +226,24 @@ impl Store {
         self.get(&conversation_key.pk(), SORT_KEY).await
     }
 
+    /// Whether a person was erased after this instant, at which an event happened.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn was_erased_after(
+        &self,
+        conversation_key: &ConversationKey,
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let there = self.conversation(conversation_key).await?;
+        Ok(there.is_some_and(|there| there.was_erased_after(happened_at)))
+    }
+
     /// Records what the person did and takes the lease for the event, in one write.
     ///
     /// `heard` is what the event says if it opens the window. The last message time never goes
     /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person. `None` if the person was erased after the event had arrived.
+    /// sending to the person. `None` if the person was erased after the event had happened.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -219,11 +251,11 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         heard: Option<&LastMessage>,
-        received_at: Timestamp,
+        happened_at: Timestamp,
         lease: &Lease,
         now: Timestamp,
     ) -> Result<Option<Acquired>, StoreError> {
-        let arrived = || unless_erased(Update::default(), received_at);
+        let arrived = || unless_erased(Update::default(), happened_at);
         let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
         let both = take_for_event(recorded, lease, now);
         let old = match self.update_conversation(conversation_key, both).await? {
@@ -232,7 +264,7 @@ impl Store {
             }
             Updated::Unmet(old) => old.unwrap_or_default(),
         };
-        if old.erased_at.is_some_and(|erased_at| received_at <= erased_at) {
+        if old.was_erased_after(happened_at) {
             return Ok(None);
         }
         let is_busy = old.is_busy(now);
@@ -246,12 +278,16 @@ impl Store {
         Ok(Some(match self.update_conversation(conversation_key, rest).await? {
             Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy },
             Updated::Unmet(now_old) => {
-                Acquired { conversation: now_old.unwrap_or(old), exclusive: false }
+                let conversation = now_old.unwrap_or(old);
+                if conversation.was_erased_after(happened_at) {
+                    return Ok(None);
+                }
+                Acquired { conversation, exclusive: false }
             }
         }))
     }
 
-    /// Records what the person did, and nothing else.
+    /// Records what the person did, and nothing else: whether they were not erased after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -259,13 +295,15 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         heard: &LastMessage,
-        received_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let update = record(unless_erased(Update::default(), received_at), heard);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = record(unless_erased(Update::default(), happened_at), heard);
+        let there = self.update_conversation(conversation_key, update).await?.item();
+        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Sets until when the bot is quiet, because of an event.
+    /// Sets until when the bot is quiet, because of an event: whether the person was not erased
+    /// after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -273,15 +311,17 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         until: Timestamp,
-        received_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let update = unless_erased(Update::default(), received_at)
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = unless_erased(Update::default(), happened_at)
             .set("#quiet_until = :quiet")
             .value("quiet", until);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        let there = self.update_conversation(conversation_key, update).await?.item();
+        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Notes under what else a person was written to.
+    /// Notes under what else a person was written to at this instant, unless they were erased since, or
+    /// only their mark is there: when they were erased, if so.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -289,14 +329,22 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         person: &Person,
-    ) -> Result<(), StoreError> {
-        let person = BTreeSet::from([person.to_string()]);
-        let update =
-            Update::default().add("#known_as :known").remove("#expires_at").value("known", person);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        written_at: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let update = Update::default()
+            .add("#known_as :known")
+            .when(UNLESS_MARK)
+            .when("attribute_not_exists(#erased_at) OR #erased_at < :written")
+            .value("known", BTreeSet::from([person.to_string()]))
+            .value("written", written_at);
+        Ok(match self.update_conversation(conversation_key, update).await? {
+            Updated::Now(_) => None,
+            Updated::Unmet(mark) => mark.and_then(|mark| mark.erased_at),
+        })
     }
 
-    /// Applies what a decision changes. A state that was decided on another revision is not written.
+    /// Applies what a decision changes, unless the person is erased. A state that was decided on
+    /// another revision is not written.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -305,10 +353,22 @@ impl Store {
         conversation_key: &ConversationKey,
         changes: &ConversationUpdate,
     ) -> Result<(), StoreError> {
+        self.settle_unless_erased(conversation_key, changes).await.map(drop)
+    }
+
+    /// Does what [`Self::settle`] does: whether the person is not erased, as far as this shows it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn settle_unless_erased(
+        &self,
+        conversation_key: &ConversationKey,
+        changes: &ConversationUpdate,
+    ) -> Result<bool, StoreError> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let mut update = forgetting(Update::default(), &changes.forget);
+        let mut update = forgetting(Update::default().when(UNLESS_MARK), &changes.forget);
         update = adding(update, &changes.add);
         if let Some(until) = changes.quiet_until {
             update = update.set("#quiet_until = :quiet").value("quiet", until);
@@ -325,16 +385,18 @@ impl Store {
                 .value("next", revision + 1)
                 .value("read", *revision);
         }
-        if self.update_conversation(conversation_key, update).await?.is_made() {
-            Ok(())
-        } else {
-            let rest = ConversationUpdate { state: None, ..changes.clone() };
-            Box::pin(self.settle(conversation_key, &rest)).await
+        match self.update_conversation(conversation_key, update).await? {
+            Updated::Now(_) => Ok(true),
+            Updated::Unmet(Some(there)) if there.is_erased() => Ok(false),
+            Updated::Unmet(_) => {
+                let rest = ConversationUpdate { state: None, ..changes.clone() };
+                Box::pin(self.settle_unless_erased(conversation_key, &rest)).await
+            }
         }
     }
 
     /// Adds an entry to those that wait, unless it is counted and [`MAX_WAITING`] such entries do
-    /// already: whether it was added. `seen` is the conversation as it was read last.
+    /// already, or the person is erased. `seen` is the conversation as it was read last.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -343,27 +405,32 @@ impl Store {
         conversation_key: &ConversationKey,
         seen: &ConversationItem,
         waiting: &PendingEntry,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<AddedWaiting, StoreError> {
         let mut seen = seen.clone();
         for _ in 0..RESERVE_TRIES {
+            if seen.is_erased() {
+                return Ok(AddedWaiting::Erased);
+            }
             if waiting.is_counted && seen.room() == 0 {
-                return Ok(false);
+                return Ok(AddedWaiting::Full);
             }
             let mut add = adding(Update::default(), std::slice::from_ref(waiting))
+                .when(UNLESS_MARK)
                 .when("attribute_exists(#waiting)");
             if waiting.is_counted {
                 add = add.when("size(#waiting) = :seen").value("seen", seen.waiting.len() as u64);
             }
             if self.update_conversation(conversation_key, add).await?.is_made() {
-                return Ok(true);
+                return Ok(AddedWaiting::Yes);
             }
             let with_map = Update::default()
                 .set("#waiting = if_not_exists(#waiting, :none)")
+                .when(UNLESS_MARK)
                 .value("none", BTreeMap::new());
-            let changed = self.update_conversation(conversation_key, with_map).await?;
-            seen = changed.now().unwrap_or_default();
+            let there = self.update_conversation(conversation_key, with_map).await?;
+            seen = there.item().unwrap_or_default();
             if seen.waiting.contains(waiting) {
-                return Ok(true);
+                return Ok(AddedWaiting::Yes);
             }
         }
         Err(StoreError::Unavailable("a conversation changes too fast".to_owned()))
@@ -376,14 +443,6 @@ impl Store {
     ) -> Result<Updated<ConversationItem>, StoreError> {
         self.update(&conversation_key.pk(), SORT_KEY, update).await
     }
-}
-
-/// Leaves the conversation of an erased person alone, unless the event arrived later.
-fn unless_erased(update: Update, received_at: Timestamp) -> Update {
-    update
-        .remove("#expires_at")
-        .when("attribute_not_exists(#erased_at) OR #erased_at < :received")
-        .value("received", received_at)
 }
 
 fn record(update: Update, heard: &LastMessage) -> Update {
@@ -403,7 +462,6 @@ pub(super) fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
 }
 
 fn adding(update: Update, add: &[PendingEntry]) -> Update {
-    let update = if add.is_empty() { update } else { update.remove("#expires_at") };
     add.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("added{index}");
         update

@@ -16,7 +16,7 @@ const SORT_KEY: &str = "deletion";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeletionState {
-    /// It was begun, and is not known to be complete.
+    /// It was accepted, and is not complete.
     Begun,
     /// Everything is erased.
     Erased,
@@ -50,7 +50,7 @@ impl Store {
         self.get(&pk(code), SORT_KEY).await
     }
 
-    /// Notes how a deletion stands.
+    /// Notes how a deletion stands; one that is complete stays so.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -58,6 +58,8 @@ impl Store {
         let expires_at = ExpiresAt::after(deletion.at, KEPT_FOR);
         let update = Update::default()
             .set("#state = :state, #at = :at, #expires_at = :expires")
+            .when("attribute_not_exists(#state) OR #state <> :erased")
+            .value("erased", DeletionState::Erased.name())
             .value("state", deletion.state.name())
             .value("at", deletion.at)
             .value("expires", expires_at);

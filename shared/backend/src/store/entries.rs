@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::change::set_optional;
 use super::{
-    Change, Entry, EntryKey, ExpiresAt, Guard, Reason, Status, StepKey, StepState, Store,
-    StoreError, Update, Updated, parse, unavailable,
+    Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status,
+    StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
 };
 use messenger::clock::Timestamp;
 
@@ -120,6 +120,30 @@ impl Store {
             .value("expires", expires_at);
         let (pk, sk) = (key.conversation_key.pk(), key.sk());
         self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await.map(drop)
+    }
+
+    /// Deletes the entry of a decision and those of its follow-ups.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn delete_decision(
+        &self,
+        conversation_key: &ConversationKey,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        let follow_ups = (1..=MAX_WAITING).map(|number| format!("{id}.{number}"));
+        let ids = std::iter::once(id.to_owned()).chain(follow_ups);
+        let keys = ids.map(|id| EntryKey { conversation_key: conversation_key.clone(), id });
+        self.delete_all(keys.map(|key| super::key(&conversation_key.pk(), &key.sk())).collect())
+            .await
+    }
+
+    /// Deletes an entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn delete_entry(&self, key: &EntryKey) -> Result<(), StoreError> {
+        self.delete(super::key(&key.conversation_key.pk(), &key.sk())).await
     }
 
     /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.

@@ -169,10 +169,14 @@ pub struct Entry {
     /// Whether it only marks that the lease of the event processor that would write it was taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_placeholder: bool,
+    /// The latest erasure of the person that was known when it was decided, ms since the epoch; a
+    /// later one deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_erasure: Option<Timestamp>,
     /// When it ended, ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When the table drops it.
+    /// When the table drops it: far away as long as it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<ExpiresAt>,
 }
@@ -209,6 +213,7 @@ impl Entry {
             despite_quiet: false,
             unapplied: None,
             is_placeholder: false,
+            after_erasure: None,
             ended_at: None,
             expires_at: None,
         }

@@ -5,6 +5,7 @@
 
 mod change;
 mod conversation;
+mod delete;
 mod deletion;
 mod entries;
 mod entry;
@@ -27,12 +28,13 @@ use serde::de::DeserializeOwned;
 
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
-    Acquired, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING, PendingEntry,
+    Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
+    PendingEntry,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
-pub use erasure::ERASED_FOR;
+pub use erasure::{ERASED_FOR, ErasureJob, ErasureWork, PersonErasure};
 pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};

@@ -291,6 +291,11 @@ impl Event {
         opens && self.at.is_some()
     }
 
+    /// When it happened: by Meta's time, and never after its receipt.
+    pub fn happened_at(&self) -> Timestamp {
+        self.at.map_or(self.received_at, |at| at.min(self.received_at))
+    }
+
     /// Whether the person is known only by the checkbox plugin's reference.
     fn is_of_user_ref(&self) -> bool {
         matches!(self.person, Some(Person::UserRef(_)))

@@ -3,12 +3,16 @@
 //! It is sent as a batch of one in the body of a POST, because URLs end up in logs.
 //! Source: Meta's Graph API reference, batch requests.
 
-use backend::graph::{Access, Answer, Fault, Graph, GraphError};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-/// Gets `/{path}` with parameters that must not appear in a URL.
-pub(crate) async fn get_privately(
+use crate::graph::{Access, Answer, Fault, Graph, GraphError};
+
+/// Gets `/{path}` with a path or parameters that must not appear in a URL.
+///
+/// # Errors
+/// [`GraphError`] of the batch, or of its one part.
+pub async fn get_privately(
     graph: &Graph,
     path: &str,
     access: Access<'_>,

@@ -1,0 +1,49 @@
+//! Deletes many items, side by side.
+
+use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
+use futures_util::{TryStreamExt, stream};
+
+use super::{Item, Store, StoreError, unavailable};
+
+/// The most items that one call writes. Source: the quota of `BatchWriteItem`.
+const AT_ONCE: usize = 25;
+
+/// How many calls are made side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+/// How often what the table left unprocessed is tried again, before it is left to a later run.
+const MOST_TRIES: usize = 5;
+
+impl Store {
+    /// Deletes items by their keys; deleting one that is gone changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if some may remain.
+    pub(crate) async fn delete_all(&self, keys: Vec<Item>) -> Result<(), StoreError> {
+        let requests: Vec<_> = keys
+            .into_iter()
+            .map(|key| {
+                let delete = DeleteRequest::builder().set_key(Some(key)).build();
+                delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|_| StoreError::Malformed("a key".to_owned()))?;
+        let batches: Vec<_> = requests.chunks(AT_ONCE).map(<[_]>::to_vec).collect();
+        stream::iter(batches.into_iter().map(Ok))
+            .try_for_each_concurrent(SIDE_BY_SIDE, |batch| self.write_batch(batch))
+            .await
+    }
+
+    async fn write_batch(&self, mut batch: Vec<WriteRequest>) -> Result<(), StoreError> {
+        for _ in 0..MOST_TRIES {
+            let request = self.client.batch_write_item().request_items(&self.table, batch);
+            let answer = request.send().await.map_err(|error| unavailable(&error))?;
+            let left = answer.unprocessed_items.and_then(|mut left| left.remove(&self.table));
+            batch = left.unwrap_or_default();
+            if batch.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("items are left unprocessed".to_owned()))
+    }
+}

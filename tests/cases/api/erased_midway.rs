@@ -1,0 +1,230 @@
+//! Erasures in the middle of other work: whatever the work was about to write, only the mark is left.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use messenger::clock::SharedClock;
+use messenger::decision::{Decision, FollowUp};
+use messenger::message::Message;
+use simulator::functions::Functions;
+use simulator::gate::Verdict;
+use simulator::platform::batch;
+
+use super::erasure::assert_only_the_mark;
+use super::*;
+
+/// More calls than any of the pieces of work here makes.
+const MOST_CALLS: usize = 16;
+
+/// A platform whose bot answers, promises two follow-ups and remembers something.
+async fn promising() -> Arc<Platform> {
+    platform_with(|options| {
+        options.replies = |_, _, _| {
+            let later = |hours| Ok(FollowUp::after(hours * HOUR, Message::text("later")?));
+            Decision::nothing()
+                .say(Message::text("hi")?)
+                .later(later(1)?)
+                .later(later(2)?)
+                .remember(&"state")
+        };
+        options.variables.insert("FEED".to_owned(), "on".to_owned());
+    })
+    .await
+}
+
+fn beside(platform: &Platform) -> Functions {
+    let clock: SharedClock = Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
+    platform.instance(1, &clock).unwrap()
+}
+
+/// Lets a piece of work make so many calls, erases the person, and lets it go on unless it dies then:
+/// whether it had not ended before.
+async fn erase_after<T>(
+    platform: &Platform,
+    calls: usize,
+    dies: bool,
+    work: impl Future<Output = T>,
+) -> bool {
+    platform.gate.close();
+    tokio::pin!(work);
+    let passes = async |most: usize| {
+        let mut passed = 0;
+        while passed < most {
+            if platform.gate.held().is_empty() {
+                tokio::task::yield_now().await;
+            } else {
+                platform.gate.release(0, Verdict::Go);
+                passed += 1;
+            }
+        }
+        while platform.gate.held().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_midway = tokio::select! {
+        _ = &mut work => false,
+        () = passes(calls) => true,
+    };
+    platform.clock.forward(SECOND);
+    assert_eq!(ask(platform, "DELETE", &person()).await.status, 204);
+    if is_midway && !dies {
+        tokio::select! {
+            _ = &mut work => {}
+            () = passes(usize::MAX) => {}
+        }
+    }
+    platform.gate.forget(1);
+    is_midway
+}
+
+/// Processes the queue's next event as another container would.
+async fn process(platform: &Platform, functions: &Functions) {
+    let received = platform.sqs.receive(EVENTS, 1);
+    let deadline = platform.clock.now() + 30 * SECOND;
+    let answer = functions.processor.handle(batch(&received), "midway", deadline).await;
+    if answer.batch_item_failures.is_empty() {
+        platform.sqs.delete(EVENTS, &received[0].receipt_handle);
+    }
+}
+
+async fn pulled(platform: &Platform) -> Value {
+    let feed = ask(platform, "GET", &format!("/events?page_id={PAGE}")).await;
+    feed.body["results"].clone()
+}
+
+#[tokio::test]
+async fn an_event_that_is_being_processed_leaves_nothing() {
+    for dies in [false, true] {
+        let mut calls = 0;
+        loop {
+            let platform = promising().await;
+            platform.meta.set_echoes(false);
+            platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
+            let functions = beside(&platform);
+            let work = Box::pin(process(&platform, &functions));
+            let is_midway = erase_after(&platform, calls, dies, work).await;
+            platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
+            if !dies {
+                assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
+            }
+            platform.advance(12 * MINUTE).await;
+            assert_only_the_mark(&platform).await;
+            assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
+            platform.advance(DAY).await;
+            assert!(requested(&platform, PSID).len() <= 1, "after {calls} calls");
+            assert_only_the_mark(&platform).await;
+            if !is_midway {
+                break;
+            }
+            calls += 1;
+            assert!(calls < MOST_CALLS);
+        }
+        assert!(calls >= 6, "a reply with two follow-ups takes {calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_being_stored_leaves_nothing() {
+    for calls in 0..MOST_CALLS {
+        let platform = heard_from().await;
+        let functions = beside(&platform);
+        let send_at = (platform.clock.now() + HOUR).millis();
+        let mut sample = samples::read("api/create-message").unwrap();
+        sample["body"] = message(json!({"send_at": send_at})).to_string().into();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
+        let is_midway = erase_after(&platform, calls, false, work).await;
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        platform.advance(2 * HOUR).await;
+        assert!(requested(&platform, PSID).is_empty(), "after {calls} calls");
+        if !is_midway {
+            return assert!(calls >= 3, "storing a message takes {calls} calls");
+        }
+    }
+    panic!("storing a message takes more than {MOST_CALLS} calls");
+}
+
+#[tokio::test]
+async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
+    for calls in 0..MOST_CALLS {
+        let platform = heard_from().await;
+        let send_at = (platform.clock.now() + HOUR).millis();
+        assert_eq!(post(&platform, None, &message(json!({"send_at": send_at}))).await.status, 202);
+        platform.clock.forward(HOUR + MINUTE);
+        let functions = beside(&platform);
+        let deadline = platform.clock.now() + 55 * SECOND;
+        let tick = json!({"source": "schedule"});
+        let work = Box::pin(functions.follow_ups.handle(tick, "midway", deadline));
+        let is_midway = erase_after(&platform, calls, false, work).await;
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        assert!(requested(&platform, PSID).len() <= 1);
+        if !is_midway {
+            return assert!(calls >= 5, "sending a message takes {calls} calls");
+        }
+    }
+    panic!("sending a message takes more than {MOST_CALLS} calls");
+}
+
+#[tokio::test]
+async fn a_late_echo_names_nothing_on_the_mark_and_its_comment_is_erased_too() {
+    let platform = silent().await;
+    let now = platform.clock.now();
+    platform.meta.set_echoes(false);
+    platform.meta.add_comment(PAGE, "10_5", PSID, now.millis());
+    let reply = json!({"page_id": PAGE, "comment_id": "10_5", "message": "thank you"});
+    let sent = post(&platform, None, &reply).await;
+    assert_eq!(sent.status, 201, "{}", sent.body);
+    let metadata = platform.meta.requests()[0].metadata.clone().unwrap();
+    let echo = json!({"sender": {"id": PAGE}, "recipient": {"id": PSID},
+        "message": {"mid": "m_e", "is_echo": true, "app_id": samples::APP_ID, "metadata": metadata}});
+    let echo = platform.meta.person_does(PAGE, PSID, echo);
+    platform.clock.forward(MINUTE);
+    assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
+    platform.deliver(&echo).await;
+    assert_only_the_mark(&platform).await;
+    assert!(conversation(&platform, PSID).await.contains_key("expires_at"));
+    platform.advance(12 * MINUTE).await;
+    assert_only_the_mark(&platform).await;
+    let path = format!("/messages/{}", sent.body["id"].as_str().unwrap());
+    assert_eq!(ask(&platform, "GET", &path).await.status, 404, "erased with the person");
+}
+
+#[tokio::test]
+async fn an_erasure_goes_on_although_the_table_fails_after_the_mark() {
+    for calls in 0..MOST_CALLS {
+        let platform = promising().await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+        platform.clock.forward(MINUTE);
+        let functions = beside(&platform);
+        let sample = samples::read("api/erase-person").unwrap();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        platform.gate.close();
+        let work = functions.api.handle(&request, "midway", deadline);
+        tokio::pin!(work);
+        let mut made = 0;
+        let answer = loop {
+            tokio::select! {
+                answer = &mut work => break read(answer),
+                () = tokio::task::yield_now() => {}
+            }
+            if !platform.gate.held().is_empty() {
+                let verdict = if made < calls { Verdict::Go } else { Verdict::Refused };
+                platform.gate.release(0, verdict);
+                made += 1;
+            }
+        };
+        assert!(matches!(answer.status, 204 | 401 | 503), "{}", answer.status);
+        platform.advance(12 * MINUTE).await;
+        if answer.status == 204 {
+            assert_only_the_mark(&platform).await;
+        }
+        if made <= calls {
+            return assert!(calls >= 5, "an erasure takes {calls} calls");
+        }
+    }
+    panic!("an erasure takes more than {MOST_CALLS} calls");
+}
