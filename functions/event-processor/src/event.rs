@@ -56,7 +56,10 @@ impl Processor {
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
-            _ => return self.answer(conversation_key, event, is_redelivered, context).await,
+            _ => {
+                let answer = self.answer(conversation_key, event, is_redelivered, context);
+                return Box::pin(answer).await;
+            }
         }
         Ok(Processed::Done)
     }

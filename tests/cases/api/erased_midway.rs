@@ -14,7 +14,7 @@ use super::erasure::assert_only_the_mark;
 use super::*;
 
 /// More calls than any of the pieces of work here makes.
-const MOST_CALLS: usize = 16;
+const MOST_CALLS: usize = 24;
 
 /// A platform whose bot answers, promises two follow-ups and remembers something.
 async fn promising() -> Arc<Platform> {

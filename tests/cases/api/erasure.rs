@@ -208,11 +208,15 @@ async fn fill_feed(platform: &Platform, count: usize) {
             "timestamp": platform.clock.now().millis(), "message": {"mid": format!("m_{number}")}})
     };
     let messages: Vec<_> = (0..count).map(message).collect();
-    let body = json!({"object": "page", "entry": [{"id": PAGE, "messaging": messages}]});
-    let events = messenger::event::split(body.to_string().as_bytes(), platform.clock.now());
     let feed = backend::feed::Feed::new(&platform.containers().environment());
-    for event in events.unwrap() {
-        feed.add(&event).await.unwrap();
+    for messages in messages.chunks(1000) {
+        let body = json!({"object": "page", "entry": [{"id": PAGE, "messaging": messages}]});
+        let limits = messenger::event::Limits { events: 1000, in_order: 1000 };
+        let now = platform.clock.now();
+        let events = messenger::event::split_within(body.to_string().as_bytes(), now, limits);
+        for event in events.unwrap() {
+            feed.add(&event).await.unwrap();
+        }
     }
 }
 

@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
+use backend::outbox::CLOCK_SKEW;
+use backend::store::Entry;
 use messenger::clock::Timestamp;
 
 use super::history::History;
 
 /// How long a message of this entry waited for its first delivery, from the moment at which somebody
-/// first had the task to send it: when it was decided, or when the first sweep after its due time began.
+/// first had the task to send it: when it was decided, or when the first sweep began to which it was due.
 ///
 /// Nothing if something that failed could be felt meanwhile.
 pub(super) fn wait(
     history: &History,
-    first_due: Timestamp,
-    decided_at: Timestamp,
+    entry: &Entry,
+    at_once: bool,
     delivered_at: Timestamp,
 ) -> Option<Duration> {
-    let due = first_due.max(decided_at);
-    let from = if first_due <= decided_at {
-        decided_at
+    let due = entry.first_due.max(entry.decided_at);
+    let from = if at_once && entry.first_due <= entry.decided_at {
+        entry.decided_at
     } else {
         let sweeps = history.sweeps.iter().map(|(began, _)| *began);
-        sweeps.filter(|began| *began >= due).min()?.min(delivered_at)
+        sweeps.filter(|began| *began >= due + CLOCK_SKEW).min()?.min(delivered_at)
     };
     let is_troubled =
         history.troubles.iter().any(|(from, until)| *from <= delivered_at && due <= *until);

@@ -273,8 +273,9 @@ impl Onlooker<'_> {
                 }
                 for first in self.first_deliveries(key, entry.steps.len()).into_iter().flatten() {
                     let at = first.point.at;
-                    let was_due =
-                        earlier.first_due + TOLERANCE <= at && earlier.decided_at + TOLERANCE <= at;
+                    let known_from = self.known_from(other, earlier);
+                    let was_due = earlier.first_due + TOLERANCE <= at
+                        && known_from.is_some_and(|known_from| known_from + TOLERANCE <= at);
                     let later = self.first_deliveries(other, earlier.steps.len());
                     let after = later.into_iter().flatten().find(|a| a.point > first.point);
                     if let Some(after) = after.filter(|_| was_due) {
@@ -305,6 +306,14 @@ impl Onlooker<'_> {
             || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
     }
 
+    /// Since when an entry is in the table: a follow-up since its event was processed.
+    fn known_from(&self, key: &EntryKey, entry: &Entry) -> Option<Timestamp> {
+        let Some((decision, _)) = key.id.split_once('.') else { return Some(entry.decided_at) };
+        let mut said = self.history.said.iter();
+        let (_, said) = said.find(|(event_id, _)| event_id.starts_with(decision))?;
+        Some(said.processed?.at)
+    }
+
     /// The number of messages that were delivered while nothing failed, and the longest of their waits.
     fn nobody_waits(&self) -> (usize, Duration) {
         let mut longest = (0, Duration::ZERO);
@@ -316,7 +325,10 @@ impl Onlooker<'_> {
                 self.deliveries(&StepKey { entry: key.clone(), step: 0 }).into_iter().next();
             let wait = first.and_then(|first| {
                 let delivered_at = first.point.at;
-                latency::wait(self.history, entry.first_due, entry.decided_at, delivered_at)
+                // A request waits for the schedule; a reply and an agent's answer go at once.
+                let body = entry.steps.first().map_or("", |step| step.body.as_str());
+                let at_once = entry.purpose == Purpose::Reply || body.contains(" answered");
+                latency::wait(self.history, entry, at_once, delivered_at)
             });
             let Some(wait) = wait else { continue };
             longest = (longest.0 + 1, longest.1.max(wait));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::graph::{Fault, GraphError};
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
-    StepKey, StepState,
+    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, Guard, NextState, PendingEntry,
+    Reason, Status, StepChange, StepKey, StepState,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -76,6 +76,7 @@ impl Outbox {
         if due_at > now && !may_try_early(&attempt.entry, now) {
             return Ok(Outcome::Waits(due_at));
         }
+        self.apply_rest(attempt).await?;
         match blocked_until {
             Some(until) if until > now => {
                 let halt = Halt::Wait(until, Reason::EarlierMessagesWait);
@@ -84,7 +85,6 @@ impl Outbox {
             Some(_) => return Ok(Outcome::Waits(due_at)),
             None => {}
         }
-        self.apply_rest(attempt).await?;
         let index = match position(&attempt.entry) {
             Position::At(index) => index,
             Position::Unknown => {
@@ -238,6 +238,7 @@ impl Outbox {
                     Next::Halt(halt) => self.next_state(halt),
                 },
             };
+            self.list(attempt, &next_state).await?;
             let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
             self.pauses.heard_clearly(attempt.page_id(), began).await?;
@@ -346,18 +347,37 @@ impl Outbox {
             sends: Some(sends),
             mid: None,
         };
+        self.list(attempt, &next_state).await?;
         let change = Change { steps: vec![step], applied: true, ..Change::to(next_state.clone()) };
-        let changed = self.store.change_entry(key, attempt.ours(), change).await?;
+        let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
         if let SendError::Graph(graph) = &error {
             self.note(attempt.page_id(), graph, began).await?;
         }
-        match changed {
-            Some(entry) => {
-                attempt.entry = entry;
-                Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost))
-            }
-            None => self.go_on_after_echo(attempt).await,
+        if let Some(entry) = changed {
+            attempt.entry = entry;
+            return Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost));
         }
+        let outcome = self.go_on_after_echo(attempt).await?;
+        if matches!(outcome, Outcome::Ended(..)) {
+            let forget = vec![attempt.entry.waiting()];
+            let update = ConversationUpdate { forget, ..ConversationUpdate::default() };
+            self.store.settle(&attempt.key.conversation_key, &update).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Lets the conversation know of an entry that was sent from the start and is to wait now.
+    ///
+    /// First this and then the entry: an echo that ends the entry meanwhile takes it off the list.
+    async fn list(&self, attempt: &Attempt<'_>, next_state: &NextState) -> Result<(), OutboxError> {
+        let waiting = attempt.entry.waiting();
+        let NextState::Waits { due_at, rescheduled, .. } = next_state else { return Ok(()) };
+        if attempt.conversation.waiting.iter().any(|listed| listed.id == waiting.id) {
+            return Ok(());
+        }
+        let first_due = if *rescheduled { *due_at } else { waiting.first_due };
+        let waiting = PendingEntry { first_due, ..waiting };
+        self.settle_waiting(&attempt.key.conversation_key, waiting).await
     }
 
     /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.

@@ -134,11 +134,9 @@ impl Outbox {
         self.settle_decision(key, &entry, incoming).await?;
         self.unlist(&incoming.ended).await?;
         if let Some(label) = label {
-            let waiting = entry.waiting();
             let conversation = &incoming.conversation;
             let mut attempt = Attempt { key, entry, conversation, context };
-            let outcome = self.send_from(&mut attempt, label, self.clock.now()).await?;
-            self.settle_outcome(&key.conversation_key, waiting, &outcome).await?;
+            self.send_from(&mut attempt, label, self.clock.now()).await?;
         } else if entry.is_open() && incoming.leased_until.is_none() {
             // Whoever has the lease looks for what was stored before giving it back; if that has
             // happened already, nobody else would.

@@ -50,7 +50,8 @@ impl Outbox {
             let mut all: Vec<String> = earlier.map(|waiting| waiting.id.clone()).collect();
             wanted.retain(|id| !all.contains(id));
             all.append(&mut wanted);
-            all.retain(|id| tried.insert(id.clone()));
+            // What was tried and still waits goes before what is new.
+            tried.extend(all.iter().cloned());
             let delivered = self.deliver_due(conversation_key, &conversation, &all, context).await;
             let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
             let left = self.store.release_lease(conversation_key, &context.by, forget).await?;

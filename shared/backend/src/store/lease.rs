@@ -59,11 +59,11 @@ pub fn lease_state(
     match (&conversation.busy_for, named) {
         (None, _) if is_valid => LeaseState::Held,
         (Some(id), None) if is_valid => LeaseState::Undecided(id.clone()),
-        (None, _) | (Some(_), None) => LeaseState::Free,
-        (Some(_), Some(entry)) if !entry.is_open() => LeaseState::Free,
-        (Some(_), Some(entry)) if entry.is_leased(now) => LeaseState::Held,
-        (Some(id), Some(entry)) if entry.due_at.is_none() => LeaseState::Abandoned(id.clone()),
-        (Some(_), Some(_)) => LeaseState::Free,
+        (Some(_), Some(entry)) if entry.is_open() && entry.is_leased(now) => LeaseState::Held,
+        (Some(id), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
+            LeaseState::Abandoned(id.clone())
+        }
+        _ => LeaseState::Free,
     }
 }
 

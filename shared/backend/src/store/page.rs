@@ -258,13 +258,12 @@ impl Store {
         let mut entries = Vec::new();
         for item in answer.items.unwrap_or_default() {
             let DueItem { pk, sk, due_at } = parse(item)?;
-            match EntryKey::from_table(&pk, &sk) {
-                Some(key) => entries.push(Due { key, due_at }),
-                None => {
-                    tracing::error!(page = page_id, "an item in the index is not an entry");
-                    let update = Update::default().remove("#due_page, #due_at");
-                    self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await?;
-                }
+            if let Some(key) = EntryKey::from_table(&pk, &sk) {
+                entries.push(Due { key, due_at });
+            } else {
+                tracing::error!(page = page_id, "an item in the index is not an entry");
+                let update = Update::default().remove("#due_page, #due_at");
+                self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await?;
             }
         }
         Ok(DueEntries { entries, rest: answer.last_evaluated_key.map(DueRest) })
