@@ -35,7 +35,10 @@ impl Guard {
         match self {
             Self::Lease => void(request, "attribute_not_exists(#lease_until)"),
             Self::MonotonicUpdate => void(request, "#last_message_at < :at"),
-            Self::BusyMark => void(request, "attribute_not_exists(#busy_until)"),
+            Self::BusyMark => {
+                void(request, "attribute_not_exists(#busy_until)");
+                void(request, "#busy_by = :by");
+            }
             Self::StateRevision => void(request, "#state_revision = :read"),
             Self::Condition if request.get("Item").is_some() => {
                 if let Some(fields) = request.as_object_mut() {
@@ -60,9 +63,17 @@ impl Guard {
 
     /// Removes the guard from an answer.
     pub(crate) fn take_from_answer(self, answer: &mut Value) {
-        let Some(item) = answer.get_mut("Item").filter(|item| item.get("steps").is_some()) else {
+        let Some(item) = answer.get_mut("Item") else { return };
+        if self == Self::BusyMark
+            && let Some(fields) = item.as_object_mut()
+        {
+            for lease in ["busy_until", "busy_by", "busy_for"] {
+                fields.remove(lease);
+            }
+        }
+        if item.get("steps").is_none() {
             return;
-        };
+        }
         match self {
             Self::Lease => {
                 if let Some(fields) = item.as_object_mut() {

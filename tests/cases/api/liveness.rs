@@ -40,8 +40,8 @@ async fn a_follow_up_leaves_with_the_next_run_while_the_person_keeps_writing() {
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
     }
     assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
-    let sent_at = Timestamp::from_millis(requested(&platform, PSID)[0].at);
-    assert!(sent_at <= send_at + MINUTE + 10 * SECOND, "sent at {sent_at}, due at {send_at}");
+    let left_at = Timestamp::from_millis(requested(&platform, PSID)[0].at);
+    assert!(left_at <= send_at + MINUTE + 10 * SECOND, "sent at {left_at}, due at {send_at}");
 }
 
 /// An event processor has recorded an event and its bot has not decided: the entry that it would write.
@@ -118,9 +118,9 @@ async fn the_message_of_one_page_does_not_wait_for_the_backlogs_of_others() {
     platform.clock.forward(10 * MINUTE);
     let due_at = platform.clock.now();
     platform.tick().await.unwrap();
-    let sent_at = Timestamp::from_millis(requested(&platform, PSID)[0].at);
+    let left_at = Timestamp::from_millis(requested(&platform, PSID)[0].at);
     assert_eq!(platform.meta.requests().len(), 16 * 8 + 1);
-    assert!(sent_at.since(due_at) <= MINUTE, "sent after {:?}", sent_at.since(due_at));
+    assert!(left_at.since(due_at) <= MINUTE, "sent after {:?}", left_at.since(due_at));
 }
 
 #[tokio::test]

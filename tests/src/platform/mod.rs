@@ -51,7 +51,7 @@ pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the API may run, as in `template.yaml`.
 pub const API_TIMEOUT: Duration = Duration::from_secs(29);
 /// How long the follow-ups may run, as in `template.yaml`.
-pub const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
+pub const SWEEP_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long the forwarder may run, as in `template.yaml`.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long setup may run, as in `template.yaml`.

@@ -186,8 +186,8 @@ impl World {
                 let wait = 1 << self.idle_sweeps.min(5);
                 self.next_sweep = next_minute(self.now()) + Duration::from_mins(wait - 1);
             }
-            (Work::Request { .. }, Answer::Done(Ok(_))) => {}
-            (Work::Answer { .. }, Answer::Status(200..=499)) => {}
+            (Work::Request { .. }, Answer::Done(Ok(_)))
+            | (Work::Answer { .. }, Answer::Status(200..=499)) => {}
             (work, _) => self.failed(work),
         }
     }
