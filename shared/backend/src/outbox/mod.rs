@@ -7,7 +7,7 @@
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
 //!
-//! Calls go one way: `commit` and `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
+//! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
 //! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
 
 mod attempt;
