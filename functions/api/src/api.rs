@@ -9,9 +9,8 @@ use backend::runtime::Environment;
 use backend::secrets::Secrets;
 use messenger::clock::SharedClock;
 
-use crate::auth::ApiAuth;
+use crate::auth::{ApiAuth, Caller};
 use crate::problem::Problem;
-use crate::route::Call;
 
 /// The API function.
 #[derive(Debug)]
@@ -42,9 +41,9 @@ impl Api {
     }
 
     /// Checks that the secret names a Page which the caller reaches; to others it is unknown.
-    pub(crate) async fn check_page(&self, call: &Call<'_>, page_id: &str) -> Result<(), Problem> {
+    pub(crate) async fn check_page(&self, caller: &Caller, page_id: &str) -> Result<(), Problem> {
         let secret = self.secrets.current().await?;
-        if call.caller.has_page(page_id, &secret) { Ok(()) } else { Err(Problem::unknown_page()) }
+        if caller.has_page(page_id, &secret) { Ok(()) } else { Err(Problem::unknown_page()) }
     }
 
     /// Opens the connection that the first request needs.

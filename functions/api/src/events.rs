@@ -37,7 +37,7 @@ pub(crate) async fn pull(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
             .ok_or_else(|| Problem::wrong("limit", "must be a number from 1 to 100"))?,
     };
-    api.check_page(&call, &page_id).await?;
+    api.check_page(&call.caller, &page_id).await?;
     if !api.feed_is_on {
         let message = "the feed is off; set the template parameter EventFeed to on";
         return Err(Problem::new(StatusCode::NOT_FOUND, "feed_off", message));

@@ -57,7 +57,7 @@ pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
         key.map_or_else(|| call.invocation.to_owned(), |key| format!("{IDEMPOTENCY_KEY} {key}"));
     let wanted = request::read(&body, &name, api.clock.now())?;
     let page_id = &wanted.conversation_key.page_id;
-    api.check_page(&call, page_id).await?;
+    api.check_page(&call.caller, page_id).await?;
     if let Some(key) = key {
         api.claim_key(key, page_id, &body).await?;
     }

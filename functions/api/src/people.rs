@@ -145,7 +145,7 @@ impl Api {
         let page_id = call.query("page_id")?;
         let person = call.parameter("psid").parse();
         let person = person.map_err(|_| Problem::wrong("psid", "is not a valid id"))?;
-        self.check_page(call, &page_id).await?;
+        self.check_page(&call.caller, &page_id).await?;
         Ok(ConversationKey { page_id, person })
     }
 }

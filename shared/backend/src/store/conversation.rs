@@ -4,11 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::erasure::{UNLESS_MARK, unless_erased};
-use super::lease::take_for_event;
-use super::{
-    ConversationKey, EVENT_PROCESSOR, ExpiresAt, Lease, Store, StoreError, Update, Updated,
-};
+use super::{ExpiresAt, Update};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
@@ -17,9 +13,6 @@ use messenger::window::Standing;
 /// The most messages that may wait for one person, except for replies and what people wrote that is
 /// due at once.
 pub const MAX_WAITING: usize = 20;
-
-/// How often a place among those that wait is asked for while others change them.
-const RESERVE_TRIES: usize = 8;
 
 pub(super) const SORT_KEY: &str = "conversation";
 
@@ -91,12 +84,6 @@ impl ConversationItem {
             last_message_at: self.last_message_at,
             free_until: self.free_until,
         }
-    }
-
-    /// Whether a sender other than an event processor has the lease.
-    fn is_busy(&self, now: Timestamp) -> bool {
-        self.busy_until.is_some_and(|until| until >= now)
-            && !self.busy_by.as_deref().is_some_and(|by| by.starts_with(EVENT_PROCESSOR))
     }
 
     /// Whether people have taken over.
@@ -214,246 +201,6 @@ impl ConversationUpdate {
     }
 }
 
-impl Store {
-    /// Reads a conversation.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn conversation(
-        &self,
-        conversation_key: &ConversationKey,
-    ) -> Result<Option<ConversationItem>, StoreError> {
-        self.get(&conversation_key.pk(), SORT_KEY).await
-    }
-
-    /// Whether a person was erased after this instant, at which an event happened.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn was_erased_after(
-        &self,
-        conversation_key: &ConversationKey,
-        happened_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let there = self.conversation(conversation_key).await?;
-        Ok(there.is_some_and(|there| there.was_erased_after(happened_at)))
-    }
-
-    /// Records what the person did and takes the lease for the event, in one write.
-    ///
-    /// `heard` is what the event says if it opens the window. The last message time never goes
-    /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person. `None` if the person was erased after the event had happened.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn open_conversation(
-        &self,
-        conversation_key: &ConversationKey,
-        heard: Option<&LastMessage>,
-        happened_at: Timestamp,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> Result<Option<Acquired>, StoreError> {
-        let arrived = || unless_erased(Update::default(), happened_at);
-        let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
-        let both = take_for_event(recorded, lease, now);
-        let old = match self.update_conversation(conversation_key, both).await? {
-            Updated::Now(conversation) => {
-                return Ok(Some(Acquired { conversation, exclusive: true }));
-            }
-            Updated::Unmet(old) => old.unwrap_or_default(),
-        };
-        if old.was_erased_after(happened_at) {
-            return Ok(None);
-        }
-        let is_busy = old.is_busy(now);
-        let rest = match (is_busy, heard) {
-            (false, _) => take_for_event(arrived(), lease, now),
-            (true, Some(heard)) => record(arrived(), heard),
-            (true, None) => {
-                return Ok(Some(Acquired { conversation: old, exclusive: false }));
-            }
-        };
-        Ok(Some(match self.update_conversation(conversation_key, rest).await? {
-            Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy },
-            Updated::Unmet(now_old) => {
-                let conversation = now_old.unwrap_or(old);
-                if conversation.was_erased_after(happened_at) {
-                    return Ok(None);
-                }
-                Acquired { conversation, exclusive: false }
-            }
-        }))
-    }
-
-    /// Records what the person did, and nothing else: whether they were not erased after it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn record_activity(
-        &self,
-        conversation_key: &ConversationKey,
-        heard: &LastMessage,
-        happened_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let update = record(unless_erased(Update::default(), happened_at), heard);
-        let there = self.update_conversation(conversation_key, update).await?.item();
-        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
-    }
-
-    /// Sets until when the bot is quiet, because of an event: whether the person was not erased
-    /// after it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn set_quiet(
-        &self,
-        conversation_key: &ConversationKey,
-        until: Timestamp,
-        happened_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let update = unless_erased(Update::default(), happened_at)
-            .set("#quiet_until = :quiet")
-            .value("quiet", until);
-        let there = self.update_conversation(conversation_key, update).await?.item();
-        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
-    }
-
-    /// Notes under what else a person was written to at this instant, unless they were erased since, or
-    /// only their mark is there: when they were erased, if so.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn add_known_as(
-        &self,
-        conversation_key: &ConversationKey,
-        person: &Person,
-        written_at: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let update = Update::default()
-            .add("#known_as :known")
-            .when(UNLESS_MARK)
-            .when("attribute_not_exists(#erased_at) OR #erased_at < :written")
-            .value("known", BTreeSet::from([person.to_string()]))
-            .value("written", written_at);
-        Ok(match self.update_conversation(conversation_key, update).await? {
-            Updated::Now(_) => None,
-            Updated::Unmet(mark) => mark.and_then(|mark| mark.erased_at),
-        })
-    }
-
-    /// Applies what a decision changes, unless the person is erased. A state that was decided on
-    /// another revision is not written.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn settle(
-        &self,
-        conversation_key: &ConversationKey,
-        changes: &ConversationUpdate,
-    ) -> Result<(), StoreError> {
-        self.settle_unless_erased(conversation_key, changes).await.map(drop)
-    }
-
-    /// Does what [`Self::settle`] does: whether the person is not erased, as far as this shows it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn settle_unless_erased(
-        &self,
-        conversation_key: &ConversationKey,
-        changes: &ConversationUpdate,
-    ) -> Result<bool, StoreError> {
-        if changes.is_empty() {
-            return Ok(true);
-        }
-        let mut update = forgetting(Update::default().when(UNLESS_MARK), &changes.forget);
-        update = adding(update, &changes.add);
-        if let Some(until) = changes.quiet_until {
-            update = update.set("#quiet_until = :quiet").value("quiet", until);
-        }
-        if let Some((state, revision)) = &changes.state {
-            update = update
-                .set("#state = :state, #state_revision = :next")
-                .when(if *revision == 0 {
-                    "attribute_not_exists(#state_revision) OR #state_revision = :read"
-                } else {
-                    "#state_revision = :read"
-                })
-                .value("state", state)
-                .value("next", revision + 1)
-                .value("read", *revision);
-        }
-        match self.update_conversation(conversation_key, update).await? {
-            Updated::Now(_) => Ok(true),
-            Updated::Unmet(Some(there)) if there.is_erased() => Ok(false),
-            Updated::Unmet(_) => {
-                let rest = ConversationUpdate { state: None, ..changes.clone() };
-                Box::pin(self.settle_unless_erased(conversation_key, &rest)).await
-            }
-        }
-    }
-
-    /// Adds an entry to those that wait, unless it is counted and [`MAX_WAITING`] such entries do
-    /// already, or the person is erased. `seen` is the conversation as it was read last.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn reserve(
-        &self,
-        conversation_key: &ConversationKey,
-        seen: &ConversationItem,
-        waiting: &PendingEntry,
-    ) -> Result<AddedWaiting, StoreError> {
-        let mut seen = seen.clone();
-        for _ in 0..RESERVE_TRIES {
-            if seen.is_erased() {
-                return Ok(AddedWaiting::Erased);
-            }
-            if waiting.is_counted && seen.room() == 0 {
-                return Ok(AddedWaiting::Full);
-            }
-            let mut add = adding(Update::default(), std::slice::from_ref(waiting))
-                .when(UNLESS_MARK)
-                .when("attribute_exists(#waiting)");
-            if waiting.is_counted {
-                add = add.when("size(#waiting) = :seen").value("seen", seen.waiting.len() as u64);
-            }
-            if self.update_conversation(conversation_key, add).await?.is_made() {
-                return Ok(AddedWaiting::Yes);
-            }
-            let with_map = Update::default()
-                .set("#waiting = if_not_exists(#waiting, :none)")
-                .when(UNLESS_MARK)
-                .value("none", BTreeMap::new());
-            let there = self.update_conversation(conversation_key, with_map).await?;
-            seen = there.item().unwrap_or_default();
-            if seen.waiting.contains(waiting) {
-                return Ok(AddedWaiting::Yes);
-            }
-        }
-        Err(StoreError::Unavailable("a conversation changes too fast".to_owned()))
-    }
-
-    async fn update_conversation(
-        &self,
-        conversation_key: &ConversationKey,
-        update: Update,
-    ) -> Result<Updated<ConversationItem>, StoreError> {
-        self.update(&conversation_key.pk(), SORT_KEY, update).await
-    }
-}
-
-fn record(update: Update, heard: &LastMessage) -> Update {
-    update
-        .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
-        .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")
-        .value("at", heard.at)
-        .value("free_until", heard.free_until)
-        .value("platform", heard.platform.name())
-}
-
 pub(super) fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
     forget.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("forgotten{index}");
@@ -461,7 +208,7 @@ pub(super) fn forgetting(update: Update, forget: &[PendingEntry]) -> Update {
     })
 }
 
-fn adding(update: Update, add: &[PendingEntry]) -> Update {
+pub(super) fn adding(update: Update, add: &[PendingEntry]) -> Update {
     add.iter().enumerate().fold(update, |update, (index, waiting)| {
         let name = format!("added{index}");
         update

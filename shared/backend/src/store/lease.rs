@@ -67,6 +67,14 @@ pub fn lease_state(
     }
 }
 
+impl ConversationItem {
+    /// Whether a sender other than an event processor has the lease.
+    pub(super) fn is_busy(&self, now: Timestamp) -> bool {
+        self.busy_until.is_some_and(|until| until >= now)
+            && !self.busy_by.as_deref().is_some_and(|by| by.starts_with(EVENT_PROCESSOR))
+    }
+}
+
 impl Store {
     /// Takes the lease on a conversation, if it is still as in `seen`: the conversation then.
     ///

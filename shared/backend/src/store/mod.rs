@@ -5,6 +5,7 @@
 
 mod change;
 mod conversation;
+mod conversations;
 mod delete;
 mod deletion;
 mod entries;
