@@ -169,6 +169,21 @@ async fn a_notification_that_meta_repeats_for_a_day_is_answered_once() {
 }
 
 #[tokio::test]
+async fn a_notification_that_is_older_than_what_is_remembered_is_not_answered_again() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    let body = platform.meta.person_says(PAGE, PSID, "hello");
+    platform.deliver(&body).await;
+    for days in [9, 2, 5, 24] {
+        platform.advance(days * DAY).await;
+        platform.expire().await.unwrap();
+        say(&platform, PSID, "again").await;
+        platform.deliver(&body).await;
+    }
+    let hello = delivered(&platform, PSID).iter().filter(|text| text.ends_with("hello")).count();
+    assert_eq!(hello, 1);
+}
+
+#[tokio::test]
 async fn the_last_message_time_never_goes_back() {
     let platform =
         platform_with(|options| options.replies = |_, _, _| Ok(Decision::nothing())).await;

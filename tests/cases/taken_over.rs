@@ -79,3 +79,75 @@ async fn people_s_messages_go_out_and_the_bot_s_follow_ups_wait() {
     assert_eq!(delivered(&platform, PSID), ["RESPONSE It is me", "UPDATE later"]);
     assert_no_leftovers(&platform, PSID).await;
 }
+
+/// A message that people wrote in the inbox, as Meta reports it now.
+fn inbox_echo(platform: &Platform, mid: &str) -> Vec<u8> {
+    let message = json!({"mid": mid, "is_echo": true, "app_id": INBOX, "text": "hello"});
+    let item = json!({"sender": {"id": PAGE}, "recipient": {"id": PSID}, "message": message});
+    platform.meta.person_does(PAGE, PSID, item)
+}
+
+#[tokio::test]
+async fn an_echo_that_meta_repeats_after_the_hand_back_does_not_silence_the_bot() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    say(&platform, PSID, "one").await;
+    let echo = inbox_echo(&platform, "m_inbox");
+    platform.deliver(&echo).await;
+    platform.clock.forward(HOUR);
+    control(&platform, passed_to(APP_ID)).await;
+    platform.clock.forward(10 * MINUTE);
+    platform.deliver(&echo).await;
+    say(&platform, PSID, "two").await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said one", "RESPONSE you said two"]);
+}
+
+#[tokio::test]
+async fn a_hand_back_that_comes_late_ends_no_later_silence() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    say(&platform, PSID, "one").await;
+    let back = platform.meta.person_does(PAGE, PSID, passed_to(APP_ID));
+    platform.clock.forward(MINUTE);
+    platform.deliver(&inbox_echo(&platform, "m_inbox")).await;
+    platform.deliver(&back).await;
+    say(&platform, PSID, "two").await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said one"]);
+}
+
+#[tokio::test]
+async fn an_inbox_message_does_not_shorten_a_silence_that_was_promised() {
+    let platform = platform_with(|options| {
+        options.replies = |event, conversation, now| {
+            if event.raw.contains("promise") {
+                return Ok(Decision::nothing().quiet_for(48 * HOUR));
+            }
+            PARROT(event, conversation, now)
+        };
+    })
+    .await;
+    say(&platform, PSID, "promise").await;
+    let echo = inbox_echo(&platform, "m_inbox");
+    platform.deliver(&echo).await;
+    platform.advance(13 * HOUR).await;
+    say(&platform, PSID, "still quiet").await;
+    platform.deliver(&echo).await;
+    platform.advance(20 * HOUR).await;
+    say(&platform, PSID, "quiet even now").await;
+    assert!(requested(&platform, PSID).is_empty());
+    platform.advance(16 * HOUR).await;
+    say(&platform, PSID, "over").await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said over"]);
+}
+
+#[tokio::test]
+async fn what_people_write_through_the_api_silences_the_bot() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    say(&platform, PSID, "one").await;
+    let request = json!({"page_id": PAGE, "psid": PSID, "message": "It is me", "purpose": "human", "author": "front-desk"});
+    platform.invoke_follow_ups(request).await.unwrap();
+    platform.advance(2 * MINUTE).await;
+    say(&platform, PSID, "two").await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said one", "RESPONSE It is me"]);
+    platform.advance(12 * HOUR).await;
+    say(&platform, PSID, "three").await;
+    assert_eq!(delivered(&platform, PSID)[2..], ["RESPONSE you said three"]);
+}

@@ -8,7 +8,6 @@ use backend::erasure::SECOND_PASS_AFTER;
 use backend::outbox::OutboxSettings;
 use backend::settings::Variables;
 use backend::store::ERASED_FOR;
-use event_processor::ProcessorSettings;
 use follow_ups::FollowUpsSettings;
 use simulator::platform::{
     API_TIMEOUT, EVENT_RECEIVES, FORWARD_RECEIVES, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT,
@@ -75,13 +74,12 @@ fn whoever_writes_about_an_erased_person_has_ended_before_the_second_pass() {
 fn the_functions_default_to_what_the_template_does() {
     let vars = Variables::from_lookup(|name| name.ends_with("_URL").then(|| "url".to_owned()));
     let outbox = OutboxSettings::new(&vars);
-    let processor = ProcessorSettings::new(&vars);
     let follow_ups = FollowUpsSettings::new(&vars);
     for (parameter, unit, default) in [
         ("SafetyMarginSeconds", 1, outbox.policy.margin),
         ("EchoGraceSeconds", 1, outbox.echo_grace),
         ("RetentionDays", 24 * 60 * 60, outbox.retention),
-        ("QuietHours", 60 * 60, processor.quiet_for),
+        ("QuietHours", 60 * 60, outbox.quiet_for),
     ] {
         let deployed = Duration::from_secs(unit * number(parameter, "Default"));
         assert_eq!(deployed, default, "{parameter}");

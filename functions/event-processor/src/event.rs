@@ -1,5 +1,7 @@
 //! One event: its effect on the conversation, and the bot's answer.
 
+use std::time::Duration;
+
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
     CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage,
@@ -13,8 +15,9 @@ use serde_json::Value;
 
 use crate::{Processor, RecordError};
 
-/// The end of the bot's silence, in the past by any clock.
-const NO_LONGER: Timestamp = Timestamp::from_millis(0);
+/// An event that is older is recorded and published, but not decided: what was decided about it may
+/// be forgotten after `RETENTION_DAYS`, which are 15 at least, and it would be answered again.
+const HORIZON: Duration = Duration::from_hours(24 * 10);
 
 /// The result of processing an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,10 @@ impl Processor {
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
+        if now.since(event.happened_at()) > HORIZON {
+            tracing::warn!(event = event.id, "an event is too old to be answered");
+            return self.record(&conversation_key, event).await;
+        }
         let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
         let heard = last_message(event);
@@ -172,7 +179,7 @@ impl Processor {
     ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         if echo.app_id.is_some() && echo.app_id != own {
-            return self.set_quiet(conversation_key, event, self.quiet_from(event)).await;
+            return self.silence(conversation_key, event).await;
         }
         Ok(Processed::Done)
     }
@@ -185,29 +192,40 @@ impl Processor {
     ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         let is_own = |app: &Option<String>| own.is_none() || *app == own;
-        let until = match handover {
-            Handover::Pass { to } if is_own(to) => NO_LONGER,
-            Handover::Request { by } if is_own(by) => NO_LONGER,
-            Handover::Take { to } if own.is_some() && *to == own => NO_LONGER,
-            Handover::Pass { .. } | Handover::Take { .. } => self.quiet_from(event),
+        match handover {
+            Handover::Pass { to } if is_own(to) => self.end_silence(conversation_key, event).await,
+            Handover::Request { by } if is_own(by) => {
+                self.end_silence(conversation_key, event).await
+            }
+            Handover::Take { to } if own.is_some() && *to == own => {
+                self.end_silence(conversation_key, event).await
+            }
+            Handover::Pass { .. } | Handover::Take { .. } => {
+                self.silence(conversation_key, event).await
+            }
             // A request for control changes nothing until it is granted.
-            Handover::Request { .. } | Handover::Roles => return Ok(Processed::Done),
-        };
-        self.set_quiet(conversation_key, event, until).await
+            Handover::Request { .. } | Handover::Roles => Ok(Processed::Done),
+        }
     }
 
-    fn quiet_from(&self, event: &Event) -> Timestamp {
-        event.at.unwrap_or(event.received_at) + self.settings.quiet_for
-    }
-
-    async fn set_quiet(
+    async fn silence(
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
-        until: Timestamp,
     ) -> Result<Processed, RecordError> {
-        let set = self.outbox.store().set_quiet(conversation_key, until, event.happened_at()).await;
+        let happened_at = event.happened_at();
+        let until = happened_at + self.outbox.settings().quiet_for;
+        let set = self.outbox.store().silence(conversation_key, until, happened_at).await;
         Ok(unless_erased(set.map_err(OutboxError::from)?))
+    }
+
+    async fn end_silence(
+        &self,
+        conversation_key: &ConversationKey,
+        event: &Event,
+    ) -> Result<Processed, RecordError> {
+        let ended = self.outbox.store().end_silence(conversation_key, event.happened_at()).await;
+        Ok(unless_erased(ended.map_err(OutboxError::from)?))
     }
 }
 

@@ -42,17 +42,12 @@ const LAST_RECEIVE: u32 = 5;
 pub struct ProcessorSettings {
     /// The dead-letter queue.
     pub dead_letter_queue_url: String,
-    /// How long the bot is quiet after people took over.
-    pub quiet_for: Duration,
 }
 
 impl ProcessorSettings {
-    /// Reads `DEAD_LETTER_QUEUE_URL` and `QUIET_HOURS`.
+    /// Reads `DEAD_LETTER_QUEUE_URL`.
     pub fn new(variables: &Variables) -> Self {
-        Self {
-            dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
-            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
-        }
+        Self { dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL") }
     }
 }
 

@@ -9,6 +9,7 @@
 mod clock;
 mod history;
 mod latency;
+mod order;
 mod plan;
 mod promises;
 mod script;

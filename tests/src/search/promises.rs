@@ -18,7 +18,7 @@ use super::latency;
 use super::world::World;
 
 /// How far the machines' clocks may be from each other, and what a call may take.
-const TOLERANCE: Duration = Duration::from_secs(55);
+pub(super) const TOLERANCE: Duration = Duration::from_secs(55);
 
 /// The margin that is kept from a window's edge.
 const MARGIN: Duration = Duration::from_mins(1);
@@ -49,9 +49,9 @@ impl fmt::Display for Broken {
 }
 
 /// Everything that is looked at.
-struct Onlooker<'a> {
-    history: &'a History,
-    entries: BTreeMap<EntryKey, Entry>,
+pub(super) struct Onlooker<'a> {
+    pub(super) history: &'a History,
+    pub(super) entries: BTreeMap<EntryKey, Entry>,
     conversations: BTreeMap<ConversationKey, ConversationItem>,
     broken: RefCell<Vec<Broken>>,
 }
@@ -107,7 +107,7 @@ impl Onlooker<'_> {
         Ok(())
     }
 
-    fn breaks(&self, promise: &'static str, how: String) {
+    pub(super) fn breaks(&self, promise: &'static str, how: String) {
         self.broken.borrow_mut().push(Broken { promise, how });
     }
 
@@ -172,8 +172,27 @@ impl Onlooker<'_> {
     }
 
     fn may_be_quiet(&self, said: &Said, from: Timestamp, to: Timestamp) -> bool {
+        let is_near = |at: Timestamp| at <= to && from <= at + QUIET + TOLERANCE;
         self.history.taken_over.iter().any(|(page_id, psid, at)| {
-            *page_id == said.page_id && *psid == said.psid && *at <= to && from <= *at + QUIET
+            *page_id == said.page_id && *psid == said.psid && is_near(*at)
+        }) || self.history.attempts.iter().any(|attempt| {
+            let key = &attempt.key.entry.conversation_key;
+            key.page_id == said.page_id
+                && key.person.to_string() == said.psid
+                && self.is_of_people(&attempt.key.entry)
+                && is_near(attempt.point.at)
+        })
+    }
+
+    fn is_of_people(&self, key: &EntryKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.purpose == Purpose::Human)
+    }
+
+    /// Whether people wrote to the person of an entry, so that the bot was quiet.
+    pub(super) fn people_wrote(&self, key: &EntryKey) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(other, entry)| {
+            other.conversation_key == key.conversation_key && entry.purpose == Purpose::Human
         })
     }
 
@@ -237,88 +256,16 @@ impl Onlooker<'_> {
     }
 
     /// When each step was first delivered, as the number of the point.
-    fn first_deliveries(&self, key: &EntryKey, steps: usize) -> Vec<Option<&Attempt>> {
+    pub(super) fn first_deliveries(&self, key: &EntryKey, steps: usize) -> Vec<Option<&Attempt>> {
         let step = |step| self.deliveries(&StepKey { entry: key.clone(), step }).into_iter().next();
         (0..steps).map(step).collect()
-    }
-
-    fn steps_and_replies_are_in_order(&self) {
-        let mut said: Vec<_> = self.history.said.iter().collect();
-        said.sort_by_key(|(_, said)| said.received);
-        let mut last = BTreeMap::<ConversationKey, (u64, String)>::new();
-        for (event_id, said) in said {
-            let key = entry_key(said, event_id);
-            let Some(entry) = self.entries.get(&key) else { continue };
-            for first in self.first_deliveries(&key, entry.steps.len()).into_iter().flatten() {
-                let number = first.point.number;
-                let before = last.insert(key.conversation_key.clone(), (number, name(&first.key)));
-                if let Some((before, what)) = before.filter(|(before, _)| *before > number) {
-                    let how =
-                        format!("{what} ({before}) went after {} ({number})", name(&first.key));
-                    self.breaks("replies are in order", how);
-                }
-            }
-        }
-    }
-
-    fn entries_are_in_order(&self) {
-        for (key, entry) in &self.entries {
-            let earlier = self.entries.iter().filter(|(other, earlier)| {
-                other.conversation_key == key.conversation_key
-                    && (earlier.first_due, earlier.decided_at) < (entry.first_due, entry.decided_at)
-            });
-            for (other, earlier) in earlier {
-                if self.was_rescheduled(other) || self.was_rescheduled(key) {
-                    continue;
-                }
-                for first in self.first_deliveries(key, entry.steps.len()).into_iter().flatten() {
-                    let at = first.point.at;
-                    let known_from = self.known_from(other, earlier);
-                    let was_due = earlier.first_due + TOLERANCE <= at
-                        && known_from.is_some_and(|known_from| known_from + TOLERANCE <= at);
-                    let later = self.first_deliveries(other, earlier.steps.len());
-                    let after = later.into_iter().flatten().find(|a| a.point > first.point);
-                    if let Some(after) = after.filter(|_| was_due) {
-                        self.breaks(
-                            "entries are in order",
-                            format!(
-                                "{} at {} went before {} at {}",
-                                name(&first.key),
-                                at,
-                                name(&after.key),
-                                after.point.at
-                            ),
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    /// People who take over put automated entries off; a request that was hindered may be unknown
-    /// to the conversation until it is asked for again.
-    fn was_rescheduled(&self, key: &EntryKey) -> bool {
-        let is_in = |page_id: &str, psid: &str| {
-            page_id == key.conversation_key.page_id
-                && psid == key.conversation_key.person.to_string()
-        };
-        self.history.taken_over.iter().any(|(page_id, psid, _)| is_in(page_id, psid))
-            || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
-    }
-
-    /// Since when an entry is in the table: a follow-up since its event was processed.
-    fn known_from(&self, key: &EntryKey, entry: &Entry) -> Option<Timestamp> {
-        let Some((decision, _)) = key.id.split_once('.') else { return Some(entry.decided_at) };
-        let mut said = self.history.said.iter();
-        let (_, said) = said.find(|(event_id, _)| event_id.starts_with(decision))?;
-        Some(said.processed?.at)
     }
 
     /// The number of messages that were delivered while nothing failed, and the longest of their waits.
     fn nobody_waits(&self) -> (usize, Duration) {
         let mut longest = (0, Duration::ZERO);
         for (key, entry) in &self.entries {
-            if self.was_taken_over(key) {
+            if self.was_taken_over(key) || (self.people_wrote(key) && !self.is_of_people(key)) {
                 continue;
             }
             let first =
@@ -485,13 +432,13 @@ impl Onlooker<'_> {
     }
 }
 
-fn entry_key(said: &Said, event_id: &str) -> EntryKey {
+pub(super) fn entry_key(said: &Said, event_id: &str) -> EntryKey {
     let conversation_key =
         ConversationKey { page_id: said.page_id.clone(), person: Person::Psid(said.psid.clone()) };
     EntryKey { conversation_key, id: event_id.chars().take(32).collect() }
 }
 
-fn name(key: &StepKey) -> String {
+pub(super) fn name(key: &StepKey) -> String {
     let id: String = key.entry.id.chars().take(8).collect();
     let rest: String = key.entry.id.chars().skip(32).collect();
     format!("{id}{rest} step {}", key.step)

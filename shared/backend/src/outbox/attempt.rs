@@ -10,7 +10,7 @@ use crate::store::{
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
-use messenger::window::{Label, Refusal};
+use messenger::window::{Label, Purpose, Refusal};
 
 use super::next::{Failure, Halt, Next, Position, after_error, may_try_early, next, position};
 use super::plan::unclear;
@@ -107,6 +107,11 @@ impl Outbox {
                 return self.halt(attempt, guard, halt).await;
             }
             self.telemetry.count(Metric::SentAgain, attempt.page_id(), &[]);
+        }
+        if attempt.entry.purpose == Purpose::Human && attempt.entry.attempts == 0 {
+            // Before it is sent: who reads it answers a person.
+            let (key, until) = (&attempt.key.conversation_key, now + self.settings.quiet_for);
+            self.store.silence(key, until, now).await?;
         }
         let claim = Change {
             steps: match refusal {

@@ -57,19 +57,22 @@ pub struct OutboxSettings {
     pub retention: Duration,
     /// How long an entry is tried after it was first due.
     pub give_up_after: Duration,
+    /// How long the bot is quiet after people took over.
+    pub quiet_for: Duration,
     /// The largest state of the bot's author, in bytes of JSON.
     pub max_state_bytes: usize,
 }
 
 impl OutboxSettings {
-    /// Reads `SAFETY_MARGIN_SECONDS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`, `GIVE_UP_DAYS` and
-    /// `MAX_STATE_BYTES`.
+    /// Reads `SAFETY_MARGIN_SECONDS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`, `GIVE_UP_DAYS`,
+    /// `QUIET_HOURS` and `MAX_STATE_BYTES`.
     pub fn new(variables: &Variables) -> Self {
         Self {
             policy: Policy { margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600) },
             echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
             give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
+            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
             max_state_bytes: variables.bytes("MAX_STATE_BYTES", 512, 0..=100_000),
         }
     }

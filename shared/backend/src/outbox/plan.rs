@@ -32,8 +32,9 @@ pub(super) struct Unapplied {
     state: Option<String>,
     #[serde(default)]
     revision: u64,
+    /// Until when the bot is quiet, and when what was decided about happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    quiet_until: Option<Timestamp>,
+    pub(super) quiet: Option<(Timestamp, Timestamp)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,12 +74,12 @@ impl Unapplied {
             follow_ups: follow_ups.collect(),
             state: decision.state.map(|state| state.to_string()),
             revision,
-            quiet_until: decision.quiet_for.map(|span| now + span),
+            quiet: decision.quiet_for.map(|span| (now + span, caused_at)),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.follow_ups.is_empty() && self.state.is_none() && self.quiet_until.is_none()
+        self.follow_ups.is_empty() && self.state.is_none() && self.quiet.is_none()
     }
 
     /// The entries of the follow-ups, decided just after the entry that holds them.
@@ -116,7 +117,6 @@ impl Unapplied {
     pub(super) fn into_update(self) -> ConversationUpdate {
         ConversationUpdate {
             state: self.state.map(|state| (state, self.revision)),
-            quiet_until: self.quiet_until,
             ..ConversationUpdate::default()
         }
     }
@@ -226,6 +226,7 @@ mod tests {
         echo_grace: Duration::from_mins(2),
         retention: DAY,
         give_up_after: HOUR,
+        quiet_for: DAY,
         max_state_bytes: 512,
     };
 

@@ -33,6 +33,9 @@ impl Outbox {
         };
         let mut room = conversation.room();
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
+        if let Some((until, caused_at)) = unapplied.quiet {
+            self.store.silence(&key.conversation_key, until, caused_at).await?;
+        }
         let mut changes = unapplied.into_update();
         for (key, mut later) in follow_ups {
             if room == 0 {

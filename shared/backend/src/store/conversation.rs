@@ -49,6 +49,9 @@ pub struct ConversationItem {
     /// Until when the bot says nothing, because people took over.
     #[serde(default)]
     pub quiet_until: Option<Timestamp>,
+    /// When the latest event happened that began or ended the bot's silence, ms since the epoch.
+    #[serde(default)]
+    pub control_at: Option<Timestamp>,
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
     pub known_as: BTreeSet<Person>,
@@ -172,8 +175,6 @@ pub struct Acquired {
 pub struct ConversationUpdate {
     /// The author's new state, and the revision of the one that it replaces.
     pub state: Option<(String, u64)>,
-    /// Until when the bot is quiet.
-    pub quiet_until: Option<Timestamp>,
     /// Entries that now wait.
     pub add: Vec<PendingEntry>,
     /// Entries that no longer wait.
@@ -194,10 +195,7 @@ pub enum AddedWaiting {
 impl ConversationUpdate {
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
-        self.state.is_none()
-            && self.quiet_until.is_none()
-            && self.add.is_empty()
-            && self.forget.is_empty()
+        self.state.is_none() && self.add.is_empty() && self.forget.is_empty()
     }
 }
 

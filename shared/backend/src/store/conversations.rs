@@ -103,20 +103,48 @@ impl Store {
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
 
-    /// Sets until when the bot is quiet, because of an event: whether the person was not erased
-    /// after it.
+    /// Lets the bot be quiet until an instant, because of something that happened at `happened_at`:
+    /// whether the person was not erased after that.
+    ///
+    /// Nothing changes if something later began or ended the silence, and no silence gets shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn set_quiet(
+    pub async fn silence(
         &self,
         conversation_key: &ConversationKey,
         until: Timestamp,
         happened_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = unless_erased(Update::default(), happened_at)
+        let longer = latest(happened_at)
             .set("#quiet_until = :quiet")
+            .when("attribute_not_exists(#quiet_until) OR #quiet_until < :quiet")
             .value("quiet", until);
+        let there = match self.update_conversation(conversation_key, longer).await? {
+            Updated::Now(_) => return Ok(true),
+            Updated::Unmet(there) => there.unwrap_or_default(),
+        };
+        if there.was_erased_after(happened_at) {
+            return Ok(false);
+        }
+        if there.quiet_until >= Some(until) && there.control_at < Some(happened_at) {
+            // Longer already; what gives control back must be later than this all the same.
+            self.update_conversation(conversation_key, latest(happened_at)).await?;
+        }
+        Ok(true)
+    }
+
+    /// Ends the bot's silence, unless something later began it: whether the person was not erased
+    /// after this.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn end_silence(
+        &self,
+        conversation_key: &ConversationKey,
+        happened_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = latest(happened_at).remove("#quiet_until");
         let there = self.update_conversation(conversation_key, update).await?.item();
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
@@ -171,9 +199,6 @@ impl Store {
         }
         let mut update = forgetting(Update::default().when(UNLESS_MARK), &changes.forget);
         update = adding(update, &changes.add);
-        if let Some(until) = changes.quiet_until {
-            update = update.set("#quiet_until = :quiet").value("quiet", until);
-        }
         if let Some((state, revision)) = &changes.state {
             update = update
                 .set("#state = :state, #state_revision = :next")
@@ -244,6 +269,13 @@ impl Store {
     ) -> Result<Updated<ConversationItem>, StoreError> {
         self.update(&conversation_key.pk(), SORT_KEY, update).await
     }
+}
+
+/// Notes that something which began or ended the bot's silence happened, unless something later did.
+fn latest(happened_at: Timestamp) -> Update {
+    unless_erased(Update::default(), happened_at)
+        .set("#control_at = :happened")
+        .when("attribute_not_exists(#control_at) OR #control_at < :happened")
 }
 
 fn record(update: Update, heard: &LastMessage) -> Update {

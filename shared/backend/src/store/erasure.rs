@@ -39,8 +39,15 @@ const KEPT: [&str; 5] = ["pk", "sk", "erased_at", "expires_at", "waiting"];
 const KEPT_PREFIXES: [&str; 2] = ["busy_", "lease_"];
 
 /// What a conversation may hold about the person, even if it was not there when it was read.
-const ABOUT_THE_PERSON: [&str; 6] =
-    ["platform", "last_message_at", "free_until", "state", "state_revision", "quiet_until"];
+const ABOUT_THE_PERSON: [&str; 7] = [
+    "platform",
+    "last_message_at",
+    "free_until",
+    "state",
+    "state_revision",
+    "quiet_until",
+    "control_at",
+];
 
 /// Holds unless only the mark of an erased person is there: nothing else in a conversation expires.
 pub(super) const UNLESS_MARK: &str =
