@@ -195,17 +195,17 @@ impl<W: Write> Play<'_, W> {
         self.title("Day 3: people may still answer")?;
         self.time(START + 3 * DAY, "two days pass", &[]).await?;
         self.follow_up(
-            "the front desk answers",
-            "follow-ups/human",
-            "day-3",
-            &["MESSAGE_TAG HUMAN_AGENT: This is the front desk: your table is by the window."],
-        )
-        .await?;
-        self.follow_up(
             "a survey",
             "follow-ups/feedback",
             "day-3",
             &["MESSAGE_TAG CUSTOMER_FEEDBACK: [customer_feedback] Rate your visit"],
+        )
+        .await?;
+        self.follow_up(
+            "the front desk answers",
+            "follow-ups/human",
+            "day-3",
+            &["MESSAGE_TAG HUMAN_AGENT: This is the front desk: your table is by the window."],
         )
         .await?;
         self.follow_up(

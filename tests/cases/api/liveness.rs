@@ -62,7 +62,7 @@ async fn a_bot_that_thinks(platform: &Platform, body: &[u8]) -> EntryKey {
 }
 
 #[tokio::test]
-async fn an_agents_answer_does_not_wait_for_the_bot_to_think() {
+async fn a_message_does_not_wait_for_the_bot_to_think() {
     let platform = platform_with(|options| {
         options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("the bot")?));
     })
@@ -70,15 +70,28 @@ async fn an_agents_answer_does_not_wait_for_the_bot_to_think() {
     let body = platform.meta.person_says(PAGE, PSID, "hello");
     a_bot_that_thinks(&platform, &body).await;
     let asked_at = platform.clock.now();
-    assert_eq!(post(&platform, None, &by_an_agent()).await.status, 201);
+    assert_eq!(post(&platform, None, &message(json!({}))).await.status, 201);
     assert_eq!(platform.clock.now(), asked_at);
 
-    // The bot decides in the end: its answer goes once, after the agent's.
+    // The bot decides in the end: its answer goes once, after the message.
     platform.deliver(&body).await;
-    assert_eq!(delivered(&platform, PSID), ["RESPONSE hi", "RESPONSE the bot"]);
+    assert_eq!(delivered(&platform, PSID), ["UPDATE hi", "RESPONSE the bot"]);
     platform.advance(HOUR).await;
     assert_eq!(requested(&platform, PSID).len(), 2);
     assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn a_bot_that_thinks_while_people_answer_says_nothing_any_more() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("the bot")?));
+    })
+    .await;
+    let body = platform.meta.person_says(PAGE, PSID, "hello");
+    a_bot_that_thinks(&platform, &body).await;
+    assert_eq!(post(&platform, None, &by_an_agent()).await.status, 201);
+    platform.deliver(&body).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE hi"]);
 }
 
 #[tokio::test]
