@@ -48,6 +48,35 @@ async fn a_panic_harms_no_other_person_and_ends_in_the_dead_letter_queue() {
 }
 
 #[tokio::test]
+async fn an_event_that_kills_the_process_delays_others_once_and_ends_in_the_dead_letter_queue() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    let others: Vec<_> = (0..8).map(|other| format!("70000000000006{other:02}")).collect();
+    for (place, other) in others.iter().enumerate() {
+        if place == 4 {
+            platform.post(&platform.meta.person_says(PAGE, PSID, "poison")).await;
+        }
+        platform.post(&platform.meta.person_says(PAGE, other, "hello")).await;
+    }
+    // It dies where the bot is called: between the event's record and its decision.
+    platform
+        .gate
+        .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(PSID));
+    platform.settle().await;
+    platform.advance(181 * SECOND).await;
+    for other in &others {
+        assert_eq!(delivered(&platform, other), ["RESPONSE you said hello"]);
+    }
+    platform.advance(7 * 181 * SECOND).await;
+    let dead = platform.sqs.messages(DEAD_LETTERS);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attributes["reason"].value, "died");
+    assert!(requested(&platform, PSID).is_empty());
+    platform.gate.spare();
+    say(&platform, PSID, "after").await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said after"]);
+}
+
+#[tokio::test]
 async fn failures_of_aws_never_count_against_an_event() {
     for moment in [Moment::Before, Moment::After] {
         let platform = platform_with(|options| options.replies = PARROT).await;

@@ -67,10 +67,20 @@ pub struct Gate {
     crashed: Notify,
 }
 
+/// Which calls a function does not survive.
+struct Fatal(Box<dyn Fn(&Call) -> bool + Send>);
+
+impl std::fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fatal")
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
     crash: Option<(usize, Moment)>,
+    fatal: Option<Fatal>,
     next: u64,
     held: BTreeMap<(Call, u64), oneshot::Sender<Verdict>>,
     inside: usize,
@@ -88,6 +98,10 @@ impl Gate {
     /// Lets a call in: at once, when it is released, or never if its function dies of it.
     pub async fn enter(&self, call: Call) -> Passed {
         if call.instance == 0 || !self.state().closed {
+            if self.state().fatal.as_ref().is_some_and(|Fatal(is_fatal)| is_fatal(&call)) {
+                self.crashed.notify_one();
+                std::future::pending::<()>().await;
+            }
             let verdict = match self.count_down() {
                 Some(Moment::Before) => {
                     self.crashed.notify_one();
@@ -161,6 +175,11 @@ impl Gate {
         self.state().movements
     }
 
+    /// Kills every function that makes a call like this, until [`Self::spare`].
+    pub fn crash_at_each(&self, is_fatal: impl Fn(&Call) -> bool + Send + 'static) {
+        self.state().fatal = Some(Fatal(Box::new(is_fatal)));
+    }
+
     /// Kills the function that makes the call with this number, counted from 1 from now on.
     pub fn crash_at(&self, call: usize, moment: Moment) {
         self.state().crash = Some((call, moment));
@@ -168,7 +187,9 @@ impl Gate {
 
     /// Cancels the planned death; returns whether one was pending.
     pub fn spare(&self) -> bool {
-        self.state().crash.take().is_some()
+        let mut state = self.state();
+        state.fatal = None;
+        state.crash.take().is_some()
     }
 
     /// Completes when the planned death occurs; the caller then drops the function.

@@ -11,6 +11,7 @@ compile_error!(
 mod dead_letters;
 mod event;
 mod publish;
+mod suspects;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -34,20 +35,25 @@ use publish::{PublishError, Publisher};
 /// may have to be rescheduled.
 const RECORD_BUDGET: Duration = Duration::from_secs(2 * backend::aws::CALL_TIMEOUT.as_secs());
 
-/// An event that fails by itself is dead-lettered at this receive.
-const LAST_RECEIVE: u32 = 5;
+/// An event that fails by itself so often is dead-lettered.
+const MOST_FAILURES: u64 = 5;
 
 /// The settings of the event processor.
 #[derive(Clone, Debug)]
 pub struct ProcessorSettings {
+    /// The queue of events.
+    pub queue_url: String,
     /// The dead-letter queue.
     pub dead_letter_queue_url: String,
 }
 
 impl ProcessorSettings {
-    /// Reads `DEAD_LETTER_QUEUE_URL`.
+    /// Reads `QUEUE_URL` and `DEAD_LETTER_QUEUE_URL`.
     pub fn new(variables: &Variables) -> Self {
-        Self { dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL") }
+        Self {
+            queue_url: variables.required("QUEUE_URL"),
+            dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
+        }
     }
 }
 
@@ -60,9 +66,9 @@ enum RecordError {
     /// AWS failed: the event is tried again, however often.
     #[error(transparent)]
     Publisher(#[from] PublishError),
-    /// The event's own fault: it is given up after some tries.
-    #[error("{0}")]
-    Poisonous(&'static str),
+    /// The event's own fault, for the time of this number: it is given up after some.
+    #[error("{0}, failure {1}")]
+    Poisonous(&'static str, u64),
     /// There was no time left to begin it.
     #[error("no time was left to begin this event")]
     NoTimeLeft,
@@ -108,6 +114,15 @@ impl Processor {
         deadline: Timestamp,
     ) -> SqsBatchResponse {
         let context = self.outbox.event_context(invocation, deadline);
+        match self.first_suspect(&batch.records).await {
+            Ok(None) => {}
+            Ok(Some(place)) => return self.process_alone(batch.records, place, &context).await,
+            Err(error) => {
+                tracing::error!(%error, "a batch was not begun");
+                let all = batch.records.into_iter();
+                return redeliver(all.filter_map(|message| message.message_id));
+            }
+        }
         let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
         for message in batch.records {
             lanes
@@ -120,6 +135,21 @@ impl Processor {
         redeliver(failed.into_iter().flatten())
     }
 
+    /// Processes one message of a batch, and gives the others back before.
+    async fn process_alone(
+        &self,
+        mut messages: Vec<SqsMessage>,
+        place: usize,
+        context: &SendContext,
+    ) -> SqsBatchResponse {
+        let suspect = messages.remove(place);
+        tracing::warn!(message = suspect.message_id, "an event is processed alone");
+        self.give_back(&messages).await;
+        let failed = self.process_lane(vec![suspect], context).await;
+        let others = messages.into_iter().filter_map(|message| message.message_id);
+        redeliver(failed.into_iter().chain(others))
+    }
+
     /// Processes a group's messages: the ids of those that are to be delivered again.
     async fn process_lane(&self, lane: Vec<SqsMessage>, context: &SendContext) -> Vec<String> {
         let mut left = lane.into_iter();
@@ -129,8 +159,8 @@ impl Processor {
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
-            if let RecordError::Poisonous(reason) = error
-                && receives >= LAST_RECEIVE
+            if let RecordError::Poisonous(reason, failures) = error
+                && failures >= MOST_FAILURES
                 && self.dead_letter(&message, reason).await
             {
                 continue;
@@ -152,21 +182,19 @@ impl Processor {
             return Err(RecordError::NoTimeLeft);
         }
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
-            .map_err(|_| RecordError::Poisonous("not_a_record"))?;
-        let receives = receive_count(message);
-        let work = AssertUnwindSafe(self.process(&event, receives > 1, context));
-        let outcome = match work.catch_unwind().await {
-            Err(_) => Err(RecordError::Poisonous("panic")),
-            Ok(Err(RecordError::Outbox(error))) if error.is_permanent() => {
-                tracing::error!(event = event.id, %error, "the table cannot hold what was decided");
-                Err(RecordError::Poisonous("rejected_by_table"))
-            }
-            Ok(outcome) => outcome,
+            .map_err(|_| RecordError::Poisonous("not_a_record", receive_count(message).into()))?;
+        let is_redelivered = receive_count(message) > 1;
+        let trials = if is_redelivered { self.trials(&event).await? } else { 0 };
+        let outcome = if trials > MOST_FAILURES {
+            Err(RecordError::Poisonous("died", trials))
+        } else {
+            let work = AssertUnwindSafe(self.process(&event, is_redelivered, context));
+            self.judge(&event, trials, work.catch_unwind().await).await?
         };
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
             Ok(event::Processed::Done) => true,
-            Err(RecordError::Poisonous(_)) => receives >= LAST_RECEIVE,
+            Err(RecordError::Poisonous(_, failures)) => failures >= MOST_FAILURES,
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
         if is_over {

@@ -43,6 +43,12 @@ pub struct ConversationItem {
     /// The entry that the decision of the event processor which has the lease will become.
     #[serde(default)]
     pub busy_for: Option<String>,
+    /// The entry of the event that failed by itself last, or is tried alone.
+    #[serde(default)]
+    pub trial_for: Option<String>,
+    /// How often that event failed by itself, a trial that has not ended included.
+    #[serde(default)]
+    pub trial_count: u64,
     /// The entries that wait, in the order in which they go.
     #[serde(default, deserialize_with = "read_waiting")]
     pub waiting: Vec<PendingEntry>,

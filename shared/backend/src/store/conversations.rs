@@ -134,6 +134,51 @@ impl Store {
         Ok(true)
     }
 
+    /// Counts a trial of an event, or a failure of its own: how many there were, with this one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn begin_trial(
+        &self,
+        conversation_key: &ConversationKey,
+        entry_id: &str,
+    ) -> Result<u64, StoreError> {
+        let again = Update::default()
+            .set("#trial_count = #trial_count + :one")
+            .when("#trial_for = :entry")
+            .value("one", 1_u64)
+            .value("entry", entry_id);
+        if let Updated::Now(item) = self.update_conversation(conversation_key, again).await? {
+            return Ok(item.trial_count);
+        }
+        let first = Update::default()
+            .set("#trial_for = :entry, #trial_count = :one")
+            .when(UNLESS_MARK)
+            .value("one", 1_u64)
+            .value("entry", entry_id);
+        Ok(self
+            .update_conversation(conversation_key, first)
+            .await?
+            .now()
+            .map_or(1, |i| i.trial_count))
+    }
+
+    /// Forgets an event's trials: it did not fail by itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn end_trial(
+        &self,
+        conversation_key: &ConversationKey,
+        entry_id: &str,
+    ) -> Result<(), StoreError> {
+        let update = Update::default()
+            .remove("#trial_for, #trial_count")
+            .when("#trial_for = :entry")
+            .value("entry", entry_id);
+        self.update_conversation(conversation_key, update).await.map(drop)
+    }
+
     /// Ends the bot's silence, unless something later began it: whether the person was not erased
     /// after this.
     ///
