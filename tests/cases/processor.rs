@@ -62,7 +62,8 @@ async fn an_event_that_kills_the_process_delays_others_once_and_ends_in_the_dead
         .gate
         .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(PSID));
     platform.settle().await;
-    platform.advance(181 * SECOND).await;
+    // One visibility timeout; what was being sent when it died waits for its echo as well.
+    platform.advance(181 * SECOND + 2 * MINUTE).await;
     for other in &others {
         assert_eq!(delivered(&platform, other), ["RESPONSE you said hello"]);
     }
@@ -96,10 +97,7 @@ async fn failures_of_aws_never_count_against_an_event() {
     }
 }
 
-// Expected to fail until an event's own failures are counted apart from those of AWS: today every
-// receive counts, and the first panic after four failures of AWS ends the event.
 #[tokio::test]
-#[should_panic(expected = "given up at its first own failure")]
 async fn an_event_is_given_up_for_its_own_failures_alone() {
     let platform = platform_with(|options| {
         options.replies = |_, _, _| panic!("a fault of the bot");

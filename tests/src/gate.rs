@@ -36,10 +36,7 @@ pub struct Call {
 impl Call {
     /// A call as it came in; its body's members are put in order, because clients do not.
     pub fn new(instance: u64, target: &str, body: &[u8]) -> Self {
-        let body = match instance {
-            0 => String::new(),
-            _ => serde_json::from_slice::<Value>(body).unwrap_or_default().to_string(),
-        };
+        let body = serde_json::from_slice::<Value>(body).unwrap_or_default().to_string();
         Self { instance, target: target.to_owned(), body }
     }
 }
