@@ -17,10 +17,8 @@ use simulator::samples::{self, API_KEY, APP_SCOPED_ID};
 
 use crate::support::*;
 
-/// For so long an event processor that said nothing still holds the conversation. The tests below wait
-/// until then; what happens meanwhile is shown by
-/// [`an_answer_of_people_leaves_while_the_person_keeps_writing`].
-const UNTIL_FREE: Duration = Duration::from_mins(3);
+/// How long before the requests of a test the person wrote.
+const SINCE_HEARD: Duration = Duration::from_mins(3);
 
 struct Answer {
     status: u16,
@@ -95,7 +93,7 @@ async fn silent() -> std::sync::Arc<Platform> {
 async fn heard_from() -> std::sync::Arc<Platform> {
     let platform = silent().await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-    platform.advance(UNTIL_FREE).await;
+    platform.advance(SINCE_HEARD).await;
     platform
 }
 
@@ -160,7 +158,7 @@ async fn what_is_being_sent_is_not_cancelled() {
 #[tokio::test]
 async fn a_refusal_comes_at_once_at_the_windows_edges_and_tells_what_is_left() {
     let platform = heard_from().await;
-    let heard = platform.clock.now() - UNTIL_FREE;
+    let heard = platform.clock.now() - SINCE_HEARD;
     let margin = MINUTE;
     let left = |answer: &Answer| {
         let allowed = answer.body["error"]["allowed"].as_array().unwrap();
@@ -253,7 +251,7 @@ async fn a_bad_request_names_the_field_and_never_its_value() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told() {
+async fn what_is_not_there_gets_a_clear_answer() {
     let platform = heard_from().await;
     for path in ["/", "/messages/m1.x", "/messages/x", "/other", "/data-deletion/x"] {
         assert_eq!(ask(&platform, "GET", path).await.status, 404, "{path}");
@@ -343,7 +341,7 @@ async fn the_applications_are_listed_without_a_secret() {
 #[tokio::test]
 async fn a_conversation_tells_its_windows() {
     let platform = heard_from().await;
-    let heard = platform.clock.now() - UNTIL_FREE;
+    let heard = platform.clock.now() - SINCE_HEARD;
     let open = ask(&platform, "GET", &person()).await.body;
     assert_eq!(open["last_message_at"], heard.to_string());
     assert_eq!(open["window_until"], (heard + DAY - MINUTE).to_string());
@@ -378,7 +376,7 @@ async fn events_are_pulled_in_order_and_from_where_the_last_pull_ended() {
     let wrong = ask(&platform, "GET", &format!("/events?page_id={PAGE}&after=x")).await;
     assert_eq!((wrong.status, &wrong.body["error"]["field"]), (422, &json!("after")));
 
-    platform.advance(UNTIL_FREE).await;
+    platform.advance(SINCE_HEARD).await;
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     let erased = ask(&platform, "GET", &format!("/events?page_id={PAGE}")).await;
     assert_eq!(texts(&erased), Vec::<Value>::new());

@@ -35,7 +35,7 @@ async fn with_tenants() -> std::sync::Arc<Platform> {
     for page_id in [PAGE, SHOP_PAGE, BAKERY_PAGE] {
         platform.deliver(&platform.meta.person_says(page_id, PSID, "hello")).await;
     }
-    platform.advance(UNTIL_FREE).await;
+    platform.advance(SINCE_HEARD).await;
     platform
 }
 
@@ -100,7 +100,7 @@ async fn a_key_reaches_the_pages_of_its_application_and_the_deployment_s_key_all
         }
         platform.clock.forward(SECOND);
         platform.deliver(&platform.meta.person_says(page_id, PSID, "again")).await;
-        platform.advance(UNTIL_FREE).await;
+        platform.advance(SINCE_HEARD).await;
     }
 }
 

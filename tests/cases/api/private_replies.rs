@@ -70,7 +70,7 @@ async fn the_checkbox_opens_the_window_of_its_user_ref() {
     assert_eq!((before.status, before.code()), (409, "never_heard_from"));
     let tick = json!({"sender": null, "optin": {"ref": "r", "user_ref": "u1"}});
     platform.deliver(&platform.meta.person_does(PAGE, "unused", tick)).await;
-    platform.advance(UNTIL_FREE).await;
+    platform.advance(SINCE_HEARD).await;
     let sent = post(&platform, None, &to).await;
     assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
 }

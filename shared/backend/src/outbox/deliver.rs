@@ -24,7 +24,7 @@ pub(super) struct Delivered {
 impl Outbox {
     /// Sends what is due for a person, in the order of first due time and decision.
     ///
-    /// The caller holds the busy mark. `ids` are the entries to look at; those that are not due, or
+    /// The caller holds the lease. `ids` are the entries to look at; those that are not due, or
     /// wait behind others, stay.
     pub(super) async fn deliver_due(
         &self,
@@ -69,8 +69,9 @@ impl Outbox {
                 Outcome::Waits(due_at) => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(*due_at));
                 }
-                Outcome::Rescheduled(_) => {
-                    self.settle_outcome(conversation_key, waiting, &outcome).await?;
+                Outcome::Rescheduled(first_due) => {
+                    let waiting = PendingEntry { first_due: *first_due, ..waiting };
+                    self.settle_waiting(conversation_key, waiting).await?;
                 }
                 Outcome::Lost => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(self.clock.now()));
@@ -92,25 +93,5 @@ impl Outbox {
         self.store.fail_malformed(key, now, self.expires_at(now)).await?;
         self.count_end(key, Purpose::Reply, Status::Failed, Some(&Reason::Malformed));
         Ok(Outcome::Ended(Status::Failed, Some(Reason::Malformed)))
-    }
-
-    /// Writes to the conversation that an entry which was tried waits now.
-    pub(super) async fn settle_outcome(
-        &self,
-        conversation_key: &ConversationKey,
-        waiting: PendingEntry,
-        outcome: &Outcome,
-    ) -> Result<(), OutboxError> {
-        match outcome {
-            Outcome::Waits(_) => self.settle_waiting(conversation_key, waiting).await,
-            Outcome::Rescheduled(first_due) => {
-                self.settle_waiting(
-                    conversation_key,
-                    PendingEntry { first_due: *first_due, ..waiting },
-                )
-                .await
-            }
-            Outcome::Ended(..) | Outcome::Lost => Ok(()),
-        }
     }
 }
