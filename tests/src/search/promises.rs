@@ -102,7 +102,10 @@ impl Onlooker<'_> {
                 .insert(conversation_key, ConversationItem::deserialize(Value::Object(item))?);
         } else if sk.starts_with("outbox#") {
             let entry = Entry::deserialize(Value::Object(item))?;
-            self.entries.insert(entry.key()?, entry);
+            // What keeps a place for a decision of nothing is no message.
+            if !entry.is_placeholder {
+                self.entries.insert(entry.key()?, entry);
+            }
         }
         Ok(())
     }
@@ -173,15 +176,18 @@ impl Onlooker<'_> {
 
     fn may_be_quiet(&self, said: &Said, from: Timestamp, to: Timestamp) -> bool {
         let is_near = |at: Timestamp| at <= to && from <= at + QUIET + TOLERANCE;
-        self.history.taken_over.iter().any(|(page_id, psid, at)| {
+        let taken_over = self.history.taken_over.iter().any(|(page_id, psid, at)| {
             *page_id == said.page_id && *psid == said.psid && is_near(*at)
-        }) || self.history.attempts.iter().any(|attempt| {
-            let key = &attempt.key.entry.conversation_key;
-            key.page_id == said.page_id
-                && key.person.to_string() == said.psid
-                && self.is_of_people(&attempt.key.entry)
-                && is_near(attempt.point.at)
-        })
+        });
+        // Silence begins just before an agent's message is first tried.
+        let written = self.entries.iter().any(|(key, entry)| {
+            key.conversation_key.page_id == said.page_id
+                && key.conversation_key.person.to_string() == said.psid
+                && self.is_of_people(key)
+                && entry.decided_at <= to
+                && from <= entry.ended_at.unwrap_or(to) + QUIET + TOLERANCE
+        });
+        taken_over || written
     }
 
     fn is_of_people(&self, key: &EntryKey) -> bool {
