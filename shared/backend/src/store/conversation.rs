@@ -86,6 +86,11 @@ impl ConversationItem {
         MAX_WAITING.saturating_sub(counted)
     }
 
+    /// Takes entries from the list of those that wait, as it was read.
+    pub fn forget(&mut self, forget: &[PendingEntry]) {
+        self.waiting.retain(|waiting| forget.iter().all(|other| other.id != waiting.id));
+    }
+
     /// What the windows depend on.
     pub fn standing(&self) -> Standing {
         Standing {
