@@ -66,7 +66,7 @@ enum RecordError {
     /// AWS failed: the event is tried again, however often.
     #[error(transparent)]
     Publisher(#[from] PublishError),
-    /// The event's own fault, for the time of this number: it is given up after some.
+    /// The event's own fault, and how often it has failed by itself: it is given up after some.
     #[error("{0}, failure {1}")]
     Poisonous(&'static str, u64),
     /// There was no time left to begin it.
