@@ -55,9 +55,14 @@ impl Processor {
                 return self.hear_echo(&conversation_key, event, echo).await;
             }
             Kind::Handover(handover) => {
-                return self.change_control(&conversation_key, event, handover).await;
+                let processed = self.change_control(&conversation_key, event, handover).await?;
+                self.outbox.hear_control(&conversation_key, event, context).await?;
+                return Ok(processed);
             }
-            _ if event.is_standby() => return self.record(&conversation_key, event).await,
+            _ if event.is_standby() => {
+                self.outbox.hear_control(&conversation_key, event, context).await?;
+                return self.record(&conversation_key, event).await;
+            }
             _ if event.container != "messaging" => {}
             _ => {
                 let answer = self.answer(conversation_key, event, is_redelivered, context);

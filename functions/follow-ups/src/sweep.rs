@@ -86,6 +86,14 @@ impl FollowUps {
     ) -> Result<Summary, OutboxError> {
         let secret = self.outbox.secret().await?;
         let summary = Mutex::new(Summary::default());
+        if self.may_have_changed(&secret.version) {
+            for page_id in secret.page_ids() {
+                if let Err(error) = self.outbox.retry_permissions(page_id).await {
+                    tracing::error!(page = page_id, %error, "what waits for a permission waits on");
+                    add(&summary, |summary| summary.errors += 1);
+                }
+            }
+        }
         let mut waiting: VecDeque<_> =
             secret.page_ids().map(|page_id| self.turn(page_id, invocation, deadline)).collect();
         let mut served = FuturesUnordered::new();
