@@ -278,7 +278,11 @@ mod tests {
 
     #[test]
     fn the_references_rows() {
-        use Fault::*;
+        use Fault::{
+            AbuseWarning, Invalid, MediaUnavailable, NotificationsStopped, OutsideWindow,
+            PageRestricted, PermissionMissing, PersonLimit, PersonUnreachable, PolicyBlock,
+            ReplyImpossible, Temporary, ThreadTaken, Throttled, TokenDead, Unclear,
+        };
         for (status, code, subcode, fault, scope) in [
             (400, 1, Some(1_357_046), Unclear, Scope::Message),
             (500, 1, None, Unclear, Scope::Message),

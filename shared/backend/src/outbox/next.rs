@@ -235,6 +235,15 @@ mod tests {
         conversation.quiet_until = Some(NOW + HOUR);
     }
 
+    fn taken(_: &mut Entry, conversation: &mut ConversationItem) {
+        conversation.thread_until = Some(NOW + HOUR);
+    }
+
+    fn waited(entry: &mut Entry, conversation: &mut ConversationItem) {
+        entry.reason = Some(Fault::ThreadTaken.into());
+        conversation.quiet_until = Some(NOW + 2 * HOUR);
+    }
+
     const fn row(
         what: &'static str,
         purpose: Purpose,
@@ -377,13 +386,6 @@ mod tests {
         let in_window = Some(HOUR);
         let look = |at| Next::Halt(Halt::Wait(at, Fault::ThreadTaken.into()));
         let closed = end(Status::Refused, Refusal::WindowClosed);
-        fn taken(_: &mut Entry, conversation: &mut ConversationItem) {
-            conversation.thread_until = Some(NOW + HOUR);
-        }
-        fn waited(entry: &mut Entry, conversation: &mut ConversationItem) {
-            entry.reason = Some(Fault::ThreadTaken.into());
-            conversation.quiet_until = Some(NOW + 2 * HOUR);
-        }
         assert_each([
             row("a reply", Purpose::Reply, in_window, taken, look(NOW + LOOK_AT_THREAD)),
             row("a follow-up", Purpose::Update, in_window, taken, look(NOW + LOOK_AT_THREAD)),

@@ -46,7 +46,7 @@ impl Control {
             Kind::Handover(Handover::Pass { to: Some(to) } | Handover::Take { to: Some(to) }) => {
                 Some(if own? == to { Self::Ours } else { Self::Others(Some(to.clone())) })
             }
-            Kind::Handover(_) => None,
+            Kind::Handover(_) | Kind::Delivery(_) | Kind::Read(_) => None,
             _ if event.is_standby() => Some(Self::Others(None)),
             _ => None,
         }
