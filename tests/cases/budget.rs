@@ -101,6 +101,24 @@ async fn an_own_echo_that_tells_nothing_new_costs_a_read() {
 }
 
 #[tokio::test]
+async fn what_people_write_costs_one_write_more_than_what_systems_write() {
+    let mut costs = Vec::new();
+    for (purpose, author) in [("update", None), ("human", Some("front-desk"))] {
+        let platform = platform().await;
+        platform.meta.set_echoes(false);
+        say(&platform, "first").await;
+        platform.aws.take_calls();
+        let request = serde_json::json!({"page_id": PAGE, "psid": PSID, "message": "hi",
+            "purpose": purpose, "author": author});
+        platform.invoke_follow_ups(request).await.unwrap();
+        platform.tick().await.unwrap();
+        costs.push(taken(&platform).1);
+        assert_eq!(requested(&platform, PSID).len(), 2);
+    }
+    assert!((costs[1] - costs[0] - 1.0).abs() < f64::EPSILON, "{costs:?}");
+}
+
+#[tokio::test]
 async fn a_page_with_nothing_due_costs_two_calls_a_minute_and_erasures_one() {
     let platform = platform().await;
     platform.tick().await.unwrap();

@@ -127,7 +127,7 @@ impl Processor {
         now: Timestamp,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        if is_redelivered && self.outbox.resume_decided(&incoming).await? {
+        if is_redelivered && self.outbox.resume_decided(&incoming, context).await? {
             return Ok(());
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
@@ -159,7 +159,7 @@ impl Processor {
                 forget.push(waiting.clone());
             }
         }
-        conversation.waiting.retain(|waiting| !forget.contains(waiting));
+        conversation.forget(&forget);
         Ok(forget)
     }
 

@@ -63,7 +63,7 @@ impl Outbox {
         let delivered = self
             .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
             .await?;
-        incoming.conversation.waiting.retain(|waiting| !delivered.forget.contains(waiting));
+        incoming.conversation.forget(&delivered.forget);
         incoming.forget.extend(delivered.forget);
         incoming.ended.extend(delivered.ended);
         incoming.blocked_until = delivered.blocked_until;
@@ -110,7 +110,7 @@ impl Outbox {
                 Box::pin(self.commit(incoming, decision, context)).await
             }
             Created::Existing(there) if !is_held_by(&there, context) => {
-                self.resume(&key, *there, &incoming).await
+                self.resume(&key, *there, &incoming, context).await
             }
             // Ours if a lost answer made the SDK ask twice.
             Created::New | Created::Existing(_) => {
@@ -138,9 +138,23 @@ impl Outbox {
             let conversation = &incoming.conversation;
             let mut attempt = Attempt { key, entry, conversation, context, thread_is_back: false };
             self.send_from(&mut attempt, label, self.clock.now()).await?;
-        } else if entry.is_open() && incoming.leased_until.is_none() {
-            // Whoever has the lease looks for what was stored before giving it back; if that has
-            // happened already, nobody else would.
+        } else if incoming.leased_until.is_none() {
+            self.serve_listed(key, &entry, context).await?;
+        }
+        Ok(())
+    }
+
+    /// Serves a person for an entry that was just listed, if it is due.
+    ///
+    /// Whoever has the lease looks for what was listed before giving it back. If that has happened
+    /// already, nobody else would send the entry, or forget it if it has been sent meanwhile.
+    async fn serve_listed(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        if entry.is_open() && entry.due_at.is_some_and(|due_at| due_at <= self.clock.now()) {
             let ids = std::slice::from_ref(&key.id);
             self.serve(&key.conversation_key, ids, context, Duration::ZERO).await?;
         }
@@ -165,7 +179,7 @@ impl Outbox {
             incoming.leased_until = None;
             return Ok(());
         };
-        conversation.waiting.retain(|waiting| !incoming.forget.contains(waiting));
+        conversation.forget(&incoming.forget);
         incoming.conversation = conversation;
         incoming.leased_until = Some(lease.until);
         self.deliver_before(incoming, context).await
@@ -175,14 +189,18 @@ impl Outbox {
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
-    pub async fn resume_decided(&self, incoming: &IncomingTurn<'_>) -> Result<bool, OutboxError> {
+    pub async fn resume_decided(
+        &self,
+        incoming: &IncomingTurn<'_>,
+        context: &SendContext,
+    ) -> Result<bool, OutboxError> {
         let key = EntryKey {
             conversation_key: incoming.conversation_key.clone(),
             id: entry_id(incoming.event),
         };
         match self.store.entry(&key).await? {
             Some(entry) if !entry.is_placeholder => {
-                self.resume(&key, entry, incoming).await.map(|()| true)
+                self.resume(&key, entry, incoming, context).await.map(|()| true)
             }
             _ => Ok(false),
         }
@@ -259,10 +277,12 @@ impl Outbox {
         incoming: &IncomingTurn<'_>,
     ) -> Result<(), OutboxError> {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
+        changes.forget.clone_from(&incoming.forget);
         if entry.is_open() && entry.due_at.is_some() {
             changes.add.push(entry.waiting());
+        } else if incoming.conversation.waiting.iter().any(|waiting| waiting.id == key.id) {
+            changes.forget.push(entry.waiting());
         }
-        changes.forget.clone_from(&incoming.forget);
         if self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
             Ok(())
         } else {
@@ -276,6 +296,7 @@ impl Outbox {
         key: &EntryKey,
         entry: Entry,
         incoming: &IncomingTurn<'_>,
+        context: &SendContext,
     ) -> Result<(), OutboxError> {
         let now = self.clock.now();
         let abandoned = entry.is_open() && entry.due_at.is_none();
@@ -284,7 +305,7 @@ impl Outbox {
         }
         self.settle_decision(key, &entry, incoming).await?;
         if !abandoned {
-            return Ok(());
+            return self.serve_listed(key, &entry, context).await;
         }
         let change = unclear(&entry, self.clock.now(), self.settings.echo_grace);
         match self.store.change_entry(key, Guard::Free { due_at: None, now }, change).await? {

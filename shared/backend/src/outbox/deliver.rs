@@ -1,6 +1,8 @@
 //! A person's due entries, in order.
 
-use crate::store::{ConversationItem, ConversationKey, EntryKey, PendingEntry, Reason, Status};
+use crate::store::{
+    ConversationItem, ConversationKey, Entry, EntryKey, PendingEntry, Reason, Status,
+};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
@@ -47,7 +49,7 @@ impl Outbox {
                 }
                 gone => {
                     let gone = gone?;
-                    delivered.forget.extend(known(id));
+                    delivered.forget.extend(gone.as_ref().map(Entry::waiting).or(known(id)));
                     delivered.ended.extend(gone.and_then(|entry| entry.due_at).map(|_| key));
                 }
             }
@@ -63,8 +65,9 @@ impl Outbox {
                 outcome => outcome?,
             };
             match &outcome {
+                // Also if it was not listed: another run may list it before the lease is given back.
                 Outcome::Ended(..) => {
-                    delivered.forget.extend(known(&id));
+                    delivered.forget.push(waiting);
                     delivered.ended.push(key);
                 }
                 Outcome::Waits(due_at) => {

@@ -98,6 +98,11 @@ impl ConversationItem {
         MAX_WAITING.saturating_sub(counted)
     }
 
+    /// Takes entries from the list of those that wait, as it was read.
+    pub fn forget(&mut self, forget: &[PendingEntry]) {
+        self.waiting.retain(|waiting| forget.iter().all(|other| other.id != waiting.id));
+    }
+
     /// What the windows depend on.
     ///
     /// Where Meta holds even the seven days ended, the person's last message counts as that old.
