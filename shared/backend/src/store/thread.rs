@@ -91,5 +91,5 @@ pub enum ClosedWindow {
 fn latest(happened_at: Timestamp) -> Update {
     unless_erased(Update::default(), happened_at)
         .set("#thread_at = :happened")
-        .when("attribute_not_exists(#thread_at) OR #thread_at < :happened")
+        .when("attribute_not_exists(#thread_at) OR #thread_at <= :happened")
 }
