@@ -463,13 +463,9 @@ impl State {
             .faults
             .iter()
             .position(|(target, _)| target.is_none() || target.as_deref() == psid);
-        match waiting.and_then(|index| self.faults.remove(index)) {
-            Some((_, fault)) => Some(fault),
-            None => {
-                let of_person = psid.and_then(|psid| self.faults_for.get(psid));
-                of_person.or(self.lasting_fault.as_ref()).cloned()
-            }
-        }
+        let queued = waiting.and_then(|index| self.faults.remove(index)).map(|(_, fault)| fault);
+        let of_person = psid.and_then(|psid| self.faults_for.get(psid));
+        queued.or_else(|| of_person.or(self.lasting_fault.as_ref()).cloned())
     }
 }
 

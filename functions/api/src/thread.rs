@@ -29,7 +29,7 @@ pub(crate) struct ThreadChange {
     #[schema(pattern = "^[0-9]{1,40}$")]
     app_id: Option<String>,
     /// For how long the control is extended, in seconds; required for `extend`.
-    #[schema(minimum = 1, maximum = 604800)]
+    #[schema(minimum = 1, maximum = 604_800)]
     seconds: Option<u64>,
     /// What the other app is told.
     #[serde(default, deserialize_with = "optional_text")]

@@ -139,9 +139,8 @@ impl Fault {
             (_, Some(2_018_300 | 2_018_321 | 2_534_037)) | (2_018_300 | 2_018_321, _) => {
                 Self::ThreadTaken
             }
-            (1, Some(99)) => Self::PermissionMissing,
             // Also 1357046, which can follow a message that was delivered.
-            (1, _) => Self::Unclear,
+            (1, subcode) if subcode != Some(99) => Self::Unclear,
             // 2 is also what a person who blocked the Page causes.
             (2 | 1200, _) => Self::Temporary,
             // A second opt-in request for a topic; the delay between two notifications; opt-in requests.
@@ -160,10 +159,11 @@ impl Fault {
             (10, Some(1_893_063)) => Self::PageRestricted,
             (368 | 2022, _) | (100, Some(2_534_029)) => Self::PolicyBlock,
             (102 | 104 | 190, _) => Self::TokenDead,
-            // The Page itself is out of the token's reach; it is not linked to an Instagram account.
-            (100, Some(33 | 2_534_013)) => Self::PermissionMissing,
-            // 230 and 200/2534041 (the account's owner withdrew the access) among them.
-            (3 | 10 | 200..=299, _) => Self::PermissionMissing,
+            // 230 and 200/2534041 (the account's owner withdrew the access) are among 200 to 299. With 100,
+            // the Page itself is out of the token's reach, or not linked to an Instagram account.
+            (3 | 10 | 200..=299, _) | (1, Some(99)) | (100, Some(33 | 2_534_013)) => {
+                Self::PermissionMissing
+            }
             (100, Some(2_018_008 | 2_018_294 | 2_018_047)) => Self::MediaUnavailable,
             (100, Some(2_534_025)) | (10_900..=10_903, _) => Self::ReplyImpossible,
             // Retired tags (1893061) too.

@@ -238,7 +238,9 @@ impl Outbox {
             } else {
                 match self.send.send(outgoing).await {
                     Ok(sent) => (StepState::Sent, sent),
-                    Err(error) => return self.not_sent(attempt, index, label, error, began).await,
+                    Err(error) => {
+                        return Box::pin(self.not_sent(attempt, index, label, error, began)).await;
+                    }
                 }
             };
             if !attempt.entry.steps[index].is_action() {

@@ -46,7 +46,7 @@ impl Outbox {
         incoming: &mut IncomingTurn<'_>,
         context: &SendContext,
     ) -> Result<(), OutboxError> {
-        self.doubt_thread(incoming).await?;
+        Box::pin(self.doubt_thread(incoming)).await?;
         let now = self.clock.now();
         let own = entry_id(incoming.event);
         // An event that comes a second time may have left its entry among those that wait.

@@ -73,12 +73,12 @@ impl Outbox {
                 let owner = owner.as_deref();
                 self.store.lose_thread(conversation_key, owner, until, happened_at).await?;
             }
-            Some(Control::Ours) => {
-                if self.store.regain_thread(conversation_key, happened_at).await? {
-                    self.serve(conversation_key, &[], context, Duration::ZERO).await?;
-                }
+            Some(Control::Ours)
+                if self.store.regain_thread(conversation_key, happened_at).await? =>
+            {
+                self.serve(conversation_key, &[], context, Duration::ZERO).await?;
             }
-            None => {}
+            Some(Control::Ours) | None => {}
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Outbox {
 
     /// Whether no other app controls an entry's thread any more.
     pub(super) async fn thread_is_back(&self, attempt: &Attempt<'_>) -> Result<bool, OutboxError> {
-        self.look_at_thread(&attempt.key.conversation_key, attempt.conversation).await
+        Box::pin(self.look_at_thread(&attempt.key.conversation_key, attempt.conversation)).await
     }
 
     /// Asks Meta once who controls a thread, and records it: whether a message may be tried.
