@@ -68,7 +68,7 @@ impl Onlooker<'_> {
             page_id == key.conversation_key.page_id
                 && psid == key.conversation_key.person.to_string()
         };
-        self.history.taken_over.iter().any(|(page_id, psid, _)| is_in(page_id, psid))
+        self.was_taken_over(key)
             || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
             || self.people_wrote(key)
     }

@@ -299,13 +299,26 @@ impl Outbox {
         at: &mut Timestamp,
     ) -> Next {
         *at = self.slot(attempt, following).await;
-        match self.next(attempt, *at).await {
+        match self.next_unless_erased(attempt, *at).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(entry = attempt.key.id, %error, "the next message waits");
                 Next::Halt(Halt::Wait(self.clock.now(), Reason::NotChecked))
             }
         }
+    }
+
+    /// Decides about a further step: the person may have been erased since their conversation was read.
+    async fn next_unless_erased(
+        &self,
+        attempt: &Attempt<'_>,
+        at: Timestamp,
+    ) -> Result<Next, OutboxError> {
+        let there = self.store.conversation(&attempt.key.conversation_key).await?;
+        if there.is_some_and(|there| there.erased_at > attempt.entry.after_erasure) {
+            return Ok(Next::Halt(Halt::End(Status::Cancelled, Some(Reason::Erased))));
+        }
+        self.next(attempt, at).await
     }
 
     /// What a change made of an entry; nothing if it is still held.
