@@ -187,6 +187,7 @@ fn rare(
 pub(super) fn calm(
     rng: &mut Xoshiro256PlusPlus,
     cast: &Cast,
+    has_campaign: bool,
     begin: Timestamp,
 ) -> Vec<(Timestamp, Plan)> {
     let mut plans = Vec::new();
@@ -206,7 +207,7 @@ pub(super) fn calm(
             plans.push((at, Plan::Act(answer(number, &page_id, &psid, None))));
         }
     }
-    if rng.random_bool(0.04) {
+    if has_campaign {
         plans.push((begin + Duration::from_hours(1), Plan::Campaign { page_id, psid }));
     }
     plans

@@ -85,6 +85,7 @@ pub(super) async fn check(
     onlooker.nothing_is_doubled();
     onlooker.steps_and_replies_are_in_order();
     onlooker.entries_are_in_order();
+    onlooker.people_go_before_campaigns();
     onlooker.every_entry_has_ended();
     onlooker.every_end_is_true();
     onlooker.the_state_changed_once_for_each_event();

@@ -17,6 +17,8 @@ pub(super) struct Weather {
     pub(super) is_impatient: bool,
     /// Somebody makes up echoes in the form of the outbox's own.
     pub(super) has_forgers: bool,
+    /// Many follow-ups are due at once when nothing fails any more.
+    pub(super) has_campaign: bool,
     /// By how much the index lags behind the table.
     pub(super) index_lag: Duration,
 }
@@ -29,6 +31,7 @@ impl Weather {
             expires: rng.random_bool(0.25),
             is_impatient: rng.random_bool(0.15),
             has_forgers: rng.random_bool(0.3),
+            has_campaign: rng.random_bool(0.04),
             index_lag: if rng.random_bool(0.15) {
                 Duration::from_millis(rng.random_range(100..20_000))
             } else {
@@ -47,6 +50,10 @@ impl Weather {
             variables.push(("FEED", "on"));
             variables.push(("FORWARD_URLS", receiver));
             variables.push(("FORWARD_ALLOW_LOCAL", "true"));
+        }
+        if self.has_campaign {
+            // So that few people are served at once.
+            variables.push(("SEND_RATE_PER_SECOND", "8"));
         }
         variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }

@@ -69,10 +69,11 @@ impl Outbox {
         }
         let due_at = attempt.entry.due_at;
         let guard = Guard::Free { due_at, now };
-        if position(&attempt.entry) == Position::Abandoned {
+        // Its sender died: while sending, or after a step that an echo has confirmed since.
+        let Some(due_at) = due_at.filter(|_| position(&attempt.entry) != Position::Abandoned)
+        else {
             return self.find_unclear(attempt, guard).await;
-        }
-        let Some(due_at) = due_at else { return Ok(Outcome::Lost) };
+        };
         if due_at > now && !may_try_early(&attempt.entry, now) {
             return Ok(Outcome::Waits(due_at));
         }
@@ -134,7 +135,7 @@ impl Outbox {
         self.send_from(attempt, label, at).await
     }
 
-    /// Takes note that an entry's sender died while sending it.
+    /// Takes note that an entry's sender died, so that it waits for its next turn.
     async fn find_unclear(
         &self,
         attempt: &mut Attempt<'_>,

@@ -40,8 +40,12 @@ impl World {
             self.kill(index);
             return;
         }
-        let outage = self.is_out(&call.target).then_some(self.outage);
-        let fault = self.fault(&call.target);
+        // What fails is the Send API.
+        let (outage, fault) = if is_send(&call) {
+            (self.is_out().then_some(self.outage), self.fault())
+        } else {
+            (None, None)
+        };
         let verdict = self.verdict(&call.target, fault.is_some());
         let number = self.running[index].number;
         self.tell(format!("[{number}] {} {verdict:?} {fault:?}", call.target));
@@ -99,8 +103,8 @@ impl World {
         }
     }
 
-    fn is_out(&self, target: &str) -> bool {
-        target == GRAPH && self.now() < self.outage_until
+    fn is_out(&self) -> bool {
+        self.now() < self.outage_until
     }
 
     /// Lets the queue show a message again, although its invocation still works at it.
@@ -140,15 +144,15 @@ impl World {
         }
     }
 
-    pub(super) fn fault(&mut self, target: &str) -> Option<Fault> {
-        if self.is_out(target) {
+    fn fault(&mut self) -> Option<Fault> {
+        if self.is_out() {
             return Some(match self.rng.random_range(0..3) {
                 0 => Fault::LostRequest,
                 1 => Fault::Http5xx,
                 _ => Fault::Error { http: 500, code: 1, subcode: None },
             });
         }
-        if target != GRAPH || !self.is_troubled() || self.rng.random_bool(0.82) {
+        if !self.is_troubled() || self.rng.random_bool(0.82) {
             return None;
         }
         let error = |http, code, subcode| Fault::Error { http, code, subcode };
@@ -232,6 +236,10 @@ impl World {
         self.history.troubled(invocation.number);
         self.failed(invocation.work);
     }
+}
+
+fn is_send(call: &Call) -> bool {
+    call.target == GRAPH && call.body.contains("\"recipient\"")
 }
 
 /// To whom a call sends a message.

@@ -201,7 +201,7 @@ impl World {
             world.plan_at(at, Plan::Act(act));
         }
         let calm = world.trouble_until + CALM_AFTER;
-        for (at, plan) in plan::calm(&mut rng, &cast, calm) {
+        for (at, plan) in plan::calm(&mut rng, &cast, weather.has_campaign, calm) {
             world.plan_at(at, plan);
         }
         world.rng = rng;
