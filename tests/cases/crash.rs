@@ -207,7 +207,7 @@ async fn the_rest_of_a_reply_goes_before_what_is_due_later_although_its_sender_d
     let replies: Replies = |_, _, _| {
         let later = FollowUp::after(30 * SECOND, Message::text("later")?);
         let reply = Decision::nothing().say(Message::text("one")?).say(Message::text("two")?);
-        reply.later(later)
+        Ok(reply.later(later))
     };
     let mut deaths_after_a_delivery = 0;
     for call in 1..20 {

@@ -57,8 +57,9 @@ impl Guard {
                 request["Item"]["sk"]["S"] = "nowhere".into();
             }
             Self::PeopleFirst => {
-                let partition = &mut request["Item"]["due_page"]["S"];
-                if let Some(page_id) = partition.as_str().and_then(|it| it.strip_suffix("#people"))
+                if let Some(partition) = request.pointer_mut("/Item/due_page/S")
+                    && let Some(page_id) =
+                        partition.as_str().and_then(|it| it.strip_suffix("#people"))
                 {
                     *partition = format!("{page_id}#bot").into();
                 }
