@@ -228,3 +228,45 @@ async fn an_erasure_goes_on_although_the_table_fails_after_the_mark() {
     }
     panic!("an erasure takes more than {MOST_CALLS} calls");
 }
+
+/// The table fails when the entries are to be deleted, so that only the mark can stop a sender.
+#[tokio::test]
+async fn a_further_message_is_not_sent_once_the_mark_is_there() {
+    let platform = platform_with(|options| {
+        options.replies =
+            |_, _, _| Ok(Decision::nothing().say(Message::text("one")?).say(Message::text("two")?));
+    })
+    .await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    let clock: SharedClock = Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
+    let (sender, eraser) = (beside(&platform), platform.instance(2, &clock).unwrap());
+    let sample = samples::read("api/erase-person").unwrap();
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    let deadline = platform.clock.now() + 29 * SECOND;
+    platform.gate.close();
+    let mut sending = Box::pin(process(&platform, &sender));
+    let mut erasing = Box::pin(eraser.api.handle(&request, "midway", deadline));
+    let (mut is_erased, mut is_sent) = (false, false);
+    while !(is_erased && is_sent) {
+        tokio::select! {
+            answer = &mut erasing, if !is_erased => {
+                assert_eq!(read(answer).status, 204);
+                is_erased = true;
+            }
+            () = &mut sending, if !is_sent => is_sent = true,
+            () = tokio::task::yield_now() => {}
+        }
+        let held = platform.gate.held();
+        // The first message leaves, then the person is erased, then the sender goes on.
+        let turn = if requested(&platform, PSID).is_empty() || is_erased { 1 } else { 2 };
+        if let Some(place) = held.iter().position(|call| call.instance == turn) {
+            let fails = held[place].target.ends_with("BatchWriteItem");
+            let verdict = if fails { Verdict::Refused } else { Verdict::Go };
+            platform.gate.release(place, verdict);
+        }
+    }
+    assert_eq!(requested(&platform, PSID).len(), 1, "the second message is not sent");
+    platform.gate.forget(1);
+    platform.advance(12 * MINUTE).await;
+    assert_only_the_mark(&platform).await;
+}

@@ -309,7 +309,19 @@ impl Platform {
     /// # Errors
     /// If the database does not answer.
     pub async fn expire(&self) -> Result<(), Box<dyn Error>> {
-        dynamodb::expire(&self.dynamodb, TABLE, self.clock.now().millis() / 1000).await
+        self.expire_only(|_| true).await.map(drop)
+    }
+
+    /// Deletes what the table's time to live has passed of and is `wanted`: the items as they were.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn expire_only(
+        &self,
+        wanted: impl Fn(&Map<String, Value>) -> bool,
+    ) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+        let now_secs = self.clock.now().millis() / 1000;
+        dynamodb::expire(&self.dynamodb, TABLE, now_secs, wanted).await
     }
 
     /// Everything in the table.

@@ -72,10 +72,11 @@ impl Outbox {
         }
         let due_at = attempt.entry.due_at;
         let guard = Guard::Free { due_at, now };
-        if position(&attempt.entry) == Position::Abandoned {
+        // Its sender died: while sending, or after a step that an echo has confirmed since.
+        let Some(due_at) = due_at.filter(|_| position(&attempt.entry) != Position::Abandoned)
+        else {
             return self.find_unclear(attempt, guard).await;
-        }
-        let Some(due_at) = due_at else { return Ok(Outcome::Lost) };
+        };
         if due_at > now && !may_try_early(&attempt.entry, now) {
             return Ok(Outcome::Waits(due_at));
         }
@@ -145,7 +146,7 @@ impl Outbox {
         self.send_from(attempt, label, at).await
     }
 
-    /// Takes note that an entry's sender died while sending it.
+    /// Takes note that an entry's sender died, so that it waits for its next turn.
     async fn find_unclear(
         &self,
         attempt: &mut Attempt<'_>,
@@ -331,13 +332,26 @@ impl Outbox {
         at: &mut Timestamp,
     ) -> Next {
         *at = self.slot(attempt, following).await;
-        match self.next(attempt, *at).await {
+        match self.next_unless_erased(attempt, *at).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(entry = attempt.key.id, %error, "the next message waits");
                 Next::Halt(Halt::Wait(self.clock.now(), Reason::NotChecked))
             }
         }
+    }
+
+    /// Decides about a further step: the person may have been erased since their conversation was read.
+    async fn next_unless_erased(
+        &self,
+        attempt: &Attempt<'_>,
+        at: Timestamp,
+    ) -> Result<Next, OutboxError> {
+        let there = self.store.conversation(&attempt.key.conversation_key).await?;
+        if there.is_some_and(|there| there.erased_at > attempt.entry.after_erasure) {
+            return Ok(Next::Halt(Halt::End(Status::Cancelled, Some(Reason::Erased))));
+        }
+        self.next(attempt, at).await
     }
 
     /// What a change made of an entry; nothing if it is still held.
