@@ -25,4 +25,5 @@ mod support;
 mod taken_over;
 mod template;
 mod timeline;
+mod visibility;
 mod webhook;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
 use crate::secrets::{SecretError, Secrets};
 use crate::store::StepKey;
@@ -83,7 +83,8 @@ impl SendApi {
                 Err(SendError::Graph(error)) => error,
                 other => return other,
             };
-            match credentials.after(error.fault, outgoing.page_id, &self.secrets).await? {
+            let caller = Caller::Page(outgoing.page_id);
+            match credentials.after(&error, caller, &self.secrets).await? {
                 Some(others) => credentials = others,
                 None if error.fault.is_of_credentials() => {
                     let secret_version = Some(credentials.version().to_owned());

@@ -19,6 +19,7 @@ mod next;
 mod outage;
 mod pace;
 mod pauses;
+mod places;
 mod plan;
 mod schedule;
 mod serve;
