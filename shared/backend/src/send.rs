@@ -9,6 +9,7 @@ use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
 use crate::secrets::{SecretError, Secrets};
 use crate::store::StepKey;
+use messenger::event::Platform;
 use messenger::message::Outgoing;
 use messenger::person::Person;
 use messenger::window::Label;
@@ -18,6 +19,8 @@ use messenger::window::Label;
 pub struct SendCall<'a> {
     /// The Page that sends.
     pub page_id: &'a str,
+    /// The conversation's platform, whose rate limit counts.
+    pub platform: Platform,
     /// The recipient.
     pub person: &'a Person,
     /// The message, or the sender action.
@@ -77,21 +80,37 @@ impl SendApi {
     /// [`SendError`]; its fault says whether the message may have been delivered. If all credentials
     /// were refused, it carries the version of the secret that was tried last.
     pub async fn send(&self, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
-        let mut credentials = Credentials::current(&self.secrets).await?;
+        let mut credentials = self.credentials().await?;
         loop {
-            let error = match self.post(&credentials, outgoing).await {
-                Err(SendError::Graph(error)) => error,
-                other => return other,
-            };
-            let caller = Caller::Page(outgoing.page_id);
-            match credentials.after(&error, caller, &self.secrets).await? {
-                Some(others) => credentials = others,
-                None if error.fault.is_of_credentials() => {
-                    let secret_version = Some(credentials.version().to_owned());
-                    return Err(GraphError { secret_version, ..error }.into());
+            match self.post(&credentials, outgoing).await {
+                Err(error) => {
+                    credentials = self.others(&credentials, outgoing.page_id, error).await?;
                 }
-                None => return Err(error.into()),
+                sent => return sent,
             }
+        }
+    }
+
+    /// The credentials of the secret as it is known.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, SecretError> {
+        Credentials::current(&self.secrets).await
+    }
+
+    /// What to try after a call of a Page failed; the error, if other credentials do not help.
+    pub(crate) async fn others(
+        &self,
+        credentials: &Credentials,
+        page_id: &str,
+        error: SendError,
+    ) -> Result<Credentials, SendError> {
+        let SendError::Graph(error) = error else { return Err(error) };
+        match credentials.after(&error, Caller::Page(page_id), &self.secrets).await? {
+            Some(others) => Ok(others),
+            None if error.fault.is_of_credentials() => {
+                let secret_version = Some(credentials.version().to_owned());
+                Err(GraphError { secret_version, ..error }.into())
+            }
+            None => Err(error.into()),
         }
     }
 
@@ -101,9 +120,7 @@ impl SendApi {
         outgoing: SendCall<'_>,
     ) -> Result<Sent, SendError> {
         let application = credentials.secret().application_of(outgoing.page_id)?;
-        let page = application.page(outgoing.page_id)?;
-        let app_secret = Some(credentials.app_secret(application)?);
-        let access = Access { token: &page.access_token, app_secret };
+        let access = access(credentials, outgoing.page_id)?;
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {
@@ -122,9 +139,19 @@ impl SendApi {
         Ok(Sent {
             mid: text("message_id"),
             recipient_id: text("recipient_id"),
-            regain_after: answer.regain_after,
+            regain_after: answer.usage.regain_after(outgoing.page_id, outgoing.platform),
         })
     }
+}
+
+/// What a call as a Page is made with.
+pub(crate) fn access<'a>(
+    credentials: &'a Credentials,
+    page_id: &str,
+) -> Result<Access<'a>, SecretError> {
+    let application = credentials.secret().application_of(page_id)?;
+    let token = &application.page(page_id)?.access_token;
+    Ok(Access { token, app_secret: Some(credentials.app_secret(application)?) })
 }
 
 fn recipient(person: &Person) -> Value {

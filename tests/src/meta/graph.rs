@@ -6,7 +6,7 @@ use super::answer::{Answer, Refusal};
 use super::people::Person;
 use super::{
     Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
-    notification, window,
+    notification, threads, window,
 };
 
 /// A request as received.
@@ -200,6 +200,9 @@ impl State {
         let Recipient::Person(person) = recipient else {
             return Err(Refusal::invalid("Param sender_action is not for private replies"));
         };
+        if let Person::Psid(psid) = &person {
+            self.demand_thread(page_id, psid, now)?;
+        }
         let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
         if !window::allows_action(known.last_opening, now) {
             return Err(Refusal::outside_the_window());
@@ -221,9 +224,13 @@ impl State {
         }
         let reach = window::reach(platform, body, now)?;
         limits::check(platform, message)?;
+        threads::check_control(&body["thread_control"])?;
         check_options(platform, body)?;
         let person = match recipient {
             Recipient::Person(person) => {
+                if let Person::Psid(psid) = &person {
+                    self.demand_thread(page_id, psid, now)?;
+                }
                 let known =
                     self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
                 if !reach.allows(known.last_opening, now) {
@@ -236,6 +243,12 @@ impl State {
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
+        if let Person::Psid(psid) = &person {
+            self.happens_in(page_id, psid, now);
+            if !body["thread_control"].is_null() {
+                self.hand_over(page_id, psid, &body["thread_control"], now);
+            }
+        }
         self.write_line(page_id, &person, &mid, message);
         Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
     }

@@ -8,6 +8,7 @@ mod faults;
 mod limits;
 mod nodes;
 mod notifications;
+mod threads;
 mod windows;
 
 use std::collections::BTreeMap;
