@@ -5,6 +5,7 @@ mod erased_midway;
 mod erasure;
 mod keys;
 mod liveness;
+mod places;
 mod private_replies;
 
 use std::time::Duration;
@@ -232,6 +233,22 @@ async fn a_repeated_call_is_the_same_message() {
         assert_eq!((other.status, other.code()), (422, "key_reused"));
     }
     assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_its_request_as_long_as_its_message_is_there() {
+    let platform = heard_from().await;
+    let send_at = (platform.clock.now() + 20 * DAY).millis();
+    let template = json!({"name": "shipped", "language": {"code": "en"}});
+    let wanted = message(json!({"send_at": send_at, "fallback_template": template}));
+    let first = post(&platform, Some("order-5"), &wanted).await;
+    assert_eq!(first.status, 202, "{}", first.body);
+    platform.advance(16 * DAY).await;
+    platform.expire().await.unwrap();
+    let other = with(wanted.clone(), json!({"message": "ho"}));
+    let other = post(&platform, Some("order-5"), &other).await;
+    assert_eq!((other.status, other.code()), (422, "key_reused"));
+    assert_eq!(post(&platform, Some("order-5"), &wanted).await.status, 200);
 }
 
 #[tokio::test]

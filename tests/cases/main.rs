@@ -27,4 +27,5 @@ mod taken_over;
 mod template;
 mod thread_control;
 mod timeline;
+mod visibility;
 mod webhook;

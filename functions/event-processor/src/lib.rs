@@ -12,6 +12,7 @@ mod dead_letters;
 mod event;
 mod publish;
 mod suspects;
+mod visibility;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -119,19 +120,13 @@ impl Processor {
             Ok(Some(place)) => return self.process_alone(batch.records, place, &context).await,
             Err(error) => {
                 tracing::error!(%error, "a batch was not begun");
-                let all = batch.records.into_iter();
-                return redeliver(all.filter_map(|message| message.message_id));
+                let lanes = lanes(batch.records);
+                join_all(lanes.iter().map(|lane| self.pause(lane, &context))).await;
+                return redeliver(lanes.into_iter().flatten().filter_map(|it| it.message_id));
             }
         }
-        let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
-        for message in batch.records {
-            lanes
-                .entry(attribute(&message, "MessageGroupId").to_owned())
-                .or_default()
-                .push(message);
-        }
-        let failed =
-            join_all(lanes.into_values().map(|lane| self.process_lane(lane, &context))).await;
+        let lanes = lanes(batch.records).into_iter();
+        let failed = join_all(lanes.map(|lane| self.process_lane(lane, &context))).await;
         redeliver(failed.into_iter().flatten())
     }
 
@@ -159,14 +154,21 @@ impl Processor {
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
-            if let RecordError::Poisonous(reason, failures) = error
-                && failures >= MOST_FAILURES
-                && self.dead_letter(&message, reason).await
-            {
-                continue;
+            let is_own_fault = match error {
+                RecordError::Poisonous(reason, MOST_FAILURES..) => {
+                    if self.dead_letter(&message, reason).await {
+                        continue;
+                    }
+                    false
+                }
+                RecordError::Poisonous(..) => true,
+                _ => false,
+            };
+            let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
+            if !is_own_fault {
+                self.pause(&rest, context).await;
             }
-            let rest = std::iter::once(message).chain(left);
-            return rest.filter_map(|message| message.message_id).collect();
+            return rest.into_iter().filter_map(|message| message.message_id).collect();
         }
         Vec::new()
     }
@@ -202,6 +204,16 @@ impl Processor {
         }
         outcome.map(drop)
     }
+}
+
+/// The messages of each group, in order.
+fn lanes(messages: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
+    let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
+    for message in messages {
+        let group = attribute(&message, "MessageGroupId").to_owned();
+        lanes.entry(group).or_default().push(message);
+    }
+    lanes.into_values().collect()
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

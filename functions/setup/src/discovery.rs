@@ -81,7 +81,9 @@ impl Setup {
             return Err(SetupError::unknown_application());
         };
         let show_tokens = payload.show_tokens.unwrap_or(false);
-        let access = Access { token: &token, app_secret: application.app_secret().ok() };
+        let app = self.app(key, application).await.ok();
+        let app_secret = app.as_ref().map(App::secret).or(application.app_secret().ok());
+        let access = Access { token: &token, app_secret };
         let mut pages: List<ManagedPage> = List { data: Vec::new() };
         let mut after: Option<String> = None;
         loop {
@@ -113,7 +115,7 @@ impl Setup {
     ) -> Result<Value, SetupError> {
         let page_id = payload.page_id.as_str();
         let platform = payload.platform.unwrap_or_default().name();
-        let app = App::of_page(secret, page_id)?;
+        let app = self.app_of_page(secret, page_id).await?;
         let mut parameters =
             vec![("platform", platform), ("fields", "participants,messages{id,message}")];
         let psid = payload.psid.as_deref();

@@ -24,7 +24,7 @@ impl Setup {
         }
         let profile = profile.ok();
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             if application.verify_token().is_ok() {
@@ -35,6 +35,20 @@ impl Setup {
             }
         }
         report
+    }
+
+    /// The application, if it has an id and a secret; what it lacks goes into the report.
+    pub(crate) async fn usable<'a>(
+        &self,
+        key: &'a str,
+        application: &'a Application,
+        report: &mut Report,
+    ) -> Option<App<'a>> {
+        let name = format!("application {key}");
+        for part in application.missing() {
+            report.error(&name, format!("missing in the secret: {part}"), FILL_IN);
+        }
+        self.app(key, application).await.ok()
     }
 
     async fn register_app(&self, app: &App<'_>, report: &mut Report) {
@@ -134,7 +148,7 @@ impl Setup {
     pub(crate) async fn unregister(&self, secret: &Secret) -> Report {
         let mut report = Report::default();
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             match self.app_subscriptions(&app).await {
@@ -187,19 +201,6 @@ impl Setup {
             report.ok(&name, "not subscribed with this stack's callback");
         }
     }
-}
-
-/// The application, if it has an id and a secret; what it lacks goes into the report.
-pub(crate) fn usable<'a>(
-    key: &'a str,
-    application: &'a Application,
-    report: &mut Report,
-) -> Option<App<'a>> {
-    let name = format!("application {key}");
-    for part in application.missing() {
-        report.error(&name, format!("missing in the secret: {part}"), FILL_IN);
-    }
-    App::of(key, application).ok()
 }
 
 /// Whether a subscription has this callback and every field.

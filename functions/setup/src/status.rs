@@ -9,7 +9,7 @@ use messenger::clock::Timestamp;
 use crate::Setup;
 use crate::app::{App, remedy_for_app, remedy_for_page};
 use crate::profile::Profile;
-use crate::register::{is_complete, remedy_for, usable};
+use crate::register::{is_complete, remedy_for};
 use crate::report::Report;
 use crate::subscriptions::{Fields, PAGE_FIELDS, lacking};
 use crate::token::TokenFacts;
@@ -50,7 +50,7 @@ impl Setup {
         let profile = profile.ok();
         let mut clocks = None;
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             let app_fields = self.check_app(&app, &mut clocks, &mut report).await;

@@ -7,7 +7,6 @@ use messenger::message::Invalid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::app::App;
 use crate::discovery::List;
 use crate::payload::{CreateTemplate, Templates};
 use crate::{Setup, SetupError};
@@ -38,7 +37,7 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
-        let app = App::of_page(secret, page_id)?;
+        let app = self.app_of_page(secret, page_id).await?;
         let access = app.page_access(page_id)?;
         let parameters = [("category", "UTILITY"), ("limit", "100")];
         let answer =
@@ -54,7 +53,7 @@ impl Setup {
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
         let template = utility_template(template)?;
-        let app = App::of_page(secret, page_id)?;
+        let app = self.app_of_page(secret, page_id).await?;
         let access = app.page_access(page_id)?;
         let answer =
             self.outbox.graph().post(&[page_id, "message_templates"], access, &template).await?;

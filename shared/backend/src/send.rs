@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
 use crate::secrets::{SecretError, Secrets};
 use crate::store::StepKey;
@@ -104,7 +104,7 @@ impl SendApi {
         error: SendError,
     ) -> Result<Credentials, SendError> {
         let SendError::Graph(error) = error else { return Err(error) };
-        match credentials.after(error.fault, page_id, &self.secrets).await? {
+        match credentials.after(&error, Caller::Page(page_id), &self.secrets).await? {
             Some(others) => Ok(others),
             None if error.fault.is_of_credentials() => {
                 let secret_version = Some(credentials.version().to_owned());

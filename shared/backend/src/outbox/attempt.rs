@@ -78,7 +78,13 @@ impl Outbox {
             return self.find_unclear(attempt, guard).await;
         };
         if due_at > now && !may_try_early(&attempt.entry, now) {
-            return Ok(Outcome::Waits(due_at));
+            // The entry says whether it keeps its place: who rescheduled it may have died before the
+            // conversation knew.
+            return Ok(if attempt.entry.waiting().goes_first(now) {
+                Outcome::Waits(due_at)
+            } else {
+                Outcome::Rescheduled(attempt.entry.first_due)
+            });
         }
         self.apply_rest(attempt).await?;
         match blocked_until {
@@ -223,6 +229,10 @@ impl Outbox {
             let now = self.clock.now();
             if at > now {
                 self.clock.sleep(at.since(now)).await;
+                // Erased meanwhile.
+                if matches!(self.store.entry(attempt.key).await, Ok(None)) {
+                    return Ok(Outcome::Lost);
+                }
             }
             let began = self.clock.now();
             let step_key = StepKey { entry: attempt.key.clone(), step: index };

@@ -22,6 +22,7 @@ mod outage;
 mod pace;
 mod pauses;
 mod permission;
+mod places;
 mod plan;
 mod schedule;
 mod serve;

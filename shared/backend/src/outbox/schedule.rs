@@ -3,7 +3,7 @@
 use crate::secrets::SecretError;
 use crate::store::{
     AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
-    LastMessage, MAX_WAITING, Status, Step, StoreError,
+    LastMessage, MAX_WAITING, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
@@ -32,6 +32,14 @@ pub struct ToSchedule {
     pub commented_at: Option<Timestamp>,
     /// What goes instead if the windows refuse it.
     pub fallback: Option<UtilityTemplate>,
+}
+
+impl ToSchedule {
+    /// Whether an entry is what was asked for: the same messages of the same author.
+    pub fn is_of(&self, entry: &Entry) -> bool {
+        let wanted = steps(&self.messages, self.fallback.clone());
+        self.author == entry.author && wanted.is_ok_and(|wanted| is_same(&entry.steps, &wanted))
+    }
 }
 
 /// What the windows will say about a message when it is due, if the person does not write until then.
@@ -135,7 +143,7 @@ impl Outbox {
         entry.after_erasure = conversation.erased_at;
         // Before it is created: a refused request leaves nothing behind.
         let waiting = entry.waiting();
-        match self.store.reserve(&key.conversation_key, &conversation, &waiting).await? {
+        match self.reserve(&key.conversation_key, &conversation, &waiting).await? {
             AddedWaiting::Yes => {}
             AddedWaiting::Erased => return Err(ScheduleError::PersonErased),
             AddedWaiting::Full => return Err(ScheduleError::TooManyWaiting),
@@ -205,6 +213,21 @@ impl Outbox {
             &self.settings.policy,
         );
         Ok((conversation, Forecast { allowed, standing, due_at }))
+    }
+
+    /// Reserves a place among those that wait, and looks closer if none is free.
+    async fn reserve(
+        &self,
+        conversation_key: &ConversationKey,
+        seen: &ConversationItem,
+        waiting: &PendingEntry,
+    ) -> Result<AddedWaiting, OutboxError> {
+        let place = self.store.reserve(conversation_key, seen, waiting).await?;
+        if place != AddedWaiting::Full {
+            return Ok(place);
+        }
+        let freed = self.free_places(conversation_key, seen).await?;
+        Ok(self.store.reserve(conversation_key, &freed, waiting).await?)
     }
 
     /// The id of the one private reply to a comment or post.

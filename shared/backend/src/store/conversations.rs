@@ -282,7 +282,8 @@ impl Store {
             if seen.is_erased() {
                 return Ok(AddedWaiting::Erased);
             }
-            if waiting.is_counted && seen.room() == 0 {
+            let has_place = seen.waiting.iter().any(|other| other.id == waiting.id);
+            if waiting.is_counted && seen.room() == 0 && !has_place {
                 return Ok(AddedWaiting::Full);
             }
             let mut add = adding(Update::default(), std::slice::from_ref(waiting))
