@@ -45,6 +45,7 @@ impl Said {
 }
 
 /// One request for a step that reached Graph.
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub(super) point: Point,

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
 /// What is unusual in a run.
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weather {
     /// Inbound events are kept in the feed and posted to another system.

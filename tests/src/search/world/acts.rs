@@ -46,7 +46,7 @@ impl World {
                 let mid = format!("m_inbox_{}", self.numbers);
                 let echo = json!({"mid": mid, "is_echo": true, "app_id": INBOX, "text": "hello"});
                 let body = self.page_does(&page_id, &psid, &json!({"message": echo}));
-                self.control(&body, page_id, psid, false);
+                self.control(&body, &page_id, &psid, false);
                 self.post_after(&body, &posted);
             }
             Act::HandBack { page_id, psid } => {
@@ -55,7 +55,7 @@ impl World {
                     json!({"previous_owner_app_id": INBOX.to_string(), "new_owner_app_id": APP_ID});
                 let item = json!({"pass_thread_control": pass});
                 let body = self.platform.meta.person_does(&page_id, &psid, item);
-                self.control(&body, page_id, psid, true);
+                self.control(&body, &page_id, &psid, true);
                 self.post_after(&body, &[Duration::ZERO]);
             }
             Act::Ask { payload } => {
@@ -115,10 +115,10 @@ impl World {
         self.platform.meta.person_does(page_id, psid, item)
     }
 
-    fn control(&mut self, body: &[u8], page_id: String, psid: String, is_given_back: bool) {
+    fn control(&mut self, body: &[u8], page_id: &str, psid: &str, is_given_back: bool) {
         let at = self.now();
         for event in split(body, at).unwrap_or_default() {
-            let (page_id, psid) = (page_id.clone(), psid.clone());
+            let (page_id, psid) = (page_id.to_owned(), psid.to_owned());
             let control = Control { page_id, psid, at, is_given_back, processed: None };
             self.history.controls.insert(event.id, control);
         }

@@ -58,10 +58,8 @@ impl World {
                 }
             }
             (Work::Call { call, .. }, Answer::Called(200..=299, body)) => {
-                self.accepted(call, &body)
+                self.accepted(call, &body);
             }
-            // What an agent wrote may be refused for good.
-            (Work::Call { call: ApiCall::Answer { .. }, .. }, Answer::Called(400..=499, _)) => {}
             (Work::Sweep, Answer::Done(summary)) => {
                 self.history.sweeps.push((began, self.now()));
                 let sent = summary.ok().and_then(|summary| summary["claimed"].as_u64());
@@ -69,7 +67,9 @@ impl World {
                 let wait = 1 << self.idle_sweeps.min(5);
                 self.next_sweep = next_minute(self.now()) + Duration::from_mins(wait - 1);
             }
-            (Work::Request { .. }, Answer::Done(Ok(_))) => {}
+            // What an agent wrote may be refused for good.
+            (Work::Call { call: ApiCall::Answer { .. }, .. }, Answer::Called(400..=499, _))
+            | (Work::Request { .. }, Answer::Done(Ok(_))) => {}
             // So is what somebody asks for, as to a person who was erased.
             (Work::Request { .. }, Answer::Done(Err(error))) if error.starts_with(REFUSED) => {}
             (work, _) => self.failed(work),

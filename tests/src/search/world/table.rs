@@ -85,8 +85,8 @@ fn claimed(request: &Value) -> Vec<usize> {
     let sending =
         |(step, it): (usize, &Value)| (it["M"]["state"]["S"] == "sending").then_some(step);
     let changes = request["ExpressionAttributeValues"].as_object().into_iter().flatten();
-    let changed = |(name, value): (&String, &Value)| {
+    let begun = |(name, value): (&String, &Value)| {
         name.strip_prefix(":state").filter(|_| value["S"] == "sending")?.parse().ok()
     };
-    steps.filter_map(sending).chain(changes.filter_map(changed)).collect()
+    steps.filter_map(sending).chain(changes.filter_map(begun)).collect()
 }
