@@ -42,8 +42,6 @@ pub enum Guard {
     EchoTag,
     /// What people wrote waits in a partition of the index of its own, and goes before campaigns.
     PeopleFirst,
-    /// Whoever has the lease looks for what was stored meanwhile before giving it back.
-    ServeBeforeRelease,
     /// Who answers, people or the bot, follows from when it happened, not from when it arrived.
     EventTime,
 }
@@ -99,8 +97,7 @@ impl Guard {
             | Self::Order
             | Self::HeldResend
             | Self::Placeholder
-            | Self::MarkFirst
-            | Self::ServeBeforeRelease => {}
+            | Self::MarkFirst => {}
         }
     }
 
@@ -114,20 +111,14 @@ impl Guard {
             .then(|| format!("{} {erased_at}", key["pk"]["S"]))
     }
 
-    /// Removes the guard from the answer to a request.
-    pub(crate) fn take_from_answer(self, request: &Value, answer: &mut Value) {
+    /// Removes the guard from an answer.
+    pub(crate) fn take_from_answer(self, answer: &mut Value) {
         for part in ["Item", "Attributes"] {
             if self == Self::HeldResend
                 && let Some(fields) = answer.get_mut(part).and_then(Value::as_object_mut)
             {
                 fields.remove("unclear_at");
             }
-        }
-        if self == Self::ServeBeforeRelease
-            && is_release(request)
-            && let Some(fields) = answer.get_mut("Attributes").and_then(Value::as_object_mut)
-        {
-            fields.remove("waiting");
         }
         let Some(item) = answer.get_mut("Item") else { return };
         if self == Self::BusyMark
@@ -166,12 +157,6 @@ fn void(request: &mut Value, condition: &str) {
         let always = format!("{condition} OR attribute_exists(pk)");
         request["ConditionExpression"] = text.replace(condition, &always).into();
     }
-}
-
-/// Whether a request gives the lease on a conversation back.
-fn is_release(request: &Value) -> bool {
-    let update = request["UpdateExpression"].as_str().unwrap_or_default();
-    update.contains("REMOVE #busy_until, #busy_by, #busy_for")
 }
 
 /// A queued event whose metadata has the form of the outbox's, with the tag that it would need.
