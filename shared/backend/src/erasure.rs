@@ -109,7 +109,12 @@ impl Erasures {
         if let Err(error) = self.delete(&erasure, deadline).await {
             tracing::warn!(page = conversation_key.page_id, %error, "an erasure is left to its job");
         }
-        self.store.forestall_decision(conversation_key, erasure.erased_at).await?;
+        let written = self.store.forestall_decision(conversation_key, erasure.erased_at).await?;
+        if let Some(id) = written
+            && let Err(error) = self.store.delete_decision(conversation_key, &id).await
+        {
+            tracing::warn!(page = conversation_key.page_id, %error, "a decision is left to its job");
+        }
         self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
         Ok(())
     }

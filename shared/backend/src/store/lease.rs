@@ -155,10 +155,10 @@ impl Store {
 
 impl Store {
     /// Keeps an event processor from writing a decision that it began before its person was erased:
-    /// puts a placeholder in its place, or deletes it if it was just written.
+    /// puts a placeholder in its place. Returns the entry's id if it was just written instead: then one
+    /// step of it may have begun, and the mark stops the next.
     ///
-    /// What is being sent then is the one step that was begun; the next one finds no entry. The second
-    /// pass of the erasure deletes the placeholder.
+    /// The second pass of the erasure deletes the placeholder.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -166,16 +166,14 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         erased_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         let mark = self.conversation(conversation_key).await?.unwrap_or_default();
         let is_leased = mark.busy_until.is_some_and(|until| until >= erased_at);
-        let Some(id) = mark.busy_for.filter(|_| is_leased) else { return Ok(()) };
+        let Some(id) = mark.busy_for.filter(|_| is_leased) else { return Ok(None) };
         let key = EntryKey { conversation_key: conversation_key.clone(), id };
         let expires_at = ExpiresAt::after(erased_at, PLACEHOLDER_KEPT_FOR);
-        if self.put_placeholder(&key, erased_at, expires_at).await? {
-            return Ok(());
-        }
-        self.delete_decision(conversation_key, &key.id).await
+        let is_in_time = self.put_placeholder(&key, erased_at, expires_at).await?;
+        Ok(if is_in_time { None } else { Some(key.id) })
     }
 }
 
