@@ -33,6 +33,12 @@ pub(crate) struct Person {
     /// The time until which the bot is silent, because a person of the business took over.
     #[schema(required, format = DateTime)]
     quiet_until: Option<String>,
+    /// The time until which the Page's messages have reached the person; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    delivered_until: Option<String>,
+    /// The time until which the person has read the Page's messages; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    read_until: Option<String>,
     /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
@@ -133,6 +139,8 @@ impl Api {
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
+            delivered_until: conversation.delivered_until.map(|at| at.to_string()),
+            read_until: conversation.read_until.map(|at| at.to_string()),
             known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
             page_id: conversation_key.page_id,
