@@ -1,9 +1,11 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
+mod acts;
 mod api;
 mod applications;
 mod budget;
+mod comments;
 mod crash;
 mod documents;
 mod echoes;
@@ -17,6 +19,7 @@ mod logs;
 mod metrics;
 mod poison;
 mod processor;
+mod receipts;
 mod requests;
 mod rotation;
 mod sample_events;

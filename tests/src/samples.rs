@@ -121,7 +121,8 @@ pub fn sign_request(payload: &Value, app_secret: &str) -> Result<String, Box<dyn
 /// Moves the times of an event, in milliseconds and in seconds, so that the latest is `now`.
 fn move_times(value: &mut Value, now: Timestamp) {
     fn each(value: &mut Value, change: &mut impl FnMut(i64) -> i64) {
-        const NAMES: [&str; 5] = ["timestamp", "time", "watermark", "received_at", "entry_time"];
+        const NAMES: [&str; 6] =
+            ["timestamp", "time", "watermark", "received_at", "entry_time", "created_time"];
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| each(item, change)),
             Value::Object(fields) => {

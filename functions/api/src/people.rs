@@ -40,6 +40,12 @@ pub(crate) struct Person {
     /// The time at which that control ends if nothing else happens in the thread.
     #[schema(required, format = DateTime)]
     thread_until: Option<String>,
+    /// The time until which the Page's messages have reached the person; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    delivered_until: Option<String>,
+    /// The time until which the person has read the Page's messages; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    read_until: Option<String>,
     /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
@@ -152,6 +158,8 @@ impl Api {
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
             thread_owner: thread_until.and(Some(thread_owner)),
             thread_until: thread_until.map(|at| at.to_string()),
+            delivered_until: conversation.delivered_until.map(|at| at.to_string()),
+            read_until: conversation.read_until.map(|at| at.to_string()),
             known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
             page_id: conversation_key.page_id,

@@ -8,9 +8,11 @@ compile_error!(
     "a panic of the bot must end one event, not the process: build without panic = \"abort\""
 );
 
+mod comment;
 mod dead_letters;
 mod event;
 mod publish;
+mod report;
 mod suspects;
 mod visibility;
 
@@ -23,7 +25,8 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::runtime::{Environment, receive_count, redeliver};
-use backend::settings::Variables;
+use backend::settings::{TRACK_RECEIPTS, Variables};
+use backend::telemetry::Telemetry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
@@ -84,10 +87,12 @@ pub struct Processor {
     replies: Replies,
     settings: ProcessorSettings,
     publish: Publisher,
+    telemetry: Telemetry,
+    tracks_receipts: bool,
 }
 
 impl Processor {
-    /// Builds the function with a bot.
+    /// Builds the function with a bot; it reads its settings, those of publishing, and `TRACK_RECEIPTS`.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
@@ -96,6 +101,8 @@ impl Processor {
             replies,
             settings: ProcessorSettings::new(&environment.variables),
             publish: Publisher::new(environment),
+            telemetry: environment.telemetry.clone(),
+            tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
         }
     }
 

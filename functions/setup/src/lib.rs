@@ -27,7 +27,7 @@ use backend::intake::{Intake, IntakeError};
 use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::runtime::Environment;
 use backend::secrets::{SecretError, Secrets, callback_url};
-use backend::settings::Variables;
+use backend::settings::{TRACK_RECEIPTS, Variables};
 use backend::store::StoreError;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
@@ -47,10 +47,12 @@ struct SetupSettings {
     webhook_url: String,
     /// Whether the apps are also subscribed to Instagram's events.
     subscribe_instagram: bool,
+    /// Whether receipts are subscribed to.
+    track_receipts: bool,
 }
 
 impl SetupSettings {
-    /// Reads `WEBHOOK_URL` and `SUBSCRIBE_INSTAGRAM` (default false).
+    /// Reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM` (default false) and `TRACK_RECEIPTS`.
     fn new(variables: &Variables) -> Self {
         const NAME: &str = "WEBHOOK_URL";
         let webhook_url = variables.required(NAME);
@@ -58,7 +60,8 @@ impl SetupSettings {
             variables.reject(NAME, "must end in /webhook");
         }
         let subscribe_instagram = variables.parsed_or("SUBSCRIBE_INSTAGRAM", false);
-        Self { webhook_url, subscribe_instagram }
+        let track_receipts = variables.is_on(TRACK_RECEIPTS);
+        Self { webhook_url, subscribe_instagram, track_receipts }
     }
 
     /// The callback URL of an application: `…/webhook`, or `…/{key}/webhook`.

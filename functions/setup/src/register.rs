@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::app::{App, remedy_for_app, remedy_for_page};
 use crate::profile::Profile;
 use crate::report::Report;
-use crate::subscriptions::{AppSubscription, AppSubscriptions, PAGE_FIELDS, lacking, union};
+use crate::subscriptions::{AppSubscription, AppSubscriptions, Wanted};
 use crate::{Setup, SetupError};
 
 /// What to do about a part of the secret that is missing.
@@ -63,11 +63,11 @@ impl Setup {
         let callback_url = self.settings.callback_url(app.key);
         for (object, fields) in self.objects() {
             let there = subscriptions.of(object).cloned().unwrap_or_default();
-            if is_complete(&there, &callback_url, fields) {
+            if is_active_at(&there, &callback_url) && fields.is_met(&there.fields) {
                 report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 continue;
             }
-            let fields = union(fields, &there.fields);
+            let fields = fields.with(&there.fields);
             match self.subscribe_app(app, object, &fields).await {
                 Ok(()) if there.callback_url.is_empty() || there.callback_url == callback_url => {
                     report.changed(&name, format!("{object}: subscribed, callback {callback_url}"));
@@ -120,11 +120,12 @@ impl Setup {
     /// Subscribes the app to the Page unless it already is; returns whether it had to.
     async fn register_page_fields(&self, app: &App<'_>, page_id: &str) -> Result<bool, SetupError> {
         let there = self.page_fields(app, page_id).await?;
-        if lacking(&PAGE_FIELDS, &there).is_empty() {
+        let wanted = self.wanted_of_pages();
+        if wanted.is_met(&there) {
             return Ok(false);
         }
         let access = app.page_access(page_id)?;
-        self.subscribe_page(access, page_id, &union(&PAGE_FIELDS, &there)).await?;
+        self.subscribe_page(access, page_id, &wanted.with(&there)).await?;
         Ok(true)
     }
 
@@ -204,10 +205,12 @@ impl Setup {
 }
 
 /// Whether a subscription has this callback and every field.
-pub(crate) fn is_complete(there: &AppSubscription, callback_url: &str, fields: &[&str]) -> bool {
-    there.is_active
-        && there.callback_url == callback_url
-        && lacking(fields, &there.fields).is_empty()
+pub(crate) fn is_complete(there: &AppSubscription, callback_url: &str, wanted: &Wanted) -> bool {
+    is_active_at(there, callback_url) && wanted.lacking(&there.fields).is_empty()
+}
+
+fn is_active_at(there: &AppSubscription, callback_url: &str) -> bool {
+    there.is_active && there.callback_url == callback_url
 }
 
 pub(crate) fn remedy_for(

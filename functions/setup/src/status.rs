@@ -11,7 +11,7 @@ use crate::app::{App, remedy_for_app, remedy_for_page};
 use crate::profile::Profile;
 use crate::register::{is_complete, remedy_for};
 use crate::report::Report;
-use crate::subscriptions::{Fields, PAGE_FIELDS, lacking};
+use crate::subscriptions::Fields;
 use crate::token::TokenFacts;
 
 /// Until when Meta serves each version of Graph.
@@ -141,7 +141,7 @@ impl Setup {
         for (object, fields) in self.objects() {
             match subscriptions.of(object) {
                 None => report.error(&name, format!("{object}: not subscribed"), REGISTER),
-                Some(there) if is_complete(there, &callback_url, fields) => {
+                Some(there) if is_complete(there, &callback_url, &fields) => {
                     report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 }
                 Some(there) if there.callback_url != callback_url => {
@@ -160,7 +160,7 @@ impl Setup {
                     );
                 }
                 Some(there) => {
-                    let lacking = lacking(fields, &there.fields).join(", ");
+                    let lacking = fields.lacking(&there.fields).join(", ");
                     report.error(&name, format!("{object}: missing fields: {lacking}"), REGISTER);
                 }
             }
@@ -254,8 +254,9 @@ impl Setup {
                 return report.error(&name, finding, remedy_for(&error, remedy_for_page));
             }
         };
-        let at_page = lacking(&PAGE_FIELDS, &page_fields);
-        let at_app = app_fields.map(|fields| lacking(&PAGE_FIELDS, fields)).unwrap_or_default();
+        let wanted = self.wanted_of_pages();
+        let at_page = wanted.lacking(&page_fields);
+        let at_app = app_fields.map(|fields| wanted.lacking(fields)).unwrap_or_default();
         if at_page.is_empty() && at_app.is_empty() {
             return report.ok(&name, "subscribed at both levels");
         }

@@ -62,6 +62,10 @@ pub enum Metric {
     UnknownEvents,
     /// The webhook queued only the envelope of an event that is too large for the queue.
     TruncatedEvents,
+    /// Meta warned or blocked a Page because of its policies; counted for all Pages together.
+    PolicyEnforced,
+    /// Meta's review rejected, paused or disabled a utility template; counted for all Pages together.
+    TemplateUnusable,
     /// An event was delivered to one of the forward URLs.
     Forwarded,
     /// An attempt to deliver an event to a forward URL failed; it is repeated.

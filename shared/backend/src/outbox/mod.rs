@@ -3,6 +3,7 @@
 //!
 //! - [`Outbox::commit`] writes what the bot decided about an event, applies it and tries to send.
 //! - [`Outbox::schedule`] stores a message of a person or a back-office system.
+//! - [`Outbox::reply_privately`] stores and sends what the bot decided about a comment.
 //! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
@@ -12,6 +13,7 @@
 
 mod after_error;
 mod attempt;
+mod comment;
 mod commit;
 mod confirm;
 mod context;

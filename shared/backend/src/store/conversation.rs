@@ -70,6 +70,12 @@ pub struct ConversationItem {
     /// The last message whose seven days Meta holds ended, ms since the epoch.
     #[serde(default)]
     pub human_closed_for: Option<Timestamp>,
+    /// Until when the Page's messages have reached the person, ms since the epoch, if that is tracked.
+    #[serde(default)]
+    pub delivered_until: Option<Timestamp>,
+    /// Until when the person has read the Page's messages, ms since the epoch, if that is tracked.
+    #[serde(default)]
+    pub read_until: Option<Timestamp>,
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
     pub known_as: BTreeSet<Person>,
@@ -192,6 +198,15 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// The end of the standard window that it opens.
     pub free_until: Timestamp,
+}
+
+/// What a receipt confirms about all messages up to an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// They have reached the person.
+    Delivered,
+    /// The person has read them.
+    Read,
 }
 
 /// A conversation after its event has been recorded.

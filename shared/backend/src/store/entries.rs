@@ -1,11 +1,12 @@
 //! Entries in the table: put, read, changed, confirmed, cancelled.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use serde::de::IgnoredAny;
 
 use super::change::set_optional;
+use super::keys::ENTRY_MARK;
 use super::{
     Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status,
     StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
@@ -102,6 +103,33 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn entry(&self, key: &EntryKey) -> Result<Option<Entry>, StoreError> {
         self.get(&key.conversation_key.pk(), &key.sk()).await
+    }
+
+    /// Reads a person's entries, in no order; at most 1 MB of them. One that cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn entries(
+        &self,
+        conversation_key: &ConversationKey,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :person AND begins_with(sk, :entry)")
+            .expression_attribute_values(":person", AttributeValue::S(conversation_key.pk()))
+            .expression_attribute_values(":entry", AttributeValue::S(ENTRY_MARK.to_owned()))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|item| parse(item).ok())
+            .collect())
     }
 
     /// Ends an entry that cannot be read or applied, whatever it holds: whether it had not ended.

@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
     Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
-    PendingEntry,
+    PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
