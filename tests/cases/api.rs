@@ -1,11 +1,13 @@
 //! The API for back-office systems, through the real handler.
 
+mod attachments;
 mod deletion;
 mod erased_midway;
 mod erasure;
 mod keys;
 mod liveness;
 mod private_replies;
+mod recipients;
 
 use std::time::Duration;
 

@@ -11,12 +11,15 @@
 
 mod accounts;
 mod answer;
+mod attachments;
 mod conversations;
 mod graph;
 mod limits;
 mod node;
 mod notification;
 mod people;
+mod permits;
+mod personas;
 mod profile;
 mod server;
 mod subscriptions;
@@ -36,8 +39,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use attachments::Attachments;
 use conversations::Line;
 use people::Record;
+use permits::Permits;
+use personas::Persona;
 use subscriptions::Subscription;
 use templates::Template;
 pub use tokens::UserToken;
@@ -182,6 +188,11 @@ struct State {
     /// By the person's id in the app: Page and PSID.
     app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
     templates: Vec<Template>,
+    attachments: Attachments,
+    personas: Vec<Persona>,
+    personas_made: usize,
+    permits: Permits,
+    flat_ice_breakers: bool,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
@@ -245,6 +256,11 @@ impl Meta {
             heeds_subscriptions: false,
             app_scoped_ids: BTreeMap::new(),
             templates: Vec::new(),
+            attachments: Attachments::default(),
+            personas: Vec::new(),
+            personas_made: 0,
+            permits: Permits::default(),
+            flat_ice_breakers: false,
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),

@@ -103,7 +103,7 @@ impl Problem {
         self
     }
 
-    fn unavailable(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request failed");
         let message = "the table, the secret or Meta does not respond; try again with the same idempotency key";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)

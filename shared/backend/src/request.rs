@@ -258,7 +258,8 @@ mod tests {
         assert!(error(|r| r["purpose"] = "human".into()).starts_with("author: "));
         assert!(error(|r| r["message"] = json!({"text": ""})).starts_with("message.text: "));
         assert!(
-            error(|r| r["message"] = json!({"text": ["secret words"]})).starts_with("message.text: ")
+            error(|r| r["message"] = json!({"text": ["secret words"]}))
+                .starts_with("message.text: ")
         );
         assert!(
             !error(|r| r["message"] = json!({"attachment": "secret words"})).contains("secret")

@@ -116,7 +116,7 @@ fn opens_the_window(item: &Value) -> bool {
 }
 
 /// A time in any of Meta's forms (milliseconds or seconds, number or string), in milliseconds.
-fn milliseconds(time: &Value) -> Option<i64> {
+pub(super) fn milliseconds(time: &Value) -> Option<i64> {
     let number = match time {
         Value::String(text) => text.trim().parse().ok()?,
         other => other.as_i64()?,
@@ -128,7 +128,7 @@ fn milliseconds(time: &Value) -> Option<i64> {
     }
 }
 
-fn id(value: &Value) -> Option<String> {
+pub(super) fn id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -136,7 +136,7 @@ fn id(value: &Value) -> Option<String> {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -180,6 +180,7 @@ impl Meta {
         let platform = state.platform(page_id);
         let notification = notification::of(platform, page_id, now, &Value::Object(fields));
         state.record.take(&notification, now);
+        state.permits.take(&notification, now);
         let message = &notification["entry"][0]["messaging"][0]["message"];
         let mid = message["mid"].as_str().unwrap_or_default();
         if message["is_echo"] != json!(true) {
@@ -195,7 +196,9 @@ impl Meta {
     pub fn observe(&self, body: &[u8]) {
         let now = self.now();
         if let Ok(notification) = serde_json::from_slice(body) {
-            self.state().record.take(&notification, now);
+            let mut state = self.state();
+            state.record.take(&notification, now);
+            state.permits.take(&notification, now);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: Meta's references of the Send API, of saving assets, and of Instagram messaging.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strum::IntoStaticStr;
 
@@ -10,8 +11,10 @@ use super::{Invalid, template};
 use crate::event::Platform;
 
 /// The kinds of media that a message can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum MediaKind {
     /// An image.
     Image,
