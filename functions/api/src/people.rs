@@ -33,7 +33,7 @@ pub(crate) struct Person {
     /// The time until which the bot is silent, because a person of the business took over.
     #[schema(required, format = DateTime)]
     quiet_until: Option<String>,
-    /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
+    /// Other recipients that are this person, such as `user_ref:…` or `comment:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,

@@ -43,8 +43,18 @@ async fn a_token_for_notifications_takes_messages_whatever_the_window_says() {
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(ask(&platform, "GET", &path).await.status, 404, "erased with the person");
 
-    platform.advance(20 * DAY).await;
-    let expired = post(&platform, None, &to(field, TOKEN, json!({"message": "late"}))).await;
+    let erased = post(&platform, None, &to(field, TOKEN, json!({"message": "more"}))).await;
+    assert_eq!((erased.status, erased.code()), (409, "person_erased"), "{}", erased.body);
+}
+
+#[tokio::test]
+async fn an_expired_token_fails_the_message() {
+    let platform = silent().await;
+    let end = platform.clock.now() + DAY;
+    platform.meta.add_notification_token(PAGE, TOKEN, PSID, Some(end.millis()));
+    platform.advance(DAY).await;
+    let late = to("notification_messages_token", TOKEN, json!({}));
+    let expired = post(&platform, None, &late).await;
     assert_eq!((expired.status, &expired.body["status"]), (201, &json!("failed")));
     assert!(expired.body["reason"].as_str().unwrap().starts_with("invalid"), "{}", expired.body);
 }
