@@ -192,7 +192,6 @@ struct State {
     personas: Vec<Persona>,
     personas_made: usize,
     permits: Permits,
-    flat_ice_breakers: bool,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
@@ -215,6 +214,7 @@ struct Page {
     subscribed_fields: Option<BTreeSet<String>>,
     profile: Map<String, Value>,
     profile_calls: Vec<i64>,
+    has_flat_ice_breakers: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -260,7 +260,6 @@ impl Meta {
             personas: Vec::new(),
             personas_made: 0,
             permits: Permits::default(),
-            flat_ice_breakers: false,
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
@@ -297,6 +296,7 @@ impl Meta {
             subscribed_fields: None,
             profile: Map::new(),
             profile_calls: Vec::new(),
+            has_flat_ice_breakers: false,
         };
         let mut state = self.state();
         state.dead_tokens.remove(token);

@@ -35,7 +35,7 @@ pub(crate) struct NewAttachment {
 
 /// Saved media.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Attachment {
+pub(crate) struct SavedMedia {
     /// The id of the Page that can send them.
     page_id: String,
     /// Meta's id of them, for a message's `attachment_id`.
@@ -54,7 +54,7 @@ pub(crate) struct Upload;
     impl_for = Upload,
     request_body = NewAttachment,
     responses(
-        (status = 201, description = "The media are saved.", body = Attachment),
+        (status = 201, description = "The media are saved.", body = SavedMedia),
         (status = 400, description = "The body is not valid JSON.", body = Problem),
         (status = 404, description = "The secret does not contain the Page.", body = Problem),
         (status = 409, description = "Meta refuses the Page: its token, a permission or a restriction is in the way. `code` says which.", body = Problem),
@@ -72,13 +72,13 @@ pub(crate) async fn upload(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     api.check_page(&call.caller, &wanted.page_id).await?;
     let platform = wanted.platform.unwrap_or_default();
     let now = api.clock.now();
-    let saved = api.outbox.send_api().upload(&wanted.page_id, platform, &message).await;
-    let attachment = Attachment {
-        attachment_id: saved.map_err(not_saved)?,
+    let uploaded = api.outbox.send_api().upload(&wanted.page_id, platform, &message).await;
+    let saved = SavedMedia {
+        attachment_id: uploaded.map_err(not_saved)?,
         page_id: wanted.page_id,
         expires_at: (now + MEDIA_KEPT).to_string(),
     };
-    Ok(Answer::json(StatusCode::CREATED, &attachment)?)
+    Ok(Answer::json(StatusCode::CREATED, &saved)?)
 }
 
 fn not_saved(error: SendError) -> Problem {

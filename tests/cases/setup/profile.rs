@@ -49,7 +49,7 @@ async fn ice_breakers_are_read_in_either_form() {
     let platform = platform().await;
     act(&platform, "register").await;
     for flat in [false, true] {
-        platform.meta.set_flat_ice_breakers(flat);
+        platform.meta.set_flat_ice_breakers(PAGE, flat);
         platform.meta.take_calls();
         let report = act(&platform, "register").await;
         assert!(findings(&report, "changed").is_empty(), "{report:#}");

@@ -24,7 +24,6 @@ impl State {
     pub(super) fn messenger_profile(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
-        let flat = self.flat_ice_breakers;
         let Some(page) = self.pages.get_mut(&page_id) else {
             return Err(Refusal::invalid("Object does not exist"));
         };
@@ -40,7 +39,7 @@ impl State {
                 let shown = page.profile.iter().filter(|(name, _)| wanted.contains(name));
                 let shown: Map<_, _> =
                     shown.map(|(name, value)| (name.clone(), value.clone())).collect();
-                return Ok(json!({"data": data(shown, flat)}));
+                return Ok(json!({"data": data(shown, page.has_flat_ice_breakers)}));
             }
             "POST" => write(page, call)?,
             _ => remove(page, &call.list("fields"))?,
@@ -126,10 +125,12 @@ fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {
 }
 
 impl Meta {
-    /// Whether the ice breakers of a profile stand beside its other properties in an answer, one object
+    /// Whether the ice breakers of a Page's profile stand beside its other properties in an answer, one object
     /// for each language; both forms are documented.
-    pub fn set_flat_ice_breakers(&self, on: bool) {
-        self.state().flat_ice_breakers = on;
+    pub fn set_flat_ice_breakers(&self, page_id: &str, on: bool) {
+        if let Some(page) = self.state().pages.get_mut(page_id) {
+            page.has_flat_ice_breakers = on;
+        }
     }
 
     /// A Page's profile.
