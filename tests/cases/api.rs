@@ -48,6 +48,24 @@ async fn with_sample(platform: &Platform, name: &str, change: impl FnOnce(&mut V
     read(platform.invoke_api(&request).await)
 }
 
+/// Status and body of the answer to a body that is posted.
+pub(crate) async fn post_to(platform: &Platform, path: &str, body: &Value) -> (u16, Value) {
+    let answer = with_sample(platform, "api/change-thread", |event| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        event["rawPath"] = path.into();
+        event["rawQueryString"] = query.into();
+        event["requestContext"]["http"]["path"] = path.into();
+        event["body"] = body.to_string().into();
+    })
+    .await;
+    (answer.status, answer.body)
+}
+
+/// The body of an answer.
+pub(crate) async fn get(platform: &Platform, path: &str) -> Value {
+    ask(platform, "GET", path).await.body
+}
+
 async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
     with_sample(platform, "api/list-applications", |event| {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));

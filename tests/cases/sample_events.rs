@@ -183,6 +183,7 @@ async fn the_api_answers_each_of_its_samples() {
     let expected = [
         ("begin-deletion", 200),
         ("cancel-message", 404),
+        ("change-thread", 200),
         ("create-message", 201),
         ("create-message-later", 202),
         ("create-private-reply", 201),

@@ -26,6 +26,7 @@ mod subscriptions;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tokens;
 mod whatsapp;
 mod window;
@@ -46,6 +47,7 @@ use permits::Permits;
 use personas::Persona;
 use subscriptions::Subscription;
 use templates::Template;
+pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
 pub use tokens::UserToken;
 use whatsapp::WhatsAppAccount;
 
@@ -195,7 +197,10 @@ struct State {
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
+    threads: BTreeMap<(String, String), threads::Holder>,
+    other_limits: Vec<OtherLimit>,
     faults: VecDeque<(Option<String>, Fault)>,
+    faults_for: BTreeMap<String, Fault>,
     lasting_fault: Option<Fault>,
     echoes: bool,
     receipts: bool,
@@ -215,6 +220,13 @@ struct Page {
     profile: Map<String, Value>,
     profile_calls: Vec<i64>,
     has_flat_ice_breakers: bool,
+}
+
+/// A limit of another business object or use case, which Meta reports beside every answer.
+struct OtherLimit {
+    object_id: String,
+    kind: String,
+    regain_minutes: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -263,7 +275,10 @@ impl Meta {
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
+            threads: BTreeMap::new(),
+            other_limits: Vec::new(),
             faults: VecDeque::new(),
+            faults_for: BTreeMap::new(),
             lasting_fault: None,
             echoes: true,
             receipts: true,
@@ -389,9 +404,28 @@ impl Meta {
         self.state().faults.push_back((Some(psid.to_owned()), fault));
     }
 
+    /// Reports from now on, beside every answer, that a limit of another business object, or of another
+    /// type, is used up.
+    ///
+    /// Meta: `X-Business-Use-Case-Usage` lists entries per business object id and type.
+    pub fn report_limit(&self, object_id: &str, kind: &str, regain_minutes: u32) {
+        let (object_id, kind) = (object_id.to_owned(), kind.to_owned());
+        self.state().other_limits.push(OtherLimit { object_id, kind, regain_minutes });
+    }
+
     /// Sets a fault for every request that no queued fault applies to, until set to `None`.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.state().lasting_fault = fault;
+    }
+
+    /// Sets a fault for every request to this person that no queued fault applies to, until set to
+    /// `None`.
+    pub fn set_fault_for(&self, psid: &str, fault: Option<Fault>) {
+        let mut state = self.state();
+        match fault {
+            Some(fault) => state.faults_for.insert(psid.to_owned(), fault),
+            None => state.faults_for.remove(psid),
+        };
     }
 
     fn now(&self) -> i64 {
@@ -445,10 +479,9 @@ impl State {
             .faults
             .iter()
             .position(|(target, _)| target.is_none() || target.as_deref() == psid);
-        match waiting.and_then(|index| self.faults.remove(index)) {
-            Some((_, fault)) => Some(fault),
-            None => self.lasting_fault.clone(),
-        }
+        let queued = waiting.and_then(|index| self.faults.remove(index)).map(|(_, fault)| fault);
+        let of_person = psid.and_then(|psid| self.faults_for.get(psid));
+        queued.or_else(|| of_person.or(self.lasting_fault.as_ref()).cloned())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Attachments: media that Meta saves, so that they can be sent by id.
 
 use backend::graph::Fault;
+use backend::media::MEDIA_KEPT;
 use backend::payload::{self, id, text};
-use backend::send::{MEDIA_KEPT, SendError};
+use backend::send::SendError;
 use lambda_http::http::StatusCode;
 use messenger::event::Platform;
 use messenger::message::{Media, MediaKind, Message};

@@ -15,5 +15,6 @@ mod people;
 mod problem;
 mod route;
 mod routes;
+mod thread;
 
 pub use api::Api;

@@ -43,6 +43,9 @@ impl Processor {
             return Ok(Processed::Done);
         };
         let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
+        if event.is_standby() {
+            self.outbox.hear_control(&conversation_key, event, context).await?;
+        }
         match &event.kind {
             Kind::Delivery(_) | Kind::Read(_) => {}
             Kind::Echo(echo) => {
@@ -55,7 +58,9 @@ impl Processor {
                 return self.hear_echo(&conversation_key, event, echo).await;
             }
             Kind::Handover(handover) => {
-                return self.change_control(&conversation_key, event, handover).await;
+                let processed = self.change_control(&conversation_key, event, handover).await?;
+                self.outbox.hear_control(&conversation_key, event, context).await?;
+                return Ok(processed);
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}

@@ -21,7 +21,7 @@ use crate::store::{
     ConversationKey, Deletion, DeletionState, ErasureJob, ErasureWork, PersonErasure, Store,
     StoreError,
 };
-use crate::telemetry::{Metric, Telemetry};
+use crate::telemetry::{ALL_PAGES, Metric, Telemetry};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::person::Person;
 
@@ -145,7 +145,7 @@ impl Erasures {
         let jobs = self.store.due_erasures(now).await?;
         let overdue = jobs.iter().filter(|job| job.asked_at + OVERDUE_AFTER < now).count();
         for _ in 0..overdue {
-            self.telemetry.count(Metric::ErasureOverdue, "all", &[]);
+            self.telemetry.count(Metric::ErasureOverdue, ALL_PAGES, &[]);
         }
         Ok(jobs)
     }

@@ -84,6 +84,9 @@ pub struct SendRequest {
     reply_to: Option<Value>,
     #[schema(schema_with = schema::notification_type)]
     notification_type: Option<Value>,
+    /// Hands the thread over with the message.
+    #[schema(value_type = Option<ThreadControl>)]
+    thread_control: Option<Value>,
     #[schema(schema_with = schema::sender_action)]
     sender_action: Option<Value>,
     #[schema(schema_with = schema::payload)]
@@ -112,6 +115,18 @@ struct ReplyTo {
     /// The message's mid.
     #[schema(pattern = r"^[!-~]{1,1000}$")]
     mid: String,
+}
+
+/// A hand-over of the thread.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the reader of messages checks it; this describes it")]
+struct ThreadControl {
+    #[schema(schema_with = schema::control_type)]
+    control_type: String,
+    /// The app that gets the thread; the Page's inbox if absent.
+    #[schema(pattern = "^[0-9]{1,40}$")]
+    app_id: Option<String>,
 }
 
 /// Reads a request; `invocation` identifies it if it has no id of its own.
@@ -164,6 +179,7 @@ impl SendRequest {
             ("persona_id", self.persona_id),
             ("reply_to", self.reply_to),
             ("notification_type", self.notification_type),
+            ("thread_control", self.thread_control),
             ("sender_action", self.sender_action),
             ("payload", self.payload),
         ];

@@ -30,6 +30,10 @@ pub(crate) fn sender_action() -> RefOr<Schema> {
     one_of("A sender action, instead of `message`.", values)
 }
 
+pub(crate) fn control_type() -> RefOr<Schema> {
+    one_of("Whether the thread is given to an app, or to nobody.", ["pass", "release"])
+}
+
 pub(crate) fn payload() -> RefOr<Schema> {
     object("Details of the sender actions `react` and `unreact`.")
 }
@@ -56,7 +60,7 @@ pub(crate) fn message() -> RefOr<Schema> {
 
 pub(crate) fn messages() -> RefOr<Schema> {
     of_json(json!({
-        "description": "Several messages, sent in order, instead of `message` and its options. Each is a text, a `message` object, or an object of `message`, `persona_id`, `reply_to`, `notification_type`, `sender_action` and `payload`.",
+        "description": "Several messages, sent in order, instead of `message` and its options. Each is a text, a `message` object, or an object of `message`, `persona_id`, `reply_to`, `notification_type`, `thread_control`, `sender_action` and `payload`.",
         "type": "array",
         "minItems": 1,
         "maxItems": 10,

@@ -6,25 +6,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::credentials::Credentials;
-use crate::graph::{Access, Answer, CALL_TIMEOUT, Fault, Graph, GraphError};
-use crate::secrets::{Application, SecretError, Secrets};
+use crate::graph::{Access, Fault, Graph, GraphError};
+use crate::media::media_id;
+use crate::secrets::{SecretError, Secrets};
 use crate::store::StepKey;
 use messenger::event::Platform;
-use messenger::message::{Message, Outgoing};
+use messenger::message::Outgoing;
 use messenger::person::Person;
 use messenger::window::Label;
-
-/// How long an upload may take, in which Meta fetches the media: less than the API's function may run.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(22);
-
-/// How long saved media can be sent.
-pub const MEDIA_KEPT: Duration = Duration::from_hours(24 * 90);
 
 /// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
 pub struct SendCall<'a> {
     /// The Page that sends.
     pub page_id: &'a str,
+    /// The conversation's platform, whose rate limit counts.
+    pub platform: Platform,
     /// The recipient.
     pub person: &'a Person,
     /// The message, or the sender action.
@@ -86,111 +83,79 @@ impl SendApi {
     /// [`SendError`]; its fault says whether the message may have been delivered. If all credentials
     /// were refused, it carries the version of the secret that was tried last.
     pub async fn send(&self, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
-        let body = |application: &Application| body_of(outgoing, application);
-        let answer = self.call(outgoing.page_id, "messages", CALL_TIMEOUT, body).await?;
-        let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
-        Ok(Sent {
-            mid: text("message_id"),
-            recipient_id: text("recipient_id"),
-            attachment_id: media_id(&answer.body["attachment_id"]),
-            regain_after: answer.regain_after,
-        })
-    }
-
-    /// Lets Meta fetch and save media for a Page, and returns their `attachment_id`, which is valid for
-    /// [`MEDIA_KEPT`].
-    ///
-    /// Source: Meta's reference of the Attachment Upload API. It sends nothing, so that it can be repeated.
-    ///
-    /// # Errors
-    /// [`SendError`], also if the answer names no id.
-    pub async fn upload(
-        &self,
-        page_id: &str,
-        platform: Platform,
-        media: &Message,
-    ) -> Result<String, SendError> {
-        let body = |_: &Application| {
-            let mut body = json!({"message": media});
-            if platform == Platform::Instagram {
-                body["platform"] = "instagram".into();
-            }
-            Ok(body)
-        };
-        let answer = self.call(page_id, "message_attachments", UPLOAD_TIMEOUT, body).await?;
-        media_id(&answer.body["attachment_id"])
-            .ok_or_else(|| GraphError::from(Fault::Unclear).into())
-    }
-
-    /// Posts to an edge of a Page, again with other credentials if they are refused.
-    async fn call(
-        &self,
-        page_id: &str,
-        edge: &str,
-        timeout: Duration,
-        body: impl Fn(&Application) -> Result<Value, SecretError>,
-    ) -> Result<Answer, SendError> {
-        let mut credentials = Credentials::current(&self.secrets).await?;
+        let mut credentials = self.credentials().await?;
         loop {
-            let error = match self.post(&credentials, page_id, edge, timeout, &body).await {
-                Err(SendError::Graph(error)) => error,
-                other => return other,
-            };
-            match credentials.after(error.fault, page_id, &self.secrets).await? {
-                Some(others) => credentials = others,
-                None if error.fault.is_of_credentials() => {
-                    let secret_version = Some(credentials.version().to_owned());
-                    return Err(GraphError { secret_version, ..error }.into());
+            match self.post(&credentials, outgoing).await {
+                Err(error) => {
+                    credentials = self.others(&credentials, outgoing.page_id, error).await?;
                 }
-                None => return Err(error.into()),
+                sent => return sent,
             }
+        }
+    }
+
+    /// The credentials of the secret as it is known.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, SecretError> {
+        Credentials::current(&self.secrets).await
+    }
+
+    /// What to try after a call of a Page failed; the error, if other credentials do not help.
+    pub(crate) async fn others(
+        &self,
+        credentials: &Credentials,
+        page_id: &str,
+        error: SendError,
+    ) -> Result<Credentials, SendError> {
+        let SendError::Graph(error) = error else { return Err(error) };
+        match credentials.after(error.fault, page_id, &self.secrets).await? {
+            Some(others) => Ok(others),
+            None if error.fault.is_of_credentials() => {
+                let secret_version = Some(credentials.version().to_owned());
+                Err(GraphError { secret_version, ..error }.into())
+            }
+            None => Err(error.into()),
         }
     }
 
     async fn post(
         &self,
         credentials: &Credentials,
-        page_id: &str,
-        edge: &str,
-        timeout: Duration,
-        body: impl Fn(&Application) -> Result<Value, SecretError>,
-    ) -> Result<Answer, SendError> {
-        let application = credentials.secret().application_of(page_id)?;
-        let page = application.page(page_id)?;
-        let app_secret = Some(credentials.app_secret(application)?);
-        let access = Access { token: &page.access_token, app_secret };
-        let body = body(application)?;
-        let answer = self.graph.post_within(timeout, &[page_id, edge], access, &body).await?;
-        if answer.body.is_object() {
-            Ok(answer)
-        } else {
-            Err(GraphError::from(Fault::Unclear).into())
+        outgoing: SendCall<'_>,
+    ) -> Result<Sent, SendError> {
+        let application = credentials.secret().application_of(outgoing.page_id)?;
+        let access = access(credentials, outgoing.page_id)?;
+        let mut body = outgoing.say.clone().into_body();
+        body["recipient"] = recipient(outgoing.person);
+        if let Some(Value::Object(message)) = body.get_mut("message") {
+            let metadata = outgoing.step.to_metadata(application.app_secret()?);
+            message.insert("metadata".to_owned(), metadata.into());
+            body["messaging_type"] = outgoing.label.messaging_type().into();
+            if let Some(tag) = outgoing.label.tag() {
+                body["tag"] = tag.into();
+            }
         }
+        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        if !answer.body.is_object() {
+            return Err(GraphError::from(Fault::Unclear).into());
+        }
+        let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
+        Ok(Sent {
+            mid: text("message_id"),
+            recipient_id: text("recipient_id"),
+            attachment_id: media_id(&answer.body["attachment_id"]),
+            regain_after: answer.usage.regain_after(outgoing.page_id, outgoing.platform),
+        })
     }
 }
 
-/// The body of a request to the Send API.
-fn body_of(outgoing: SendCall<'_>, application: &Application) -> Result<Value, SecretError> {
-    let mut body = outgoing.say.clone().into_body();
-    body["recipient"] = recipient(outgoing.person);
-    if let Some(Value::Object(message)) = body.get_mut("message") {
-        let metadata = outgoing.step.to_metadata(application.app_secret()?);
-        message.insert("metadata".to_owned(), metadata.into());
-        body["messaging_type"] = outgoing.label.messaging_type().into();
-        if let Some(tag) = outgoing.label.tag() {
-            body["tag"] = tag.into();
-        }
-    }
-    Ok(body)
-}
-
-/// An id of saved media, which Meta writes as a text or as a number.
-fn media_id(id: &Value) -> Option<String> {
-    match id {
-        Value::String(id) if !id.is_empty() => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
-        _ => None,
-    }
+/// What a call as a Page is made with.
+pub(crate) fn access<'a>(
+    credentials: &'a Credentials,
+    page_id: &str,
+) -> Result<Access<'a>, SecretError> {
+    let application = credentials.secret().application_of(page_id)?;
+    let token = &application.page(page_id)?.access_token;
+    Ok(Access { token, app_secret: Some(credentials.app_secret(application)?) })
 }
 
 fn recipient(person: &Person) -> Value {

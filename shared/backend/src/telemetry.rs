@@ -12,6 +12,9 @@ use messenger::clock::SharedClock;
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "MessengerBackend";
 
+/// In the place of a Page's id, for what is counted for all Pages together.
+pub const ALL_PAGES: &str = "all";
+
 /// Something that is counted, by Page.
 ///
 /// Each end of an outbox entry is counted once, with its purpose and its reason as details.
@@ -44,6 +47,13 @@ pub enum Metric {
     PagePaused,
     /// Meta refused a message as outside the window although the table allowed it.
     WindowRecordWrong,
+    /// Another app controls the thread, so a message waits.
+    ThreadTaken,
+    /// Meta refuses something that only people can put right, or warns; counted for all Pages together,
+    /// with the Page and the fault as details.
+    AttentionNeeded,
+    /// Meta warned that a person gets too many tagged messages, which may restrict the Page.
+    AbuseWarning,
     /// The Page's token lacks a permission that a message needs.
     PermissionMissing,
     /// The webhook queued an event.
@@ -110,6 +120,12 @@ impl Telemetry {
     /// Passes each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { clock, write: Arc::new(write) }
+    }
+
+    /// Counts what people have to put right at a Page.
+    pub fn call_for_attention(&self, page_id: &str, reason: &str) {
+        let details = [("of_page", page_id), ("reason", reason)];
+        self.count(Metric::AttentionNeeded, ALL_PAGES, &details);
     }
 
     /// Counts one occurrence for a Page, with details that do not become dimensions.

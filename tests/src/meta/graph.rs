@@ -6,7 +6,7 @@ use super::answer::{Answer, Refusal};
 use super::people::Person;
 use super::{
     Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
-    notification, permits, window,
+    notification, permits, threads, window,
 };
 
 /// A request as received.
@@ -207,6 +207,9 @@ impl State {
         let Recipient::Person(person) = recipient else {
             return Err(Refusal::invalid("Param sender_action is not for this recipient"));
         };
+        if let Person::Psid(psid) = &person {
+            self.demand_thread(page_id, psid, now)?;
+        }
         let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
         if !window::allows_action(known.last_opening, now) {
             return Err(Refusal::outside_the_window());
@@ -231,10 +234,14 @@ impl State {
         self.attachments.check(page_id, message, now)?;
         self.check_template_parameters(page_id, &message["template"])?;
         self.check_persona(page_id, body)?;
+        threads::check_control(&body["thread_control"])?;
         check_options(body)?;
         let has_number = matches!(recipient, Recipient::PhoneNumber(_));
         let person = match recipient {
             Recipient::Person(person) => {
+                if let Person::Psid(psid) = &person {
+                    self.demand_thread(page_id, psid, now)?;
+                }
                 let known =
                     self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
                 if !reach.allows(known.last_opening, now) {
@@ -254,6 +261,12 @@ impl State {
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
+        if let Person::Psid(psid) = &person {
+            self.happens_in(page_id, psid, now);
+            if !body["thread_control"].is_null() {
+                self.hand_over(page_id, psid, &body["thread_control"], now);
+            }
+        }
         self.write_line(page_id, &person, &mid, message);
         let attachment_id = self.attachments.save_sent(page_id, message, now);
         // Who is found by a phone number stays unnamed.

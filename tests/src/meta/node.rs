@@ -142,6 +142,10 @@ impl State {
             (_, [node, "messenger_profile"]) => self.messenger_profile(node, call, now),
             ("GET", ["me", "accounts"]) => self.accounts(call, now),
             ("GET", ["debug_token"]) => self.debug_token(call, now),
+            ("GET", [page_id, "thread_owner"]) => self.thread_owner(page_id, call, now),
+            ("POST", [page_id, edge]) if edge.ends_with("_thread_control") => {
+                self.control_thread(page_id, edge, call, now)
+            }
             ("GET", [page_id, "conversations"]) => self.conversations(page_id, call, now),
             ("GET", [page_id, "message_templates"]) => self.templates(page_id, call, now),
             ("POST", [page_id, "message_templates"]) => self.create_template(page_id, call, now),

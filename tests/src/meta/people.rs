@@ -178,10 +178,12 @@ impl Meta {
 
         let mut state = self.state();
         let platform = state.platform(page_id);
-        let notification = notification::of(platform, page_id, now, &Value::Object(fields));
+        let container = state.happens_in(page_id, psid, now);
+        let item = Value::Object(fields);
+        let notification = notification::within(container, platform, page_id, now, &item);
         state.record.take(&notification, now);
         state.permits.take(&notification, now);
-        let message = &notification["entry"][0]["messaging"][0]["message"];
+        let message = &notification["entry"][0][container][0]["message"];
         let mid = message["mid"].as_str().unwrap_or_default();
         if message["is_echo"] != json!(true) {
             state.write_line(page_id, &Person::Psid(psid.to_owned()), mid, message);

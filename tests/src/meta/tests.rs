@@ -10,6 +10,7 @@ mod nodes;
 mod notifications;
 mod permits;
 mod saved;
+mod threads;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use crate::graph::{Fault, GraphError};
+use crate::graph::Fault;
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, Guard, NextState, PendingEntry,
-    Reason, Status, StepChange, StepKey, StepState,
+    Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
+    StepKey, StepState,
 };
 use crate::telemetry::Metric;
+use crate::thread::CONTROL_LASTS;
 use messenger::clock::Timestamp;
 use messenger::window::{Label, Purpose, Refusal};
 
-use super::next::{Failure, Halt, Next, Position, after_error, may_try_early, next, position};
+use super::next::{Halt, Next, Position, may_try_early, next, position};
 use super::plan::unclear;
 use super::{Outbox, OutboxError, SendContext};
 
@@ -43,6 +44,8 @@ pub(super) struct Attempt<'a> {
     pub(super) conversation: &'a ConversationItem,
     /// The sender's run.
     pub(super) context: &'a SendContext,
+    /// Whether Meta says that no other app controls the thread, whatever the conversation knows.
+    pub(super) thread_is_back: bool,
 }
 
 impl Attempt<'_> {
@@ -51,7 +54,7 @@ impl Attempt<'_> {
     }
 
     /// What holds while the entry is ours.
-    fn ours(&self) -> Guard<'_> {
+    pub(super) fn ours(&self) -> Guard<'_> {
         Guard::HeldBy(&self.context.by)
     }
 }
@@ -96,7 +99,15 @@ impl Outbox {
             }
         };
         let at = self.slot(attempt, index).await;
-        let (label, refusal) = match self.next(attempt, at).await? {
+        let mut next = self.next(attempt, at).await?;
+        if next.is_of_thread() && self.thread_is_back(attempt).await? {
+            attempt.thread_is_back = true;
+            next = self.next(attempt, at).await?;
+        }
+        if let (Next::Send(_), Err(later)) = (&next, self.may_reply_in_private(attempt).await) {
+            return self.halt(attempt, guard, Halt::Wait(later, Fault::Throttled.into())).await;
+        }
+        let (label, refusal) = match next {
             Next::Send(label) => (label, None),
             Next::Fallback(refusal) => (Label::Utility, Some(refusal)),
             Next::Halt(halt) => return self.halt(attempt, guard, halt).await,
@@ -173,13 +184,25 @@ impl Outbox {
         }
     }
 
+    /// Whether a private reply may leave by the run's pace; other messages may.
+    async fn may_reply_in_private(&self, attempt: &Attempt<'_>) -> Result<(), Timestamp> {
+        match &attempt.context.pace {
+            Some(pace) if attempt.entry.purpose == Purpose::PrivateReply => {
+                pace.may_reply_in_private(self.clock.now()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Decides about the next step of an entry, which would be sent at `now`.
     pub(super) async fn next(
         &self,
         attempt: &Attempt<'_>,
         now: Timestamp,
     ) -> Result<Next, OutboxError> {
-        let next = next(&attempt.entry, attempt.conversation, now, &self.settings.policy);
+        let conversation = attempt.conversation;
+        let thread = conversation.thread_taken_until(now).filter(|_| !attempt.thread_is_back);
+        let next = next(&attempt.entry, conversation, thread, now, &self.settings.policy);
         if matches!(next, Next::Halt(_)) {
             return Ok(next);
         }
@@ -204,6 +227,7 @@ impl Outbox {
             let step_key = StepKey { entry: attempt.key.clone(), step: index };
             let outgoing = SendCall {
                 page_id: attempt.page_id(),
+                platform: attempt.conversation.platform,
                 person: &attempt.key.conversation_key.person,
                 say: &say,
                 label,
@@ -217,12 +241,18 @@ impl Outbox {
             } else {
                 match self.send.send(outgoing).await {
                     Ok(sent) => (StepState::Sent, sent),
-                    Err(error) => return self.not_sent(attempt, index, error, began).await,
+                    Err(error) => {
+                        return Box::pin(self.not_sent(attempt, index, label, error, began)).await;
+                    }
                 }
             };
             if !attempt.entry.steps[index].is_action() {
                 let details = [("type", label.messaging_type())];
                 self.telemetry.count(Metric::MessagesSent, attempt.page_id(), &details);
+            }
+            if let Some(owner) = say.passes_thread() {
+                let (key, until) = (&attempt.key.conversation_key, began + CONTROL_LASTS);
+                self.store.lose_thread(key, owner, until, began).await?;
             }
             attempt.entry.steps[index].state = state;
             let mut steps = vec![StepChange {
@@ -251,10 +281,10 @@ impl Outbox {
             let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
             self.pauses.heard_clearly(attempt.page_id(), began).await?;
-            self.pauses.heard_well(attempt.page_id(), began).await;
-            if let Some(after) = sent.regain_after {
-                let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
-                self.pauses.pause_for(attempt.page_id(), &full).await?;
+            self.pauses.heard_well(attempt.page_id(), began).await?;
+            if sent.regain_after.is_some() && attempt.entry.purpose != Purpose::PrivateReply {
+                let full = Fault::Throttled.into();
+                self.pauses.pause_for(attempt.page_id(), &full, sent.regain_after).await?;
             }
             match changed {
                 Some(changed) => attempt.entry = changed,
@@ -279,7 +309,9 @@ impl Outbox {
                     tracing::warn!(%error, "a sender action was passed over");
                     match error {
                         SendError::Graph(error) => {
-                            self.pauses.pause_for(outgoing.page_id, &error).await?;
+                            let page_id = outgoing.page_id;
+                            let after = error.usage.regain_after(page_id, outgoing.platform);
+                            self.pauses.pause_for(page_id, &error, after).await?;
                             error.fault.into()
                         }
                         SendError::Secret(_) => Reason::NoSecret,
@@ -313,7 +345,11 @@ impl Outbox {
     }
 
     /// What a change made of an entry; nothing if it is still held.
-    fn outcome_of(&self, attempt: &Attempt<'_>, next_state: NextState) -> Option<Outcome> {
+    pub(super) fn outcome_of(
+        &self,
+        attempt: &Attempt<'_>,
+        next_state: NextState,
+    ) -> Option<Outcome> {
         match next_state {
             NextState::Held(_) => None,
             NextState::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
@@ -332,103 +368,8 @@ impl Outbox {
         Ok(Outcome::Lost)
     }
 
-    /// Writes down that a step was not, or perhaps not, sent, and what follows from the error.
-    async fn not_sent(
-        &self,
-        attempt: &mut Attempt<'_>,
-        index: usize,
-        error: SendError,
-        began: Timestamp,
-    ) -> Result<Outcome, OutboxError> {
-        let (key, entry) = (attempt.key, &attempt.entry);
-        tracing::warn!(entry = key.id, step = index, %error, "a message was not sent");
-        let (now, grace) = (self.clock.now(), self.settings.echo_grace);
-        let is_well = self.pauses.is_well(attempt.page_id(), now).await;
-        let Failure { is_unclear, halt } = after_error(&error, entry.attempts, is_well, now, grace);
-        let next_state = self.next_state(halt);
-        let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
-        // What was unclear before stays so, although this attempt came to nothing.
-        let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
-        let step = StepChange {
-            step: index,
-            only_from: Some(StepState::Sending),
-            state,
-            sends: Some(sends),
-            mid: None,
-            attachment_id: None,
-        };
-        self.list(attempt, &next_state).await?;
-        let change = Change { steps: vec![step], applied: true, ..Change::to(next_state.clone()) };
-        let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
-        if let SendError::Graph(graph) = &error {
-            self.note(attempt.page_id(), graph, began).await?;
-        }
-        if let Some(entry) = changed {
-            attempt.entry = entry;
-            return Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost));
-        }
-        let outcome = self.go_on_after_echo(attempt).await?;
-        if matches!(outcome, Outcome::Ended(..)) {
-            let forget = vec![attempt.entry.waiting()];
-            let update = ConversationUpdate { forget, ..ConversationUpdate::default() };
-            self.store.settle(&attempt.key.conversation_key, &update).await?;
-        }
-        Ok(outcome)
-    }
-
-    /// Lets the conversation know of an entry that was sent from the start and is to wait now.
-    ///
-    /// First this and then the entry: an echo that ends the entry meanwhile takes it off the list.
-    async fn list(&self, attempt: &Attempt<'_>, next_state: &NextState) -> Result<(), OutboxError> {
-        let waiting = attempt.entry.waiting();
-        let NextState::Waits { due_at, rescheduled, .. } = next_state else { return Ok(()) };
-        if attempt.conversation.waiting.iter().any(|listed| listed.id == waiting.id) {
-            return Ok(());
-        }
-        let first_due = if *rescheduled { *due_at } else { waiting.first_due };
-        let waiting = PendingEntry { first_due, ..waiting };
-        self.settle_waiting(&attempt.key.conversation_key, waiting).await
-    }
-
-    /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.
-    async fn note(
-        &self,
-        page_id: &str,
-        error: &GraphError,
-        began: Timestamp,
-    ) -> Result<(), OutboxError> {
-        match error.fault {
-            Fault::Unclear => {
-                self.telemetry.count(Metric::Unclear, page_id, &[]);
-                self.pauses.heard_unclearly(page_id).await?;
-            }
-            Fault::NotConnected => {}
-            _ => self.pauses.heard_clearly(page_id, began).await?,
-        }
-        match error.fault {
-            Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
-            Fault::PermissionMissing => {
-                self.telemetry.count(Metric::PermissionMissing, page_id, &[]);
-            }
-            _ => {}
-        }
-        self.pauses.pause_for(page_id, error).await
-    }
-
-    /// While we took a step for unsent, its echo confirmed that it was delivered: the rest goes on in
-    /// the next turn.
-    async fn go_on_after_echo(&self, attempt: &mut Attempt<'_>) -> Result<Outcome, OutboxError> {
-        let Some(entry) = self.store.entry(attempt.key).await? else { return Ok(Outcome::Lost) };
-        attempt.entry = entry;
-        let halt = match attempt.entry.next_step() {
-            None => Halt::End(Status::Sent, None),
-            Some(_) => Halt::Wait(self.clock.now(), Reason::ConfirmedByEcho),
-        };
-        self.halt(attempt, attempt.ours(), halt).await
-    }
-
     /// Writes down why nothing of an entry is sent now.
-    async fn halt(
+    pub(super) async fn halt(
         &self,
         attempt: &Attempt<'_>,
         guard: Guard<'_>,

@@ -58,8 +58,10 @@ impl Outbox {
         for (key, entry) in entries {
             let id = key.id.clone();
             let waiting = entry.waiting();
-            let mut attempt = Attempt { key: &key, entry, conversation, context };
-            let outcome = match self.attempt(&mut attempt, delivered.blocked_until).await {
+            let mut attempt =
+                Attempt { key: &key, entry, conversation, context, thread_is_back: false };
+            let outcome = match Box::pin(self.attempt(&mut attempt, delivered.blocked_until)).await
+            {
                 Err(error) if error.is_permanent() => self.fail(&key, &error).await?,
                 outcome => outcome?,
             };

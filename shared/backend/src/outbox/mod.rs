@@ -10,19 +10,23 @@
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
 //! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
 
+mod after_error;
 mod attempt;
 mod commit;
 mod confirm;
 mod context;
 mod deliver;
+mod failure;
 mod next;
 mod outage;
 mod pace;
 mod pauses;
+mod permission;
 mod plan;
 mod schedule;
 mod serve;
 mod settle;
+mod thread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -35,6 +39,7 @@ pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;
 pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
+pub use thread::ControlError;
 
 use crate::graph::{Graph, GraphSettings};
 use crate::runtime::Environment;

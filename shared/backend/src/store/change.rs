@@ -73,6 +73,9 @@ pub struct Change {
     pub next_state: NextState,
     /// The number of attempts, if it changes.
     pub attempts: Option<u64>,
+    /// How often Meta has answered it with an error that is not tried again for ever, and when last,
+    /// if that changes.
+    pub refusals: Option<(u64, Timestamp)>,
     /// Whether what its decision had to change is changed.
     pub applied: bool,
     /// Why the fallback goes instead of the rest from now on, if that is decided.
@@ -86,6 +89,7 @@ impl Change {
             steps: Vec::new(),
             next_state,
             attempts: None,
+            refusals: None,
             applied: false,
             fallback_reason: None,
         }
@@ -136,6 +140,9 @@ impl Change {
             );
         }
         update = set_optional(update, "#attempts", "attempts", self.attempts);
+        let (refusals, refused_at) = self.refusals.unzip();
+        update = set_optional(update, "#refusals", "refusals", refusals);
+        update = set_optional(update, "#refused_at", "refused", refused_at);
         update = match &self.next_state {
             NextState::Held(lease) => update
                 .set("#lease_until = :until, #lease_by = :by")

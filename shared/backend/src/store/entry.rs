@@ -154,6 +154,12 @@ pub struct Entry {
     /// How often sending was begun.
     #[serde(default)]
     pub attempts: u64,
+    /// How often Meta answered it with an error that is not tried again for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusals: Option<u64>,
+    /// When it did that last, ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<Timestamp>,
     /// Until when somebody has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
@@ -210,6 +216,8 @@ impl Entry {
             due_at: Some(first_due),
             psid: None,
             attempts: 0,
+            refusals: None,
+            refused_at: None,
             lease_until: None,
             lease_by: None,
             cancelled_by_answer_after: None,
