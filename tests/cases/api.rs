@@ -1,5 +1,6 @@
 //! The API for back-office systems, through the real handler.
 
+mod attachments;
 mod deletion;
 mod erased_midway;
 mod erasure;
@@ -7,6 +8,7 @@ mod keys;
 mod liveness;
 mod places;
 mod private_replies;
+mod recipients;
 
 use std::time::Duration;
 

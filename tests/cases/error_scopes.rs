@@ -3,7 +3,7 @@
 
 use messenger::clock::Clock;
 use messenger::decision::{Decision, FollowUp, Replies};
-use messenger::message::{Message, TemplateLanguage, UtilityTemplate};
+use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, Outcome};
 use simulator::platform::Platform;
@@ -306,11 +306,7 @@ async fn the_closing_does_not_undo_a_newer_message() {
 #[tokio::test]
 async fn a_window_that_meta_holds_closed_leaves_the_fallback_template() {
     let platform = start(|_, _, _| {
-        let template = UtilityTemplate {
-            name: "still_free".into(),
-            language: TemplateLanguage { code: "en".into() },
-            components: Vec::new(),
-        };
+        let template = UtilityTemplate::new("still_free", "en");
         let later = FollowUp::after(HOUR, Message::text("later")?).or_template(template);
         Ok(Decision::nothing().later(later))
     })

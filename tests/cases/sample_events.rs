@@ -140,9 +140,12 @@ async fn setup_takes_each_of_its_samples() {
     let expected = [
         ("applications", "/applications/0/key", json!("default")),
         ("conversations", "/data/0/participants/data/0/id", json!(PSID)),
+        ("create-persona", "/id", json!("260000000000000")),
         ("create-template", "/category", json!("UTILITY")),
+        ("delete-persona", "/deleted", json!(true)),
         ("first-message", "/status", json!("sent")),
         ("pages", "/data/0/id", json!(PAGE)),
+        ("personas", "/data/0/id", json!(samples::PERSONA)),
         ("register", "/ok", json!(true)),
         ("requeue", "/findings/0/level", json!("ok")),
         ("status", "/ok", json!(true)),
@@ -192,6 +195,7 @@ async fn the_api_answers_each_of_its_samples() {
         ("read-deletion", 404),
         ("read-message", 404),
         ("read-person", 200),
+        ("upload-attachment", 201),
     ];
     let mut left = names("api");
     for (name, status) in expected {

@@ -2,6 +2,8 @@
 
 mod cloudformation;
 mod discovery;
+mod personas;
+mod profile;
 mod register;
 mod requeue;
 mod status;

@@ -11,12 +11,15 @@
 
 mod accounts;
 mod answer;
+mod attachments;
 mod conversations;
 mod graph;
 mod limits;
 mod node;
 mod notification;
 mod people;
+mod permits;
+mod personas;
 mod profile;
 mod server;
 mod subscriptions;
@@ -37,8 +40,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use attachments::Attachments;
 use conversations::Line;
 use people::Record;
+use permits::Permits;
+use personas::Persona;
 use subscriptions::Subscription;
 use templates::Template;
 pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
@@ -184,6 +190,10 @@ struct State {
     /// By the person's id in the app: Page and PSID.
     app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
     templates: Vec<Template>,
+    attachments: Attachments,
+    personas: Vec<Persona>,
+    personas_made: usize,
+    permits: Permits,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
@@ -209,6 +219,7 @@ struct Page {
     subscribed_fields: Option<BTreeSet<String>>,
     profile: Map<String, Value>,
     profile_calls: Vec<i64>,
+    has_flat_ice_breakers: bool,
 }
 
 /// A limit of another business object or use case, which Meta reports beside every answer.
@@ -257,6 +268,10 @@ impl Meta {
             heeds_subscriptions: false,
             app_scoped_ids: BTreeMap::new(),
             templates: Vec::new(),
+            attachments: Attachments::default(),
+            personas: Vec::new(),
+            personas_made: 0,
+            permits: Permits::default(),
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
@@ -296,6 +311,7 @@ impl Meta {
             subscribed_fields: None,
             profile: Map::new(),
             profile_calls: Vec::new(),
+            has_flat_ice_breakers: false,
         };
         let mut state = self.state();
         state.dead_tokens.remove(token);

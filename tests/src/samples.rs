@@ -25,6 +25,10 @@ pub const API_KEY: &str = "sample-api-key";
 pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
+/// A persona of the Page.
+pub const PERSONA: &str = "2700000000000001";
+/// A video that the Page has saved at Meta.
+pub const SAVED_VIDEO: &str = "1745504518999123";
 /// The Instagram account.
 pub const INSTAGRAM: &str = "17800000000000001";
 /// A person on Instagram.

@@ -5,6 +5,7 @@
 mod answer;
 mod api;
 mod applications;
+mod attachments;
 mod auth;
 mod deletion;
 mod events;

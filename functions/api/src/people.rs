@@ -46,7 +46,7 @@ pub(crate) struct Person {
     /// The time until which the person has read the Page's messages; null if receipts are not tracked.
     #[schema(required, format = DateTime)]
     read_until: Option<String>,
-    /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
+    /// Other recipients that are this person, such as `user_ref:…` or `comment:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,

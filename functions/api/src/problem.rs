@@ -143,6 +143,10 @@ impl From<ScheduleError> for Problem {
                 "already_replied",
                 "a comment or post gets one private reply, and another one was requested",
             ),
+            ScheduleError::TokenUsed => conflict(
+                "token_used",
+                "a one-time token allows one message, and another one was requested",
+            ),
             ScheduleError::PersonErased => conflict(
                 "person_erased",
                 "the person was erased; a message can be sent once they have written again",

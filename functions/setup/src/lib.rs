@@ -8,6 +8,7 @@ mod app;
 mod cloudformation;
 mod discovery;
 mod payload;
+mod personas;
 mod profile;
 mod register;
 mod report;
@@ -175,6 +176,9 @@ impl Setup {
             Action::WhatsappAccount(payload) => self.whatsapp_account(payload, &secret).await,
             Action::Templates(payload) => self.templates(payload, &secret).await,
             Action::CreateTemplate(payload) => self.create_template(payload, &secret).await,
+            Action::Personas(payload) => self.personas(payload, &secret).await,
+            Action::CreatePersona(payload) => self.create_persona(payload, &secret).await,
+            Action::DeletePersona(payload) => self.delete_persona(payload, &secret).await,
             Action::Requeue(payload) => self.requeue(payload, &secret).await,
         }
     }

@@ -3,10 +3,9 @@
 //! Only differences are written, so registering again costs a few reads and changes nothing.
 
 use backend::secrets::{Application, Secret};
-use serde_json::{Map, Value};
 
 use crate::app::{App, remedy_for_app, remedy_for_page};
-use crate::profile::Profile;
+use crate::profile::{Difference, Profile};
 use crate::report::Report;
 use crate::subscriptions::{AppSubscription, AppSubscriptions, Wanted};
 use crate::{Setup, SetupError};
@@ -105,10 +104,18 @@ impl Setup {
         }
         let Some(profile) = profile else { return };
         match self.register_profile(app, page_id, profile).await {
-            Ok(changed) if changed.is_empty() => report.ok(&name, "its profile is up to date"),
-            Ok(changed) => {
-                let changed = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.changed(&name, format!("updated in its profile: {changed}"));
+            Ok(difference) if difference.is_nothing() => {
+                report.ok(&name, "its profile is up to date");
+            }
+            Ok(difference) => {
+                if !difference.lacking.is_empty() {
+                    let names = difference.lacking.keys().map(String::as_str).collect::<Vec<_>>();
+                    report.changed(&name, format!("updated in its profile: {}", names.join(", ")));
+                }
+                if !difference.surplus.is_empty() {
+                    let names = difference.surplus.join(", ");
+                    report.changed(&name, format!("removed from its profile: {names}"));
+                }
             }
             Err(error) => {
                 let fix = remedy_for(&error, remedy_for_page);
@@ -129,18 +136,16 @@ impl Setup {
         Ok(true)
     }
 
-    /// Writes what the Page's profile lacks, and returns that.
+    /// Makes the Page's profile that of the file, and returns how it differed.
     async fn register_profile(
         &self,
         app: &App<'_>,
         page_id: &str,
         profile: &Profile,
-    ) -> Result<Map<String, Value>, SetupError> {
-        let lacking = self.profile_lacks(app, page_id, profile).await?;
-        if !lacking.is_empty() {
-            self.write_profile(app, page_id, &lacking).await?;
-        }
-        Ok(lacking)
+    ) -> Result<Difference, SetupError> {
+        let difference = self.profile_difference(app, page_id, profile).await?;
+        self.write_profile(app, page_id, &difference).await?;
+        Ok(difference)
     }
 
     /// Ends the subscriptions of every application whose callback is this stack's.

@@ -279,11 +279,12 @@ impl Setup {
         report: &mut Report,
     ) {
         let name = app.name_of_page(page_id);
-        match self.profile_lacks(app, page_id, profile).await {
-            Ok(lacking) if lacking.is_empty() => report.ok(&name, "its profile is up to date"),
-            Ok(lacking) => {
-                let names = lacking.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.warning(&name, format!("its profile differs in {names}"), REGISTER);
+        match self.profile_difference(app, page_id, profile).await {
+            Ok(difference) if difference.is_nothing() => {
+                report.ok(&name, "its profile is up to date");
+            }
+            Ok(difference) => {
+                report.warning(&name, format!("its profile differs in {difference}"), REGISTER);
             }
             Err(error) => {
                 let finding = format!("cannot read its profile: {error}");

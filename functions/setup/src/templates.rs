@@ -12,7 +12,7 @@ use crate::payload::{CreateTemplate, Templates};
 use crate::{Setup, SetupError};
 
 /// The fields of `template` in the payload.
-const FIELDS: [&str; 4] = ["name", "language", "category", "components"];
+const FIELDS: [&str; 5] = ["name", "language", "category", "parameter_format", "components"];
 
 /// The most characters of a template's name.
 const LONGEST_NAME: usize = 512;
@@ -66,7 +66,7 @@ impl Setup {
 fn utility_template(mut given: Map<String, Value>) -> Result<Map<String, Value>, Invalid> {
     let wrong = |problem: &str| Err(Invalid::new("template", problem));
     if !given.keys().all(|name| FIELDS.contains(&name.as_str())) {
-        return wrong("the fields are name, language, category and components");
+        return wrong("the fields are name, language, category, parameter_format and components");
     }
     let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -78,6 +78,9 @@ fn utility_template(mut given: Map<String, Value>) -> Result<Map<String, Value>,
     }
     if given.get("category").is_some_and(|category| category != "UTILITY") {
         return wrong("category must be UTILITY");
+    }
+    if given.get("parameter_format").is_some_and(|it| it != "NAMED" && it != "POSITIONAL") {
+        return wrong("parameter_format must be NAMED or POSITIONAL");
     }
     if given.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return wrong("components must be a non-empty list");

@@ -11,6 +11,7 @@ pub mod forward;
 pub mod graph;
 pub mod http;
 pub mod intake;
+pub mod media;
 pub mod outbox;
 pub mod payload;
 pub mod request;

@@ -54,7 +54,7 @@ pub(crate) fn send_at() -> RefOr<Schema> {
 
 pub(crate) fn message() -> RefOr<Schema> {
     let mut schema = text_or_object();
-    schema["description"] = "A text, or the Send API's `message` object without `metadata`.".into();
+    schema["description"] = "A text, or the Send API's `message` object without `metadata`. What this version does not know of it is sent as it is, with a warning.".into();
     of_json(schema)
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn messages() -> RefOr<Schema> {
 }
 
 fn text_or_object() -> Value {
-    json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 1999}, {"type": "object"}]})
+    json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 2000}, {"type": "object"}]})
 }
 
 fn instant(description: &str) -> RefOr<Schema> {

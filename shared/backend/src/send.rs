@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
+use crate::media::media_id;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::StepKey;
 use messenger::event::Platform;
@@ -36,8 +37,10 @@ pub struct SendCall<'a> {
 pub struct Sent {
     /// The message's mid; Meta has been seen to omit it, and a sender action has none.
     pub mid: Option<String>,
-    /// The PSID, unless the recipient was given by `user_ref`.
+    /// The PSID, unless the recipient was given by `user_ref`, a token or a phone number.
     pub recipient_id: Option<String>,
+    /// The id of the media that Meta saved, if it was asked to.
+    pub attachment_id: Option<String>,
     /// When Meta will accept requests again, if the Page's rate limit has now been reached.
     pub regain_after: Option<Duration>,
 }
@@ -139,6 +142,7 @@ impl SendApi {
         Ok(Sent {
             mid: text("message_id"),
             recipient_id: text("recipient_id"),
+            attachment_id: media_id(&answer.body["attachment_id"]),
             regain_after: answer.usage.regain_after(outgoing.page_id, outgoing.platform),
         })
     }
@@ -160,5 +164,8 @@ fn recipient(person: &Person) -> Value {
         Person::UserRef(id) => json!({"user_ref": id}),
         Person::Comment(id) => json!({"comment_id": id}),
         Person::Post(id) => json!({"post_id": id}),
+        Person::NotificationToken(token) => json!({"notification_messages_token": token}),
+        Person::OneTimeToken(token) => json!({"one_time_notif_token": token}),
+        Person::PhoneNumber(number) => json!({"phone_number": number}),
     }
 }

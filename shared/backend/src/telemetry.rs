@@ -30,6 +30,9 @@ pub enum Metric {
     Cancelled,
     /// Graph accepted one message of an entry.
     MessagesSent,
+    /// A message was given to Graph that holds a template, button or field that this version does not
+    /// know, as it is.
+    UnknownContents,
     /// A sender action (such as a typing indicator) was skipped, as it never holds back a message.
     ActionsPassedOver,
     /// An approved utility template is sent instead of a message that the windows refuse.

@@ -63,8 +63,12 @@ impl State {
         page_id: &str,
         recipient_id: Option<&str>,
         mid: Option<&str>,
+        attachment_id: Option<&str>,
     ) -> Answer {
         let mut body = json!({});
+        if let Some(attachment_id) = attachment_id {
+            body["attachment_id"] = json!(attachment_id);
+        }
         if let Some(recipient_id) = recipient_id {
             body["recipient_id"] = json!(recipient_id);
         }

@@ -32,6 +32,9 @@ impl NodeCall {
     /// A list, which may come as one text with commas.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         match self.value(name) {
+            Value::String(text) if text.starts_with('[') => {
+                serde_json::from_str(text).unwrap_or_default()
+            }
             Value::String(text) => text
                 .split(',')
                 .map(str::trim)
@@ -146,6 +149,9 @@ impl State {
             ("GET", [page_id, "conversations"]) => self.conversations(page_id, call, now),
             ("GET", [page_id, "message_templates"]) => self.templates(page_id, call, now),
             ("POST", [page_id, "message_templates"]) => self.create_template(page_id, call, now),
+            ("POST", [page_id, "message_attachments"]) => self.upload(page_id, call, now),
+            ("GET" | "POST", [page_id, "personas"]) => self.personas(page_id, call, now),
+            ("GET" | "DELETE", [id]) if self.has_persona(id) => self.persona(id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)

@@ -139,7 +139,7 @@ fn flag(value: &Value) -> bool {
 }
 
 /// A time in any of Meta's forms (milliseconds or seconds, number or string), in milliseconds.
-fn milliseconds(time: &Value) -> Option<i64> {
+pub(super) fn milliseconds(time: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "a time in ms is far from the limit")]
     let whole = |number: f64| number as i64;
     let number = match time {
@@ -153,7 +153,7 @@ fn milliseconds(time: &Value) -> Option<i64> {
     }
 }
 
-fn id(value: &Value) -> Option<String> {
+pub(super) fn id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -198,7 +198,7 @@ impl State {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -244,6 +244,7 @@ impl Meta {
         let item = Value::Object(fields);
         let notification = notification::within(container, platform, page_id, now, &item);
         state.record.take(&notification, now);
+        state.permits.take(&notification, now);
         let message = &notification["entry"][0][container][0]["message"];
         let mid = message["mid"].as_str().unwrap_or_default();
         if message["is_echo"] != json!(true) {
@@ -262,6 +263,7 @@ impl Meta {
             let mut state = self.state();
             state.record.take(&notification, now);
             state.take_public_posts(&notification, now);
+            state.permits.take(&notification, now);
         }
     }
 

@@ -50,6 +50,11 @@ impl State {
         if call.value("components").as_array().is_none_or(Vec::is_empty) {
             return Err(Refusal::invalid("The parameter components is required"));
         }
+        let format = call.text("parameter_format").unwrap_or("POSITIONAL");
+        if !matches!(format, "POSITIONAL" | "NAMED") {
+            let why = "Param parameter_format must be one of {POSITIONAL, NAMED}";
+            return Err(Refusal::invalid(why));
+        }
         let is_same = |template: &&Template| {
             template.page_id == page_id
                 && template.fields["name"] == name
@@ -66,6 +71,7 @@ impl State {
                 "name": name,
                 "language": language,
                 "category": "UTILITY",
+                "parameter_format": format,
                 "components": call.value("components"),
             }),
         };
@@ -73,5 +79,26 @@ impl State {
             json!({"id": template.id, "status": template.status(now), "category": "UTILITY"});
         self.templates.push(template);
         Ok(made)
+    }
+    /// A message gives each parameter of a template with named parameters its name.
+    pub(super) fn check_template_parameters(
+        &self,
+        page_id: &str,
+        reference: &Value,
+    ) -> Result<(), Refusal> {
+        let is_this = |template: &&Template| {
+            template.page_id == page_id
+                && template.fields["name"] == reference["name"]
+                && template.fields["language"] == reference["language"]["code"]
+        };
+        let Some(template) = self.templates.iter().find(is_this) else { return Ok(()) };
+        let is_named = template.fields["parameter_format"] == "NAMED";
+        let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let components = items(&reference["components"]);
+        let mut parameters = components.iter().flat_map(|one| items(&one["parameters"]));
+        if is_named && parameters.any(|parameter| !parameter["parameter_name"].is_string()) {
+            return Err(Refusal::invalid("Param parameter_name is required for named parameters"));
+        }
+        Ok(())
     }
 }

@@ -131,6 +131,18 @@ impl Graph {
         self.send(request.json(body)).await
     }
 
+    /// Posts JSON to `/{version}/{path}`, and waits this long for the answer.
+    pub async fn post_within(
+        &self,
+        timeout: Duration,
+        path: &[&str],
+        access: Access<'_>,
+        body: &impl Serialize,
+    ) -> Result<Answer, GraphError> {
+        let request = self.request(Method::POST, path, access)?;
+        self.send(request.json(body).timeout(timeout)).await
+    }
+
     /// Deletes `/{version}/{path}`, selected by the parameters.
     pub async fn delete(
         &self,

@@ -244,6 +244,9 @@ impl Outbox {
                 label,
                 step: &step_key,
             };
+            if !say.unknown().is_empty() {
+                self.telemetry.count(Metric::UnknownContents, attempt.page_id(), &[]);
+            }
             let (state, sent) = if attempt.entry.steps[index].is_action() {
                 self.act(outgoing).await?
             } else {
@@ -269,6 +272,7 @@ impl Outbox {
                 state,
                 sends: None,
                 mid: sent.mid.clone(),
+                attachment_id: sent.attachment_id.clone(),
             }];
             let next_state = match attempt.entry.next_step() {
                 None => self.next_state(Halt::End(Status::Sent, None)),
@@ -417,6 +421,7 @@ fn begin(entry: &Entry, index: usize) -> StepChange {
         state: StepState::Sending,
         sends: Some(step.sends + 1),
         mid: None,
+        attachment_id: None,
     }
 }
 
@@ -428,6 +433,7 @@ fn fall_back(entry: &Entry) -> Vec<StepChange> {
         state: StepState::PassedOver,
         sends: None,
         mid: None,
+        attachment_id: None,
     };
     let steps = entry.steps.iter().enumerate();
     let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);

@@ -41,6 +41,7 @@ impl Outbox {
             state,
             sends: Some(sends),
             mid: None,
+            attachment_id: None,
         };
         self.list(attempt, &next_state).await?;
         let to = Change::to(next_state.clone());

@@ -188,6 +188,11 @@ impl Outbox {
         self.send.graph()
     }
 
+    /// The Send API that messages are sent through, which also saves media.
+    pub fn send_api(&self) -> &SendApi {
+        &self.send
+    }
+
     /// The table that the entries are in.
     pub fn store(&self) -> &Store {
         &self.store

@@ -110,11 +110,15 @@ pub(super) fn next(
     {
         return end(Status::Cancelled, Reason::Answered);
     }
+    let standing = match entry.key() {
+        Ok(key) => conversation.standing().of_recipient(&key.conversation_key.person, now),
+        Err(_) => conversation.standing(),
+    };
     let allowed = match decide_with_fallback(
         entry.purpose,
         entry.author.as_deref(),
         entry.fallback().is_some(),
-        &conversation.standing(),
+        &standing,
         now,
         policy,
     ) {
@@ -175,7 +179,7 @@ mod tests {
     use super::*;
     use crate::store::{ConversationKey, EntryKey, Step};
     use messenger::event::Platform;
-    use messenger::message::{TemplateLanguage, UtilityTemplate};
+    use messenger::message::UtilityTemplate;
     use messenger::window::Tag;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -193,7 +197,13 @@ mod tests {
     }
 
     fn step(state: StepState, sends: u64) -> Step {
-        Step { body: r#"{"message":{"text":"t"}}"#.into(), state, sends, mid: None }
+        Step {
+            body: r#"{"message":{"text":"t"}}"#.into(),
+            state,
+            sends,
+            mid: None,
+            attachment_id: None,
+        }
     }
 
     fn entry(purpose: Purpose) -> Entry {
@@ -221,11 +231,7 @@ mod tests {
     }
 
     fn add_fallback(entry: &mut Entry) {
-        let template = UtilityTemplate {
-            name: "still_free".into(),
-            language: TemplateLanguage { code: "en".into() },
-            components: Vec::new(),
-        };
+        let template = UtilityTemplate::new("still_free", "en");
         entry.steps.push(Step::fallback(template).unwrap());
     }
 

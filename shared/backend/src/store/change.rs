@@ -60,6 +60,8 @@ pub struct StepChange {
     pub sends: Option<u64>,
     /// Its message's id, if that is known now.
     pub mid: Option<String>,
+    /// The id of its media, if Meta saved them now.
+    pub attachment_id: Option<String>,
 }
 
 /// A change of an entry, made in one write.
@@ -109,7 +111,7 @@ impl Change {
                 }
             }
         };
-        for StepChange { step, only_from, state, sends, mid } in &self.steps {
+        for StepChange { step, only_from, state, sends, mid, attachment_id } in &self.steps {
             if let Some(before) = *only_from {
                 update = update
                     .when(format!("#steps[{step}].#state = :before{step}"))
@@ -129,6 +131,12 @@ impl Change {
                 &format!("#steps[{step}].#mid"),
                 &format!("mid{step}"),
                 mid.as_ref(),
+            );
+            update = set_optional(
+                update,
+                &format!("#steps[{step}].#attachment_id"),
+                &format!("attachment{step}"),
+                attachment_id.as_ref(),
             );
         }
         update = set_optional(update, "#attempts", "attempts", self.attempts);
@@ -180,6 +188,8 @@ impl Change {
                 step.state == change.state
                     && change.sends.is_none_or(|sends| step.sends == sends)
                     && (change.mid.is_none() || step.mid == change.mid)
+                    && (change.attachment_id.is_none()
+                        || step.attachment_id == change.attachment_id)
             })
         });
         let state_is = match &self.next_state {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::part::Part;
-use super::{Action, Invalid, Message, RateClass, Use, UtilityTemplate, action};
+use super::part::{Notes, Part};
+use super::{Action, Invalid, Message, RateClass, Unknown, Use, UtilityTemplate, action};
 use crate::event::Platform;
 
 /// One item to send: a message with its options, or a sender action.
@@ -113,10 +113,25 @@ impl Outgoing {
     /// # Errors
     /// [`Invalid`] names the first limit that is broken.
     pub fn check(&self, platform: Platform) -> Result<(), Invalid> {
-        let body = Part::whole(&self.0);
+        self.check_noting(platform).map(drop)
+    }
+
+    /// What of it is not known here, and is sent as it is.
+    pub fn unknown(&self) -> Vec<Unknown> {
+        let on = |platform| self.check_noting(platform);
+        on(Platform::Messenger).or_else(|_| on(Platform::Instagram)).unwrap_or_default()
+    }
+
+    fn check_noting(&self, platform: Platform) -> Result<Vec<Unknown>, Invalid> {
+        let notes = Notes::default();
+        Self::check_parts(&Part::whole(&self.0, &notes), platform)?;
+        Ok(notes.into_unknown())
+    }
+
+    fn check_parts(body: &Part, platform: Platform) -> Result<(), Invalid> {
         match (body.at("message").there(), body.at("sender_action").there()) {
             (Some(message), None) => {
-                body.fields(&[
+                body.only(&[
                     "message",
                     "persona_id",
                     "reply_to",
@@ -125,7 +140,7 @@ impl Outgoing {
                 ])?;
                 super::check(&message, platform)?;
             }
-            (None, Some(_)) => action::check(&body)?,
+            (None, Some(_)) => action::check(body)?,
             (Some(_), Some(action)) => {
                 return Err(action.wrong("cannot be combined with a message"));
             }
@@ -138,11 +153,11 @@ impl Outgoing {
             persona.id()?;
         }
         body.at("reply_to").optional(|reply_to| {
-            reply_to.fields(&["mid"])?;
+            reply_to.only(&["mid"])?;
             reply_to.at("mid").text(1..=1000).map(drop)
         })?;
         body.at("thread_control").optional(|control| {
-            control.fields(&["control_type", "app_id"])?;
+            control.only(&["control_type", "app_id"])?;
             control.at("control_type").one_of(&["pass", "release"])?;
             control.at("app_id").optional(Part::id)
         })?;
