@@ -7,7 +7,6 @@ use messenger::message::Invalid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::App;
 use crate::discovery::List;
 use crate::payload::{CreatePersona, DeletePersona, Personas};
 use crate::{Setup, SetupError};
@@ -31,7 +30,7 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
-        let access = App::of_page(secret, page_id)?.page_access(page_id)?;
+        let access = self.app_of_page(secret, page_id).await?.page_access(page_id)?;
         let mut personas: List<Persona> = List { data: Vec::new() };
         let mut after: Option<String> = None;
         loop {
@@ -61,7 +60,7 @@ impl Setup {
             return wrong("profile_picture_url", "must be an https URL");
         }
         let page_id = page_id.as_str();
-        let access = App::of_page(secret, page_id)?.page_access(page_id)?;
+        let access = self.app_of_page(secret, page_id).await?.page_access(page_id)?;
         let persona = json!({"name": name, "profile_picture_url": profile_picture_url});
         let answer = self.outbox.graph().post(&[page_id, "personas"], access, &persona).await?;
         Ok(json!({"id": answer.body["id"]}))
@@ -73,7 +72,7 @@ impl Setup {
         DeletePersona { page_id, persona_id }: DeletePersona,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let access = App::of_page(secret, &page_id)?.page_access(&page_id)?;
+        let access = self.app_of_page(secret, &page_id).await?.page_access(&page_id)?;
         self.outbox.graph().delete(&[persona_id.as_str()], access, &[]).await?;
         Ok(json!({"id": persona_id, "deleted": true}))
     }

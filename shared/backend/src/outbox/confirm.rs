@@ -194,7 +194,13 @@ mod tests {
         let conversation_key =
             ConversationKey { page_id: "1".into(), person: Person::Psid("2".into()) };
         let key = EntryKey { conversation_key, id: "e".into() };
-        let step = Step { body: body.into(), state, sends: 1, mid: mid.map(str::to_owned) };
+        let step = Step {
+            body: body.into(),
+            state,
+            sends: 1,
+            mid: mid.map(str::to_owned),
+            attachment_id: None,
+        };
         Entry::new(&key, Purpose::Reply, vec![step], NOW, NOW, NOW)
     }
 
