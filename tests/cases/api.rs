@@ -1,6 +1,7 @@
 //! The API for back-office systems, through the real handler.
 
 mod attachments;
+mod bot;
 mod deletion;
 mod erased_midway;
 mod erasure;
@@ -60,6 +61,17 @@ pub(crate) async fn post_to(platform: &Platform, path: &str, body: &Value) -> (u
     })
     .await;
     (answer.status, answer.body)
+}
+
+async fn put(platform: &Platform, path: &str, body: &Value) -> Answer {
+    with_sample(platform, "api/change-bot", |event| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        event["rawPath"] = path.into();
+        event["rawQueryString"] = query.into();
+        event["requestContext"]["http"]["path"] = path.into();
+        event["body"] = body.to_string().into();
+    })
+    .await
 }
 
 /// The body of an answer.

@@ -9,6 +9,7 @@ mod comments;
 mod crash;
 mod documents;
 mod echoes;
+mod ended;
 mod error_scopes;
 mod fallback;
 mod feed;

@@ -184,6 +184,7 @@ async fn the_api_answers_each_of_its_samples() {
         ("begin-deletion", 200),
         ("cancel-message", 404),
         ("change-thread", 200),
+        ("change-bot", 200),
         ("create-message", 201),
         ("create-message-later", 202),
         ("create-private-reply", 201),

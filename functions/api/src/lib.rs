@@ -7,6 +7,7 @@ mod api;
 mod applications;
 mod attachments;
 mod auth;
+mod bot;
 mod deletion;
 mod events;
 mod messages;

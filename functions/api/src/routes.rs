@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::route::{Access, Call, Found, Route, Router, route};
-use crate::{applications, attachments, deletion, events, messages, openapi, people, thread};
+use crate::{applications, attachments, bot, deletion, events, messages, openapi, people, thread};
 
 static ROUTES: &[Route] = &[
     route!(Callers, messages::create, messages::Create),
@@ -21,6 +21,7 @@ static ROUTES: &[Route] = &[
     route!(Callers, people::read, people::Read),
     route!(Callers, people::erase, people::Erase),
     route!(Callers, thread::change, thread::Change),
+    route!(Callers, bot::change, bot::Change),
     route!(Callers, events::pull, events::Pull),
     route!(Callers, applications::list, applications::List),
     route!(Everybody, deletion::begin, deletion::Begin),

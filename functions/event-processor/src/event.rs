@@ -61,7 +61,8 @@ impl Processor {
             }
             Kind::Echo(echo) => return self.hear_echo(&conversation_key, event, echo).await,
             Kind::Handover(handover) => {
-                let processed = self.change_control(&conversation_key, event, handover).await?;
+                let processed =
+                    self.change_control(&conversation_key, event, handover, context).await?;
                 self.outbox.hear_control(&conversation_key, event, context).await?;
                 return Ok(processed);
             }
@@ -210,11 +211,18 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         handover: &Handover,
+        context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         match handover {
             Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
-                self.end_silence(conversation_key, event).await
+                let ended = self.outbox.end_silence(
+                    conversation_key,
+                    event.happened_at(),
+                    context,
+                    Duration::ZERO,
+                );
+                Ok(unless_erased(Box::pin(ended).await?))
             }
             Handover::Pass { .. } | Handover::Take { .. } => {
                 self.silence(conversation_key, event).await
@@ -233,15 +241,6 @@ impl Processor {
         let until = happened_at + self.outbox.settings().quiet_for;
         let set = self.outbox.store().silence(conversation_key, until, happened_at).await;
         Ok(unless_erased(set.map_err(OutboxError::from)?))
-    }
-
-    async fn end_silence(
-        &self,
-        conversation_key: &ConversationKey,
-        event: &Event,
-    ) -> Result<Processed, RecordError> {
-        let ended = self.outbox.store().end_silence(conversation_key, event.happened_at()).await;
-        Ok(unless_erased(ended.map_err(OutboxError::from)?))
     }
 }
 

@@ -11,7 +11,6 @@ compile_error!(
 mod comment;
 mod dead_letters;
 mod event;
-mod publish;
 mod report;
 mod suspects;
 mod visibility;
@@ -24,6 +23,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
+use backend::publish::{PublishError, Publisher};
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::settings::{TRACK_RECEIPTS, Variables};
 use backend::telemetry::Telemetry;
@@ -31,9 +31,8 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::Replies;
-use messenger::event::Event;
+use messenger::event::{Event, Kind};
 
-use publish::{PublishError, Publisher};
 use suspects::Delivery;
 
 /// No record is started with less time left: it may need two calls to the table, and its message
@@ -87,7 +86,7 @@ pub struct Processor {
     clock: SharedClock,
     replies: Replies,
     settings: ProcessorSettings,
-    publish: Publisher,
+    publisher: Publisher,
     telemetry: Telemetry,
     tracks_receipts: bool,
 }
@@ -101,7 +100,7 @@ impl Processor {
             clock: Arc::clone(&environment.clock),
             replies,
             settings: ProcessorSettings::new(&environment.variables),
-            publish: Publisher::new(environment),
+            publisher: Publisher::new(environment),
             telemetry: environment.telemetry.clone(),
             tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
         }
@@ -193,7 +192,7 @@ impl Processor {
         context: &SendContext,
     ) -> Result<(), RecordError> {
         let publish_budget =
-            if self.publish.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
+            if self.publisher.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
         if self.clock.now() + RECORD_BUDGET + publish_budget > context.deadline {
             return Err(RecordError::NoTimeLeft);
         }
@@ -208,8 +207,9 @@ impl Processor {
             Err(RecordError::Poisonous(_, failures)) => failures >= MOST_FAILURES,
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
-        if is_over {
-            self.publish.publish(&event).await?;
+        let is_receipt = matches!(event.kind, Kind::Delivery(_) | Kind::Read(_));
+        if is_over && !self.publisher.is_off() && (!is_receipt || self.tracks_receipts) {
+            self.publisher.publish(&event).await?;
         }
         outcome.map(drop)
     }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::outbox::ToSchedule;
 use crate::payload::{self, optional_text, text};
 use crate::schema;
-use crate::store::ConversationKey;
+use crate::store::{ConversationKey, REQUESTED};
 
 /// The most characters of an id that a caller gives.
 const LONGEST_ID: usize = 128;
@@ -189,7 +189,7 @@ impl SendRequest {
         let fallback = fallback.map(|it| UtilityTemplate::from_json("fallback_template", &it));
         let id = self.id.unwrap_or_else(|| invocation.to_owned());
         Ok(ToSchedule {
-            id: format!("request-{}", &digest(&[&self.page_id, &id])[..32]),
+            id: format!("{REQUESTED}{}", &digest(&[&self.page_id, &id])[..32]),
             conversation_key: ConversationKey { page_id: self.page_id, person },
             messages,
             purpose,
@@ -235,7 +235,11 @@ fn read_messages(
     }
 }
 
-fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+/// Reads an optional instant: ms since the epoch, or RFC 3339.
+///
+/// # Errors
+/// If it is neither.
+pub fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let instant = match Value::deserialize(deserializer)? {
         Value::Null => return Ok(None),
         Value::Number(millis) => millis.as_i64().map(Timestamp::from_seconds_or_millis),

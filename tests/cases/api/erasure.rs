@@ -215,7 +215,10 @@ async fn fill_feed(platform: &Platform, count: usize) {
         let now = platform.clock.now();
         let events = messenger::event::split_within(body.to_string().as_bytes(), now, limits);
         for event in events.unwrap() {
-            feed.add(&event).await.unwrap();
+            let person = event.person.clone().unwrap();
+            let whose = backend::store::ConversationKey { page_id: PAGE.to_owned(), person };
+            let inbound = messenger::event::Inbound::from_event(&event).unwrap();
+            feed.add(inbound, Some(&whose), event.happened_at()).await.unwrap();
         }
     }
 }

@@ -138,7 +138,7 @@ impl Outbox {
                 ..ConversationUpdate::default()
             };
             self.store.settle(&key.conversation_key, &changes).await?;
-            self.store.unlist_entry(key).await?;
+            self.unlist(std::slice::from_ref(key)).await?;
         }
         Ok(())
     }

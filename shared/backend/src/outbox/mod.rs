@@ -29,6 +29,7 @@ mod plan;
 mod schedule;
 mod serve;
 mod settle;
+mod silence;
 mod thread;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
 pub use thread::ControlError;
 
 use crate::graph::{Graph, GraphSettings};
+use crate::publish::{PublishError, Publisher};
 use crate::runtime::Environment;
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
@@ -101,6 +103,9 @@ pub enum OutboxError {
     /// The person was erased while the decision about an event was being applied.
     #[error("the person was erased")]
     PersonErased,
+    /// It may not be known elsewhere how a message ended.
+    #[error("the end of a message was not published: {0}")]
+    Publish(#[from] PublishError),
     /// A value could not be written as JSON.
     #[error("a value is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
@@ -112,6 +117,7 @@ impl OutboxError {
         match self {
             Self::Store(error) => error.is_permanent(),
             Self::Json(_) => true,
+            Self::Publish(error) => error.is_permanent(),
             Self::Secret(_) | Self::HeldElsewhere | Self::PersonErased => false,
         }
     }
@@ -127,12 +133,13 @@ pub struct Outbox {
     telemetry: Telemetry,
     settings: OutboxSettings,
     pauses: Pauses,
+    publisher: Publisher,
     container: String,
     runs: AtomicU64,
 }
 
 impl Outbox {
-    /// Builds the outbox; it reads `TABLE_NAME` and the settings of sending and of Graph.
+    /// Builds the outbox; it reads `TABLE_NAME` and the settings of sending, of Graph and of publishing.
     pub fn new(environment: &Environment) -> Self {
         let variables = &environment.variables;
         let graph = Graph::new(GraphSettings::new(variables));
@@ -146,6 +153,7 @@ impl Outbox {
             clock: Arc::clone(&environment.clock),
             telemetry: environment.telemetry.clone(),
             settings: OutboxSettings::new(variables),
+            publisher: Publisher::new(environment),
             container: environment.container.clone(),
             runs: AtomicU64::new(0),
         }

@@ -3,7 +3,7 @@
 use crate::secrets::SecretError;
 use crate::store::{
     AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
-    LastMessage, MAX_WAITING, PendingEntry, Status, Step, StoreError,
+    LastMessage, MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
@@ -246,7 +246,7 @@ impl Outbox {
         steps: &[Step],
     ) -> Result<String, ScheduleError> {
         for number in 1..=MAX_WAITING {
-            let id = format!("private-reply-{number}");
+            let id = format!("{PRIVATE_REPLY}{number}");
             let key = EntryKey { conversation_key: conversation_key.clone(), id };
             match self.store.entry(&key).await? {
                 None => return Ok(key.id),

@@ -92,12 +92,37 @@ impl Outbox {
         Ok(self.store.settle(conversation_key, &changes).await?)
     }
 
-    /// Takes entries out of the index that have ended and that the conversation has forgotten.
+    /// Takes entries out of the index that have ended and that the conversation has forgotten; how those
+    /// ended that were requested is published before.
+    ///
+    /// The index leads to an entry until then, so its end is published by the next sweep if this fails.
     pub(super) async fn unlist(&self, ended: &[EntryKey]) -> Result<(), OutboxError> {
         for key in ended {
+            if key.is_of_request() && !self.publisher.is_off() {
+                match self.publish_end(key).await {
+                    Err(error) if error.is_permanent() => {
+                        tracing::error!(entry = key.id, %error, "a message's end is not published");
+                    }
+                    published => published?,
+                }
+            }
             self.store.unlist_entry(key).await?;
         }
         Ok(())
+    }
+
+    async fn publish_end(&self, key: &EntryKey) -> Result<(), OutboxError> {
+        let entry = match self.store.entry(key).await {
+            Err(error) if error.is_permanent() => None,
+            entry => match entry? {
+                Some(entry) if !entry.is_open() => Some(entry),
+                // Erased, or listed anew.
+                _ => return Ok(()),
+            },
+        };
+        let conversation = self.store.conversation(&key.conversation_key).await?;
+        let platform = conversation.unwrap_or_default().platform;
+        Ok(self.publisher.publish_end(key, entry, platform, self.clock.now()).await?)
     }
 
     /// Cancels an entry that nobody is sending.
@@ -123,7 +148,7 @@ impl Outbox {
             let forget = vec![entry.waiting()];
             let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
             self.store.settle(&key.conversation_key, &changes).await?;
-            self.store.unlist_entry(key).await?;
+            self.unlist(std::slice::from_ref(key)).await?;
         }
         Ok(outcome)
     }

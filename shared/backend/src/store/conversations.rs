@@ -211,19 +211,23 @@ impl Store {
         self.update::<Trial>(&conversation_key.pk(), SORT_KEY, update).await.map(drop)
     }
 
-    /// Ends the bot's silence, unless something later began it: whether the person was not erased
-    /// after this.
+    /// Sets until when the bot is quiet, or ends its silence, unless something later did either: the
+    /// conversation then.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn end_silence(
+    pub async fn set_silence(
         &self,
         conversation_key: &ConversationKey,
+        until: Option<Timestamp>,
         happened_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let update = latest(happened_at).remove("#quiet_until");
+    ) -> Result<ConversationItem, StoreError> {
+        let update = match until {
+            Some(until) => latest(happened_at).set("#quiet_until = :quiet").value("quiet", until),
+            None => latest(happened_at).remove("#quiet_until"),
+        };
         let there = self.update_conversation(conversation_key, update).await?.item();
-        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
+        Ok(there.unwrap_or_default())
     }
 
     /// Notes under what else a person was written to at this instant, unless they were erased since, or

@@ -39,6 +39,7 @@ pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::{ERASED_FOR, ErasureJob, ErasureWork, PersonErasure};
 pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
+pub(crate) use keys::{PRIVATE_REPLY, REQUESTED};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
 pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
 pub use reason::Reason;
