@@ -67,8 +67,8 @@ pub(crate) async fn change(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let wanted = read(&call.json()?, now)?;
     let conversation_key = api.conversation_key(&call).await?;
     let seen = api.known(&conversation_key).await?;
-    // Meta's clock may be ahead of ours, and what was seen came before this request.
-    let happened_at = seen.control_at.map_or(now, |at| at.max(now));
+    // What was seen came before this request, although Meta's clock may be ahead of ours.
+    let happened_at = seen.control_at.map_or(now, |at| now.max(at + Duration::from_millis(1)));
     match wanted {
         Wanted::Quiet(until) => {
             api.outbox.set_silence(&conversation_key, until, happened_at).await?;

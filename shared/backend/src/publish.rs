@@ -103,6 +103,8 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let whose = &key.conversation_key;
         let ended_at = entry.as_ref().and_then(|entry| entry.ended_at).unwrap_or(now);
+        // Whoever was erased meanwhile is judged by this.
+        let requested_at = entry.as_ref().map_or(ended_at, |entry| entry.decided_at.min(ended_at));
         let event = match entry {
             Some(entry) => to_raw_value(&Message::new(key, entry)),
             None => to_raw_value(&Unreadable {
@@ -112,17 +114,17 @@ impl Publisher {
             }),
         };
         let inbound = Inbound {
-            id: digest(&[ENDED, &key.to_string()]),
+            id: end_id(key),
             kind: ENDED.to_owned(),
             page_id: whose.page_id.clone(),
             psid: Some(whose.person.to_string()),
             at: Some(ended_at),
-            received_at: ended_at,
+            received_at: requested_at,
             platform,
             truncated: false,
             event: event.map_err(WriteError::from)?,
         };
-        self.spread(inbound, Some(whose), ended_at).await
+        self.spread(inbound, Some(whose), requested_at).await
     }
 
     async fn spread(
@@ -145,6 +147,11 @@ impl Publisher {
         };
         try_join(feed, forward).await.map(drop)
     }
+}
+
+/// The id of the event that says how a message ended.
+pub fn end_id(key: &EntryKey) -> String {
+    digest(&[ENDED, &key.to_string()])
 }
 
 /// What is left of a message that cannot be read.

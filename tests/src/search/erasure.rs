@@ -22,7 +22,7 @@ const NOT_ABOUT_THE_PERSON: [&str; 8] =
     ["pk", "sk", "erased_at", "expires_at", "waiting", "busy_until", "busy_by", "busy_for"];
 
 /// How far a webhook's clock may be behind Meta's, so that an event counts as earlier.
-const SKEW: Duration = Duration::from_secs(5);
+pub(super) const SKEW: Duration = Duration::from_secs(5);
 
 impl Onlooker<'_> {
     fn marks_of<'a>(&'a self, key: &'a ConversationKey) -> impl Iterator<Item = &'a Mark> + 'a {
