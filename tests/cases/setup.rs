@@ -1,8 +1,11 @@
 //! Setup from outside: each action through the real function, against the stand-in for Meta.
 
+mod broken;
 mod cloudformation;
 mod discovery;
+mod instagram;
 mod register;
+mod renewal;
 mod requeue;
 mod status;
 mod templates;
@@ -156,9 +159,9 @@ async fn the_applications_are_listed_without_their_secrets() {
         listed,
         json!({"applications": [
             {"key": "default", "app_id": APP_ID, "webhook": format!("{url}/webhook"), "pages": [PAGE],
-                "has_api_key": false, "missing": []},
+                "instagram_accounts": [], "has_api_key": false, "missing": []},
             {"key": "shop", "app_id": SHOP, "webhook": format!("{url}/shop/webhook"),
-                "pages": [SHOP_PAGE], "has_api_key": true, "missing": ["verify_token"]},
+                "pages": [SHOP_PAGE], "instagram_accounts": [], "has_api_key": true, "missing": ["verify_token"]},
         ]})
     );
 }

@@ -112,15 +112,17 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = payload.page_id.as_str();
-        let platform = payload.platform.unwrap_or_default().name();
         let app = App::of_page(secret, page_id)?;
+        let sender = app.application.sender(page_id)?;
+        let platform = payload.platform.unwrap_or(sender.platform).name();
         let mut parameters =
             vec![("platform", platform), ("fields", "participants,messages{id,message}")];
         let psid = payload.psid.as_deref();
         parameters.extend(psid.map(|psid| ("user_id", psid)));
-        let access = app.page_access(page_id)?;
-        let path = format!("{page_id}/conversations");
-        let answer = get_privately(self.outbox.graph(), &path, access, &parameters).await?;
+        let access = app.access_of(page_id)?;
+        let path = format!("{}/conversations", sender.node);
+        let graph = self.outbox.graph().of(sender.login);
+        let answer = get_privately(&graph, &path, access, &parameters).await?;
         Ok(serde_json::to_value(serde_json::from_value::<List<Conversation>>(answer.body)?)?)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Source of the limits: Meta's Messenger Profile API reference.
 
+use messenger::event::Platform;
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -11,6 +12,9 @@ const FILE: &str = include_str!("../profile.json");
 
 /// The supported properties.
 const PROPERTIES: [&str; 4] = ["get_started", "greeting", "ice_breakers", "persistent_menu"];
+
+/// Those of them that Instagram has.
+const ON_INSTAGRAM: [&str; 2] = ["ice_breakers", "persistent_menu"];
 
 /// The most characters of a greeting.
 const LONGEST_GREETING: usize = 160;
@@ -78,6 +82,13 @@ impl Profile {
             }
         }
         Ok(Self(properties))
+    }
+
+    /// The properties that a platform has.
+    pub(crate) fn on(&self, platform: Platform) -> Self {
+        let has = |name: &str| platform == Platform::Messenger || ON_INSTAGRAM.contains(&name);
+        let kept = self.0.iter().filter(|(name, _)| has(name));
+        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// The names of the properties that it sets.
@@ -157,17 +168,21 @@ fn covers(theirs: &Value, ours: &Value) -> bool {
 }
 
 impl Setup {
-    /// The properties that a Page's profile lacks or has differently.
+    /// The properties that an account's profile lacks or has differently.
     pub(crate) async fn profile_lacks(
         &self,
         app: &App<'_>,
         page_id: &str,
         ours: &Profile,
     ) -> Result<Map<String, Value>, SetupError> {
-        let access = app.page_access(page_id)?;
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let ours = ours.on(sender.platform);
         let fields = ours.names();
-        let path = ["me", "messenger_profile"];
-        let answer = self.outbox.graph().get(&path, access, &[("fields", &fields)]).await?;
+        let mut parameters = vec![("fields", fields.as_str())];
+        parameters.extend(platform_parameter(sender.platform));
+        let graph = self.outbox.graph().of(sender.login);
+        let answer = graph.get(&["me", "messenger_profile"], access, &parameters).await?;
         Ok(ours.lacking(&answer.body["data"][0]))
     }
 
@@ -177,10 +192,22 @@ impl Setup {
         page_id: &str,
         properties: &Map<String, Value>,
     ) -> Result<(), SetupError> {
-        let access = app.page_access(page_id)?;
-        self.outbox.graph().post(&["me", "messenger_profile"], access, properties).await?;
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let mut body = properties.clone();
+        let platform = platform_parameter(sender.platform);
+        body.extend(platform.map(|(name, value)| (name.to_owned(), value.into())));
+        let graph = self.outbox.graph().of(sender.login);
+        graph.post(&["me", "messenger_profile"], access, &body).await?;
         Ok(())
     }
+}
+
+/// Without it, a linked account's call would be about its Page's profile.
+///
+/// Source: Meta's Instagram Messaging documentation, ice breakers and persistent menu.
+fn platform_parameter(platform: Platform) -> Option<(&'static str, &'static str)> {
+    (platform == Platform::Instagram).then_some(("platform", platform.name()))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Setup {
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
         let app = App::of_page(secret, page_id)?;
-        let access = app.page_access(page_id)?;
+        let access = app.access_of(page_id)?;
         let parameters = [("category", "UTILITY"), ("limit", "100")];
         let answer =
             self.outbox.graph().get(&[page_id, "message_templates"], access, &parameters).await?;
@@ -55,7 +55,7 @@ impl Setup {
         let page_id = page_id.as_str();
         let template = utility_template(template)?;
         let app = App::of_page(secret, page_id)?;
-        let access = app.page_access(page_id)?;
+        let access = app.access_of(page_id)?;
         let answer =
             self.outbox.graph().post(&[page_id, "message_templates"], access, &template).await?;
         let made: Template = serde_json::from_value(answer.body)?;

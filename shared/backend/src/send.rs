@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::Credentials;
 use crate::graph::{Access, Fault, Graph, GraphError};
-use crate::secrets::{SecretError, Secrets};
+use crate::secrets::{Login, SecretError, Secrets};
 use crate::store::StepKey;
 use messenger::message::Outgoing;
 use messenger::person::Person;
@@ -16,7 +16,7 @@ use messenger::window::Label;
 /// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
 pub struct SendCall<'a> {
-    /// The Page that sends.
+    /// The account that sends: a Page, or an Instagram account.
     pub page_id: &'a str,
     /// The recipient.
     pub person: &'a Person,
@@ -100,9 +100,13 @@ impl SendApi {
         outgoing: SendCall<'_>,
     ) -> Result<Sent, SendError> {
         let application = credentials.secret().application_of(outgoing.page_id)?;
-        let page = application.page(outgoing.page_id)?;
-        let app_secret = Some(credentials.app_secret(application)?);
-        let access = Access { token: &page.access_token, app_secret };
+        let sender = application.sender(outgoing.page_id)?;
+        // Instagram's host asks for no proof.
+        let app_secret = match sender.login {
+            Login::Facebook => Some(credentials.app_secret(application)?),
+            Login::Instagram => None,
+        };
+        let access = Access { token: sender.access_token, app_secret };
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {
@@ -113,7 +117,8 @@ impl SendApi {
                 body["tag"] = tag.into();
             }
         }
-        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        let answer =
+            self.graph.of(sender.login).post(&[sender.node, "messages"], access, &body).await?;
         if !answer.body.is_object() {
             return Err(GraphError::from(Fault::Unclear).into());
         }

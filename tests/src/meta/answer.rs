@@ -38,6 +38,12 @@ impl Refusal {
         Self::new(400, 100, None, &format!("(#100) {why}"))
     }
 
+    /// The node has no such edge for this app. Source: the reference's "Instagram" and its error table.
+    pub(super) fn no_capability() -> Self {
+        let message = "(#3) Application does not have the capability to make this API call.";
+        Self::new(400, 3, None, message)
+    }
+
     pub(super) fn no_matching_user() -> Self {
         Self::new(400, 100, Some(2_018_001), "(#100) No matching user found")
     }

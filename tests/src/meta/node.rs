@@ -5,12 +5,14 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Refusal};
+use super::instagram::Host;
 use super::tokens::Holder;
 use super::{Meta, State};
 
 /// A call of a node or an edge.
 #[derive(Clone, Debug)]
 pub(super) struct NodeCall {
+    pub(super) host: Host,
     pub(super) method: String,
     /// The path's parts after the version.
     pub(super) path: Vec<String>,
@@ -55,7 +57,7 @@ impl Meta {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let answered = match (call.method.as_str(), path.as_slice()) {
             ("POST", []) => Box::pin(self.batch(&call)).await,
-            ("POST", [app_id, "subscriptions"]) => {
+            ("POST", [app_id, "subscriptions"]) if call.host == Host::Facebook => {
                 self.state().note(&call);
                 self.subscribe_app(app_id, &call).await
             }
@@ -103,6 +105,7 @@ impl Meta {
                 axum::extract::Query::<Map<String, Value>>::try_from_uri(&uri).ok()
             });
             let inner = NodeCall {
+                host: call.host,
                 method: part["method"].as_str().unwrap_or("GET").to_owned(),
                 path: path.split('/').map(str::to_owned).collect(),
                 parameters: parameters.map(|query| query.0).unwrap_or_default(),
@@ -132,6 +135,9 @@ impl State {
         call: &NodeCall,
         now: i64,
     ) -> Option<Answered> {
+        if call.host == Host::Instagram {
+            return self.answer_on_instagram(method, path, call, now);
+        }
         Some(match (method, path) {
             ("GET", [app_id, "subscriptions"]) => self.app_subscriptions(app_id, call, now),
             ("DELETE", [app_id, "subscriptions"]) => self.unsubscribe_app(app_id, call, now),
@@ -143,6 +149,7 @@ impl State {
             ("GET", [page_id, "message_templates"]) => self.templates(page_id, call, now),
             ("POST", [page_id, "message_templates"]) => self.create_template(page_id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
+            ("GET", [page_id]) if self.is_page(page_id) => self.page_node(page_id, call, now),
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
@@ -154,6 +161,9 @@ impl State {
     pub(super) fn as_page(&self, node: &str, call: &NodeCall, now: i64) -> Result<String, Refusal> {
         match self.holder(call, now)? {
             Holder::Page(page_id) if node == "me" || node == page_id => Ok(page_id),
+            Holder::Page(_) if self.is_no_sender(call.host, node) => {
+                Err(Refusal::invalid("Tried accessing nonexisting field on node type (IGUser)"))
+            }
             Holder::Page(_) if self.pages.contains_key(node) => {
                 let message = "(#200) The access token does not belong to this Page";
                 Err(Refusal::new(403, 200, None, message))
@@ -170,7 +180,12 @@ impl State {
 
     /// Requires a permission of a Page's token.
     pub(super) fn demand(&self, page_id: &str, scope: &str) -> Result<(), Refusal> {
-        if self.pages[page_id].scopes.iter().any(|granted| granted == scope) {
+        let page = &self.pages[page_id];
+        let scope = match page.host() {
+            Host::Facebook => scope,
+            Host::Instagram => "instagram_business_manage_messages",
+        };
+        if page.scopes.iter().any(|granted| granted == scope) {
             return Ok(());
         }
         let message = format!("(#200) Requires {scope} permission to manage the object");
