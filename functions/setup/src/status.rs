@@ -110,12 +110,12 @@ impl Setup {
                 true
             }
             Some(page) => {
-                let is_page = self.check_token(app, account_id, &name, report).await;
-                if is_page {
+                let is_readable = self.check_token(app, account_id, &name, report).await;
+                if is_readable {
                     self.check_link(app, account_id, page, report).await;
                     self.check_routing(app, account_id, report).await;
                 }
-                is_page
+                is_readable
             }
         }
     }
@@ -215,7 +215,8 @@ impl Setup {
         Some(subscriptions.of("page").map(|page| page.fields.clone()).unwrap_or_default())
     }
 
-    /// Checks a Page's token; returns false if it is no Page at all.
+    /// Checks a Page's token; returns false if it is dead, or of no Page at all: then nothing else can
+    /// be read.
     async fn check_token(
         &self,
         app: &App<'_>,
@@ -234,6 +235,7 @@ impl Setup {
                     return false;
                 }
                 self.check_token_facts(&facts, app, page_id, name, report);
+                return facts.is_valid;
             }
             Err(error) => {
                 let finding = format!("cannot inspect its token: {error}");
