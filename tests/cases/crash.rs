@@ -199,3 +199,30 @@ async fn an_answer_that_was_recorded_stops_the_reminder_although_its_processing_
     assert_eq!(ends(&platform, PSID).await, ["sent nothing_to_say", "cancelled answered"]);
     assert_eq!(delivered(&platform, PSID), Vec::<String>::new());
 }
+
+/// The sender dies once its first message has reached Meta, and the echo of that message comes before
+/// anybody looks at the entry again.
+#[tokio::test]
+async fn the_rest_of_a_reply_goes_before_what_is_due_later_although_its_sender_died() {
+    let replies: Replies = |_, _, _| {
+        let later = FollowUp::after(30 * SECOND, Message::text("later")?);
+        let reply = Decision::nothing().say(Message::text("one")?).say(Message::text("two")?);
+        Ok(reply.later(later))
+    };
+    let mut deaths_after_a_delivery = 0;
+    for call in 1..20 {
+        let platform = platform_with(|options| options.replies = replies).await;
+        platform.gate.crash_at(call, Moment::After);
+        say(&platform, "hello").await;
+        let survived = platform.gate.spare();
+        deaths_after_a_delivery += usize::from(delivered(&platform, PSID).len() == 1);
+        platform.advance(2 * HOUR).await;
+        let all = ["RESPONSE one", "RESPONSE two", "UPDATE later"];
+        assert_eq!(delivered(&platform, PSID), all, "death after call {call}");
+        assert_no_leftovers(&platform, PSID).await;
+        if survived {
+            break;
+        }
+    }
+    assert!(deaths_after_a_delivery > 0);
+}

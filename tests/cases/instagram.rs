@@ -108,6 +108,61 @@ async fn a_conversation_works_through_webhook_bot_agent_and_follow_up_with_eithe
 }
 
 #[tokio::test]
+async fn a_thread_is_looked_at_and_taken_through_the_sender_node_with_either_login() {
+    for (account, node) in [(INSTAGRAM, PAGE), (INSTAGRAM_LOGIN, INSTAGRAM_LOGIN)] {
+        let platform = self::account(SILENT).await;
+        platform.deliver(&platform.meta.person_says(account, IGSID, "hello")).await;
+        platform.meta.inbox_takes(account, IGSID);
+        assert_eq!(send_as_agent(&platform, account, "it is me").await, 201);
+        platform.advance(HOUR).await;
+        assert_eq!(platform.meta.delivered(account, IGSID).len(), 0, "{account}");
+        let calls = platform.meta.take_calls();
+        assert!(calls.contains(&format!("GET /{node}/thread_owner")), "{account}: {calls:?}");
+        let path = format!("/people/{IGSID}/thread?page_id={account}");
+        let (status, person) =
+            crate::api::post_to(&platform, &path, &json!({"action": "take"})).await;
+        assert_eq!((status, &person["thread_owner"]), (200, &Value::Null), "{person}");
+        let calls = platform.meta.take_calls();
+        assert!(calls.contains(&format!("POST /{node}/take_thread_control")), "{calls:?}");
+        assert_eq!(platform.meta.delivered(account, IGSID).len(), 1, "{account}: what waited left");
+        assert_eq!(counted(&platform, "PermissionMissing"), 0);
+    }
+}
+
+#[tokio::test]
+async fn media_are_saved_for_the_account_through_its_sender_node_with_either_login() {
+    for account in [INSTAGRAM, INSTAGRAM_LOGIN] {
+        let platform = self::account(SILENT).await;
+        platform.deliver(&platform.meta.person_says(account, IGSID, "hello")).await;
+        let body =
+            json!({"page_id": account, "type": "image", "url": "https://example.com/menu.png"});
+        let (status, saved) = crate::api::post_to(&platform, "/attachments", &body).await;
+        assert_eq!(status, 201, "{account}: {saved}");
+        let payload = json!({"attachment_id": saved["attachment_id"]});
+        let message = json!({"attachment": {"type": "image", "payload": payload}});
+        let wanted = json!({"page_id": account, "psid": IGSID, "purpose": "human",
+            "author": "front-desk", "message": message});
+        platform.invoke_follow_ups(wanted).await.unwrap();
+        platform.advance(2 * MINUTE).await;
+        assert_eq!(platform.meta.delivered(account, IGSID).len(), 1, "{account}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_sender_node_pauses_the_account_for_as_long_as_meta_says() {
+    for account in [INSTAGRAM, INSTAGRAM_LOGIN] {
+        let platform =
+            self::account(|_, _, _| Ok(Decision::nothing().say(Message::text("hi")?))).await;
+        platform.meta.fail_next(Fault::Throttled { regain_minutes: 7 });
+        platform.deliver(&platform.meta.person_says(account, IGSID, "hello")).await;
+        platform.advance(6 * MINUTE).await;
+        assert_eq!(platform.meta.delivered(account, IGSID).len(), 0, "{account}");
+        platform.advance(3 * MINUTE).await;
+        assert_eq!(platform.meta.delivered(account, IGSID).len(), 1, "{account}");
+    }
+}
+
+#[tokio::test]
 async fn an_unclear_message_is_confirmed_by_its_echo_with_either_login() {
     for account in [INSTAGRAM, INSTAGRAM_LOGIN] {
         let platform =

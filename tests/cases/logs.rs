@@ -47,7 +47,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
 const REPLIES: Replies = |event, _, _| {
     assert!(!event.raw.contains("panic"), "the bot: {TEXT} {}", event.raw);
     if event.raw.contains("too long") {
-        return Ok(Decision::nothing().say(Message::text(TEXT.repeat(500))?));
+        return Ok(Decision::nothing().say(Message::text(TEXT.repeat(501))?));
     }
     let later = FollowUp::after(HOUR, Message::text(format!("{TEXT} later"))?);
     let decision = Decision::nothing().say(Action::TypingOn).say(Message::text(TEXT)?).later(later);

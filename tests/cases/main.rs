@@ -1,12 +1,15 @@
 //! What crosses functions, shown from outside: the real handlers, the real SDK, real HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
+mod acts;
 mod api;
 mod applications;
 mod budget;
+mod comments;
 mod crash;
 mod documents;
 mod echoes;
+mod error_scopes;
 mod fallback;
 mod feed;
 mod forward;
@@ -16,6 +19,7 @@ mod logs;
 mod metrics;
 mod poison;
 mod processor;
+mod receipts;
 mod requests;
 mod rotation;
 mod sample_events;
@@ -24,5 +28,7 @@ mod setup;
 mod support;
 mod taken_over;
 mod template;
+mod thread_control;
 mod timeline;
+mod visibility;
 mod webhook;

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use backend::runtime::Environment;
 use messenger::decision::{Decision, FollowUp};
-use messenger::message::{Message, TemplateLanguage, UtilityTemplate};
+use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
 use simulator::platform::{Platform, TABLE};
 
@@ -104,11 +104,8 @@ async fn a_decision_that_the_table_cannot_hold_ends_as_invalid() {
     let platform = platform_with(|options| {
         options.replies = |_, _, now| {
             let parameter = json!({"type": "text", "text": "x".repeat(300_000)});
-            let template = UtilityTemplate {
-                name: "large".into(),
-                language: TemplateLanguage { code: "en".into() },
-                components: vec![json!({"type": "body", "parameters": [parameter]})],
-            };
+            let components = vec![json!({"type": "body", "parameters": [parameter]})];
+            let template = UtilityTemplate::new("large", "en").with_components(components);
             let later = FollowUp::at(now + MINUTE, Message::text("later")?).or_template(template);
             Ok(Decision::nothing().say(Message::text("now")?).later(later))
         };

@@ -117,13 +117,13 @@ async fn an_event_is_given_up_for_its_own_failures_alone() {
 #[tokio::test]
 async fn a_decision_that_breaks_a_limit_ends_as_failed_and_says_which() {
     let platform = platform_with(|options| {
-        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("x".repeat(2000))?));
+        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("x".repeat(2001))?));
     })
     .await;
     say(&platform, PSID, "hello").await;
     assert_eq!(ends(&platform, PSID).await, ["failed invalid"]);
     let reason = entries(&platform, PSID).await[0]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("text") && reason.contains("1999"), "{reason}");
+    assert!(reason.contains("text") && reason.contains("2000"), "{reason}");
     assert!(requested(&platform, PSID).is_empty());
     assert!(platform.sqs.is_empty(EVENTS));
 }

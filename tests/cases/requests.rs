@@ -59,7 +59,7 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
     for (change, field) in [
         (json!({"purpose": "human"}), "author"),
         (json!({"page_id": "42"}), "page_id"),
-        (json!({"message": {"text": "x".repeat(2000)}}), "message.text"),
+        (json!({"message": {"text": "x".repeat(2001)}}), "message.text"),
         (json!({"send_at": "tomorrow"}), "send_at"),
         (json!({"purpose": "utility"}), "message"),
         (json!({"due_at": 1}), "due_at"),

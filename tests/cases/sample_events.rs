@@ -141,9 +141,12 @@ async fn setup_takes_each_of_its_samples() {
     let expected = [
         ("applications", "/applications/0/key", json!("default")),
         ("conversations", "/data/0/participants/data/0/id", json!(PSID)),
+        ("create-persona", "/id", json!("260000000000000")),
         ("create-template", "/category", json!("UTILITY")),
+        ("delete-persona", "/deleted", json!(true)),
         ("first-message", "/status", json!("sent")),
         ("pages", "/data/0/id", json!(PAGE)),
+        ("personas", "/data/0/id", json!(samples::PERSONA)),
         ("register", "/ok", json!(true)),
         ("renew-tokens", "/ok", json!(true)),
         ("requeue", "/findings/0/level", json!("ok")),
@@ -182,6 +185,7 @@ async fn the_api_answers_each_of_its_samples() {
     let expected = [
         ("begin-deletion", 200),
         ("cancel-message", 404),
+        ("change-thread", 200),
         ("create-message", 201),
         ("create-message-later", 202),
         ("create-private-reply", 201),
@@ -193,6 +197,7 @@ async fn the_api_answers_each_of_its_samples() {
         ("read-deletion", 404),
         ("read-message", 404),
         ("read-person", 200),
+        ("upload-attachment", 201),
     ];
     let mut left = names("api");
     for (name, status) in expected {

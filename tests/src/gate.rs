@@ -143,9 +143,24 @@ impl Gate {
         self.state().closed = true;
     }
 
-    /// The calls that wait, in an order that depends on nothing but themselves.
+    /// The calls that wait, in an order that depends on nothing but themselves. One that its caller gave
+    /// up is no longer among them.
     pub fn held(&self) -> Vec<Call> {
-        self.state().held.keys().map(|(call, _)| call.clone()).collect()
+        let mut state = self.state();
+        state.held.retain(|_, release| !release.is_closed());
+        state.held.keys().map(|(call, _)| call.clone()).collect()
+    }
+
+    /// How many calls wait.
+    pub fn held_count(&self) -> usize {
+        let mut state = self.state();
+        state.held.retain(|_, release| !release.is_closed());
+        state.held.len()
+    }
+
+    /// Whether a call of an instance waits.
+    pub fn holds(&self, instance: u64) -> bool {
+        self.state().held.keys().any(|(call, _)| call.instance == instance)
     }
 
     /// Releases the call at this place of [`Self::held`].

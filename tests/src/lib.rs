@@ -12,6 +12,7 @@ pub mod functions;
 pub mod gate;
 pub mod guard;
 pub mod http;
+pub mod index;
 pub mod meta;
 pub mod platform;
 pub mod samples;

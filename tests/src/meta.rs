@@ -11,6 +11,7 @@
 
 mod accounts;
 mod answer;
+mod attachments;
 mod conversations;
 mod graph;
 mod instagram;
@@ -18,12 +19,15 @@ mod limits;
 mod node;
 mod notification;
 mod people;
+mod permits;
+mod personas;
 mod profile;
 mod server;
 mod subscriptions;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tokens;
 mod whatsapp;
 mod window;
@@ -37,10 +41,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use attachments::Attachments;
 use conversations::Line;
 use people::Record;
+use permits::Permits;
+use personas::Persona;
 use subscriptions::Subscription;
 use templates::Template;
+pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
 pub use tokens::UserToken;
 use whatsapp::WhatsAppAccount;
 
@@ -182,13 +190,22 @@ struct State {
     /// By app and object.
     app_subscriptions: BTreeMap<(String, String), Subscription>,
     heeds_subscriptions: bool,
+    /// The apps without a privacy policy.
+    without_privacy_policy: BTreeSet<String>,
     /// By the person's id in the app: Page and PSID.
     app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
     templates: Vec<Template>,
+    attachments: Attachments,
+    personas: Vec<Persona>,
+    personas_made: usize,
+    permits: Permits,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
+    threads: BTreeMap<(String, String), threads::Holder>,
+    other_limits: Vec<OtherLimit>,
     faults: VecDeque<(Option<String>, Fault)>,
+    faults_for: BTreeMap<String, Fault>,
     lasting_fault: Option<Fault>,
     echoes: bool,
     receipts: bool,
@@ -209,12 +226,22 @@ struct Page {
     token_issued_at: i64,
     /// In seconds since the epoch; 0 for never.
     token_expires_at: i64,
+    /// Whether conversations are routed among several apps.
+    is_routed: bool,
     /// The app that new conversations are routed to, if it is another one than the Page's here.
     routed_to: Option<String>,
     scopes: Vec<String>,
     subscribed_fields: Option<BTreeSet<String>>,
     profile: Map<String, Value>,
     profile_calls: Vec<i64>,
+    has_flat_ice_breakers: bool,
+}
+
+/// A limit of another business object or use case, which Meta reports beside every answer.
+struct OtherLimit {
+    object_id: String,
+    kind: String,
+    regain_minutes: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -254,12 +281,20 @@ impl Meta {
             user_tokens: BTreeMap::new(),
             app_subscriptions: BTreeMap::new(),
             heeds_subscriptions: false,
+            without_privacy_policy: BTreeSet::new(),
             app_scoped_ids: BTreeMap::new(),
             templates: Vec::new(),
+            attachments: Attachments::default(),
+            personas: Vec::new(),
+            personas_made: 0,
+            permits: Permits::default(),
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
+            threads: BTreeMap::new(),
+            other_limits: Vec::new(),
             faults: VecDeque::new(),
+            faults_for: BTreeMap::new(),
             lasting_fault: None,
             echoes: true,
             receipts: true,
@@ -294,11 +329,13 @@ impl Meta {
             token: Some(token.to_owned()),
             token_issued_at: self.now(),
             token_expires_at: 0,
+            is_routed: true,
             routed_to: None,
             scopes: tokens::PAGE_SCOPES.map(str::to_owned).to_vec(),
             subscribed_fields: None,
             profile: Map::new(),
             profile_calls: Vec::new(),
+            has_flat_ice_breakers: false,
         };
         let mut state = self.state();
         state.dead_tokens.remove(token);
@@ -391,9 +428,28 @@ impl Meta {
         self.state().faults.push_back((Some(psid.to_owned()), fault));
     }
 
+    /// Reports from now on, beside every answer, that a limit of another business object, or of another
+    /// type, is used up.
+    ///
+    /// Meta: `X-Business-Use-Case-Usage` lists entries per business object id and type.
+    pub fn report_limit(&self, object_id: &str, kind: &str, regain_minutes: u32) {
+        let (object_id, kind) = (object_id.to_owned(), kind.to_owned());
+        self.state().other_limits.push(OtherLimit { object_id, kind, regain_minutes });
+    }
+
     /// Sets a fault for every request that no queued fault applies to, until set to `None`.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.state().lasting_fault = fault;
+    }
+
+    /// Sets a fault for every request to this person that no queued fault applies to, until set to
+    /// `None`.
+    pub fn set_fault_for(&self, psid: &str, fault: Option<Fault>) {
+        let mut state = self.state();
+        match fault {
+            Some(fault) => state.faults_for.insert(psid.to_owned(), fault),
+            None => state.faults_for.remove(psid),
+        };
     }
 
     fn now(&self) -> i64 {
@@ -447,10 +503,9 @@ impl State {
             .faults
             .iter()
             .position(|(target, _)| target.is_none() || target.as_deref() == psid);
-        match waiting.and_then(|index| self.faults.remove(index)) {
-            Some((_, fault)) => Some(fault),
-            None => self.lasting_fault.clone(),
-        }
+        let queued = waiting.and_then(|index| self.faults.remove(index)).map(|(_, fault)| fault);
+        let of_person = psid.and_then(|psid| self.faults_for.get(psid));
+        queued.or_else(|| of_person.or(self.lasting_fault.as_ref()).cloned())
     }
 }
 

@@ -25,6 +25,10 @@ pub const API_KEY: &str = "sample-api-key";
 pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
+/// A persona of the Page.
+pub const PERSONA: &str = "2700000000000001";
+/// A video that the Page has saved at Meta.
+pub const SAVED_VIDEO: &str = "1745504518999123";
 /// The Instagram account that is linked to the Page.
 pub const INSTAGRAM: &str = "17800000000000001";
 /// The Instagram account that has a login of its own.
@@ -130,7 +134,8 @@ pub fn sign_request(payload: &Value, app_secret: &str) -> Result<String, Box<dyn
 /// Moves the times of an event, in milliseconds and in seconds, so that the latest is `now`.
 fn move_times(value: &mut Value, now: Timestamp) {
     fn each(value: &mut Value, change: &mut impl FnMut(i64) -> i64) {
-        const NAMES: [&str; 5] = ["timestamp", "time", "watermark", "received_at", "entry_time"];
+        const NAMES: [&str; 6] =
+            ["timestamp", "time", "watermark", "received_at", "entry_time", "created_time"];
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| each(item, change)),
             Value::Object(fields) => {

@@ -5,6 +5,7 @@
 mod answer;
 mod api;
 mod applications;
+mod attachments;
 mod auth;
 mod deletion;
 mod events;
@@ -14,5 +15,6 @@ mod people;
 mod problem;
 mod route;
 mod routes;
+mod thread;
 
 pub use api::Api;

@@ -33,7 +33,20 @@ pub(crate) struct Person {
     /// The time until which the bot is silent, because a person of the business took over.
     #[schema(required, format = DateTime)]
     quiet_until: Option<String>,
-    /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
+    /// The app that controls the thread, if it is another one: `unknown` if it is not known which. The
+    /// messages wait for it.
+    #[schema(required)]
+    thread_owner: Option<String>,
+    /// The time at which that control ends if nothing else happens in the thread.
+    #[schema(required, format = DateTime)]
+    thread_until: Option<String>,
+    /// The time until which the Page's messages have reached the person; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    delivered_until: Option<String>,
+    /// The time until which the person has read the Page's messages; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    read_until: Option<String>,
+    /// Other recipients that are this person, such as `user_ref:…` or `comment:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,
@@ -70,11 +83,7 @@ pub(crate) struct Read;
 )]
 pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
-    let conversation = api.outbox.store().conversation(&conversation_key).await?;
-    let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased()) else {
-        let message = "the person is unknown";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
-    };
+    let conversation = api.known(&conversation_key).await?;
     Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
 }
 
@@ -102,7 +111,18 @@ pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
 }
 
 impl Api {
-    async fn person(
+    /// The conversation with a person who is known.
+    pub(crate) async fn known(
+        &self,
+        conversation_key: &ConversationKey,
+    ) -> Result<ConversationItem, Problem> {
+        let conversation = self.outbox.store().conversation(conversation_key).await?;
+        conversation.filter(|conversation| !conversation.is_erased()).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_person", "the person is unknown")
+        })
+    }
+
+    pub(crate) async fn person(
         &self,
         conversation_key: ConversationKey,
         conversation: ConversationItem,
@@ -126,6 +146,9 @@ impl Api {
                 }
             }))
         });
+        let thread_until = conversation.thread_taken_until(now);
+        let thread_owner =
+            conversation.thread_owner.clone().unwrap_or_else(|| "unknown".to_owned());
         let waiting = try_join_all(waiting).await?.into_iter().flatten().collect();
         Ok(Person {
             platform: conversation.platform,
@@ -133,6 +156,10 @@ impl Api {
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
+            thread_owner: thread_until.and(Some(thread_owner)),
+            thread_until: thread_until.map(|at| at.to_string()),
+            delivered_until: conversation.delivered_until.map(|at| at.to_string()),
+            read_until: conversation.read_until.map(|at| at.to_string()),
             known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
             page_id: conversation_key.page_id,
@@ -141,7 +168,10 @@ impl Api {
     }
 
     /// The person of the path, at the Page of the query.
-    async fn conversation_key(&self, call: &Call<'_>) -> Result<ConversationKey, Problem> {
+    pub(crate) async fn conversation_key(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<ConversationKey, Problem> {
         let page_id = call.query("page_id")?;
         let person = call.parameter("psid").parse();
         let person = person.map_err(|_| Problem::wrong("psid", "is not a valid id"))?;

@@ -38,24 +38,37 @@ impl Processor {
         is_redelivered: bool,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
+        self.record_policy(event).await?;
+        self.count(event);
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
             return Ok(Processed::Done);
         };
+        if event.at.is_none() && event.opens_window() {
+            // Meta may count from earlier, and then refuses what is sent towards the end.
+            tracing::warn!(
+                event = event.id,
+                "an event without a time: the window counts from its receipt"
+            );
+        }
         let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
+        if event.is_standby() {
+            self.outbox.hear_control(&conversation_key, event, context).await?;
+        }
         match &event.kind {
-            Kind::Delivery(_) | Kind::Read(_) => {}
-            Kind::Echo(echo) => {
-                if let Some(step) = self.outbox.own_step(&conversation_key, echo).await? {
-                    self.outbox
-                        .confirm(&step, echo.mid.as_deref(), Some(&conversation_key))
-                        .await?;
-                    return Ok(Processed::OwnEcho);
-                }
-                return self.hear_echo(&conversation_key, event, echo).await;
+            Kind::Delivery(_) | Kind::Read(_) => {
+                self.record_receipt(&conversation_key, event).await?;
             }
+            Kind::Echo(echo) => return self.hear_echo(&conversation_key, event, echo).await,
             Kind::Handover(handover) => {
-                return self.change_control(&conversation_key, event, handover).await;
+                let processed = self.change_control(&conversation_key, event, handover).await?;
+                self.outbox.hear_control(&conversation_key, event, context).await?;
+                return Ok(processed);
+            }
+            _ if event.by_page => {}
+            Kind::Comment(_) | Kind::Post(_) => {
+                let answer = self.answer_comment(&conversation_key, event, is_redelivered, context);
+                return Box::pin(answer).await;
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
@@ -143,9 +156,10 @@ impl Processor {
         conversation: &mut ConversationItem,
     ) -> Result<Vec<PendingEntry>, RecordError> {
         let mut forget = Vec::new();
-        let Some(answered_at) = event.at.filter(|_| event.opens_window()) else {
+        if !event.opens_window() {
             return Ok(forget);
-        };
+        }
+        let answered_at = event.happened_at();
         for waiting in conversation.waiting.iter().filter(|waiting| waiting.cancelled_by_answer) {
             let key =
                 EntryKey { conversation_key: conversation_key.clone(), id: waiting.id.clone() };
@@ -170,18 +184,29 @@ impl Processor {
         Ok(unless_erased(recorded.map_err(OutboxError::from)?))
     }
 
-    /// A message that somebody else sent from the Page: people, or another app, have taken over.
+    /// A message that was sent from the Page. If this deployment sent it, the echo confirms it; if not,
+    /// people or another app have taken over, unless it only shows a post.
     async fn hear_echo(
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
         echo: &Echo,
     ) -> Result<Processed, RecordError> {
+        let mut step = self.outbox.own_step(conversation_key, echo).await?;
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
-        if echo.app_id.is_some() && echo.app_id != own {
-            return self.silence(conversation_key, event).await;
+        let is_of_our_app = own.is_some() && echo.app_id == own;
+        if step.is_none() && !echo.is_post {
+            let is_of_another_app = echo.app_id.is_some() && !is_of_our_app;
+            step = self.outbox.step_like(conversation_key, echo, is_of_another_app).await?;
         }
-        Ok(Processed::Done)
+        if let Some(step) = step {
+            self.outbox.confirm(&step, echo.mid.as_deref(), Some(conversation_key)).await?;
+            return Ok(Processed::OwnEcho);
+        }
+        if is_of_our_app || echo.is_post {
+            return Ok(Processed::Done);
+        }
+        self.silence(conversation_key, event).await
     }
 
     async fn change_control(
@@ -191,13 +216,8 @@ impl Processor {
         handover: &Handover,
     ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
-        let is_own = |app: &Option<String>| own.is_none() || *app == own;
         match handover {
-            Handover::Pass { to } if is_own(to) => self.end_silence(conversation_key, event).await,
-            Handover::Request { by } if is_own(by) => {
-                self.end_silence(conversation_key, event).await
-            }
-            Handover::Take { to } if own.is_some() && *to == own => {
+            Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
                 self.end_silence(conversation_key, event).await
             }
             Handover::Pass { .. } | Handover::Take { .. } => {
@@ -235,11 +255,12 @@ fn unless_erased(is_written: bool) -> Processed {
 
 /// The event's last message time and window, if it opens one.
 fn last_message(event: &Event) -> Option<LastMessage> {
-    let at = event.at.filter(|_| event.opens_window())?;
-    Some(LastMessage { platform: event.platform, at, free_until: at + STANDARD_WINDOW })
+    let at = event.happened_at();
+    let opened = || LastMessage { platform: event.platform, at, free_until: at + STANDARD_WINDOW };
+    event.opens_window().then(opened)
 }
 
-fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
+pub(crate) fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
     let state = conversation.state.as_deref().map(serde_json::from_str::<Value>);
     Conversation {
         state: state.and_then(Result::ok).unwrap_or_default(),

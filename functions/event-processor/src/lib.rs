@@ -8,10 +8,13 @@ compile_error!(
     "a panic of the bot must end one event, not the process: build without panic = \"abort\""
 );
 
+mod comment;
 mod dead_letters;
 mod event;
 mod publish;
+mod report;
 mod suspects;
+mod visibility;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -22,7 +25,8 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::runtime::{Environment, receive_count, redeliver};
-use backend::settings::Variables;
+use backend::settings::{TRACK_RECEIPTS, Variables};
+use backend::telemetry::Telemetry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
@@ -83,10 +87,12 @@ pub struct Processor {
     replies: Replies,
     settings: ProcessorSettings,
     publish: Publisher,
+    telemetry: Telemetry,
+    tracks_receipts: bool,
 }
 
 impl Processor {
-    /// Builds the function with a bot.
+    /// Builds the function with a bot; it reads its settings, those of publishing, and `TRACK_RECEIPTS`.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
@@ -95,6 +101,8 @@ impl Processor {
             replies,
             settings: ProcessorSettings::new(&environment.variables),
             publish: Publisher::new(environment),
+            telemetry: environment.telemetry.clone(),
+            tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
         }
     }
 
@@ -119,19 +127,13 @@ impl Processor {
             Ok(Some(place)) => return self.process_alone(batch.records, place, &context).await,
             Err(error) => {
                 tracing::error!(%error, "a batch was not begun");
-                let all = batch.records.into_iter();
-                return redeliver(all.filter_map(|message| message.message_id));
+                let lanes = lanes(batch.records);
+                join_all(lanes.iter().map(|lane| self.pause(lane, &context))).await;
+                return redeliver(lanes.into_iter().flatten().filter_map(|it| it.message_id));
             }
         }
-        let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
-        for message in batch.records {
-            lanes
-                .entry(attribute(&message, "MessageGroupId").to_owned())
-                .or_default()
-                .push(message);
-        }
-        let failed =
-            join_all(lanes.into_values().map(|lane| self.process_lane(lane, &context))).await;
+        let lanes = lanes(batch.records).into_iter();
+        let failed = join_all(lanes.map(|lane| self.process_lane(lane, &context))).await;
         redeliver(failed.into_iter().flatten())
     }
 
@@ -159,14 +161,21 @@ impl Processor {
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
-            if let RecordError::Poisonous(reason, failures) = error
-                && failures >= MOST_FAILURES
-                && self.dead_letter(&message, reason).await
-            {
-                continue;
+            let is_own_fault = match error {
+                RecordError::Poisonous(reason, MOST_FAILURES..) => {
+                    if self.dead_letter(&message, reason).await {
+                        continue;
+                    }
+                    false
+                }
+                RecordError::Poisonous(..) => true,
+                _ => false,
+            };
+            let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
+            if !is_own_fault {
+                self.pause(&rest, context).await;
             }
-            let rest = std::iter::once(message).chain(left);
-            return rest.filter_map(|message| message.message_id).collect();
+            return rest.into_iter().filter_map(|message| message.message_id).collect();
         }
         Vec::new()
     }
@@ -202,6 +211,16 @@ impl Processor {
         }
         outcome.map(drop)
     }
+}
+
+/// The messages of each group, in order.
+fn lanes(messages: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
+    let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
+    for message in messages {
+        let group = attribute(&message, "MessageGroupId").to_owned();
+        lanes.entry(group).or_default().push(message);
+    }
+    lanes.into_values().collect()
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

@@ -6,11 +6,9 @@
 //! else's events go on at once.
 
 use aws_lambda_events::sqs::SqsMessage;
-use backend::aws::describe;
 use backend::outbox::{OutboxError, entry_id};
 use backend::runtime::receive_count;
 use backend::store::{ConversationKey, EntryKey};
-use futures_util::future::join_all;
 use messenger::event::Event;
 
 use crate::event::Processed;
@@ -90,20 +88,6 @@ impl Processor {
             _ => trials,
         };
         Ok(Err(RecordError::Poisonous(reason, failures)))
-    }
-
-    /// Gives messages back to the queue, so that another invocation gets them at once. If that fails,
-    /// they come when their visibility timeout ends.
-    pub(crate) async fn give_back(&self, messages: &[SqsMessage]) {
-        let calls = messages.iter().map(async |message| {
-            let call = self.sqs.change_message_visibility().queue_url(&self.settings.queue_url);
-            let call = call.receipt_handle(message.receipt_handle.as_deref().unwrap_or_default());
-            if let Err(error) = call.visibility_timeout(0).send().await {
-                let error = describe(&error);
-                tracing::warn!(message = message.message_id, %error, "an event comes again late");
-            }
-        });
-        join_all(calls).await;
     }
 }
 

@@ -1,8 +1,11 @@
 //! An application with the credentials to call Graph.
 
+use backend::credentials::{Caller, app_token};
 use backend::graph::{Access, Fault, GraphError};
 use backend::secrets::{Application, Login, Secret, SecretError};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
+
+use crate::Setup;
 
 /// An application whose app id and app secret are filled in.
 #[derive(Debug)]
@@ -15,19 +18,18 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    pub(crate) fn of(key: &'a str, application: &'a Application) -> Result<Self, SecretError> {
-        let (id, secret) = (application.app_id()?, application.app_secret()?);
-        let token = SecretString::from(format!("{id}|{}", secret.expose_secret()));
-        Ok(Self { key, id, application, secret, token })
+    fn with(
+        key: &'a str,
+        application: &'a Application,
+        secret: &'a SecretString,
+    ) -> Result<Self, SecretError> {
+        let id = application.app_id()?;
+        Ok(Self { key, id, application, secret, token: app_token(id, secret) })
     }
 
-    /// The application that owns a Page.
-    pub(crate) fn of_page(secret: &'a Secret, page_id: &str) -> Result<Self, SecretError> {
-        let mut applications = secret.applications();
-        match applications.find(|(_, application)| application.has_page(page_id)) {
-            Some((key, application)) => Self::of(key, application),
-            None => Err(SecretError::Missing("the Page in pages")),
-        }
+    /// The app secret that Meta accepts, as far as is known.
+    pub(crate) fn secret(&self) -> &'a SecretString {
+        self.secret
     }
 
     /// Access as the app itself.
@@ -65,6 +67,44 @@ impl<'a> App<'a> {
     /// How findings name one of its accounts.
     pub(crate) fn name_of(&self, account_id: &str) -> String {
         format!("application {}, {}", self.key, self.application.noun(account_id))
+    }
+}
+
+impl Setup {
+    /// An application, with the app secret that Meta accepts.
+    ///
+    /// In a rotation that is still the previous one if the owner changed the secret first, so Meta is
+    /// asked. What else fails shows in the calls that follow.
+    pub(crate) async fn app<'a>(
+        &self,
+        key: &'a str,
+        application: &'a Application,
+    ) -> Result<App<'a>, SecretError> {
+        let app = App::with(key, application, application.app_secret()?)?;
+        let Some(previous) = application.previous_app_secret() else { return Ok(app) };
+        // Its calls carry no proof, and the Page's host does not know it.
+        if app.is_of_instagram_login() {
+            return Ok(app);
+        }
+        match self.app_subscriptions(&app).await {
+            Err(error) if Caller::App(app.id).is_app_secret_refused(&error) => {
+                App::with(key, application, previous)
+            }
+            _ => Ok(app),
+        }
+    }
+
+    /// The application that owns a Page.
+    pub(crate) async fn app_of_page<'a>(
+        &self,
+        secret: &'a Secret,
+        page_id: &str,
+    ) -> Result<App<'a>, SecretError> {
+        let mut applications = secret.applications();
+        match applications.find(|(_, application)| application.has_page(page_id)) {
+            Some((key, application)) => self.app(key, application).await,
+            None => Err(SecretError::Missing("the Page in pages")),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::Setup;
 use crate::app::{App, remedy_for_instagram, remedy_for_page};
 use crate::report::Report;
 use crate::status::SOON;
-use crate::subscriptions::INSTAGRAM_FIELDS;
+use crate::subscriptions::Fields;
 
 impl Setup {
     /// The Instagram account that is linked to a Page at Meta.
@@ -138,7 +138,8 @@ impl Setup {
     /// Says what nobody can do by a call: the webhook of an app of Instagram Login.
     pub(crate) fn note_dashboard(&self, app: &App<'_>, report: &mut Report) {
         let callback_url = self.settings.callback_url(app.key);
-        let fields = INSTAGRAM_FIELDS.join(", ");
+        let fields = self.wanted_of(Login::Instagram).with(&Fields::new());
+        let fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         report.note(
             &app.name(),
             "Meta has no call for the webhook of Instagram Login",

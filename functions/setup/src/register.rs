@@ -3,13 +3,12 @@
 //! Only differences are written, so registering again costs a few reads and changes nothing.
 
 use backend::secrets::{Application, Secret};
-use serde_json::{Map, Value};
 
 use crate::app::{App, remedy_for_app, remedy_for_page, remedy_of};
 use crate::instagram::report_mixed;
-use crate::profile::Profile;
+use crate::profile::{Difference, Profile};
 use crate::report::Report;
-use crate::subscriptions::{AppSubscription, AppSubscriptions, fields_of, lacking, union};
+use crate::subscriptions::{AppSubscription, AppSubscriptions, Wanted};
 use crate::{Setup, SetupError};
 
 /// What to do about a part of the secret that is missing.
@@ -25,7 +24,7 @@ impl Setup {
         }
         let profile = profile.ok();
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             report_mixed(&app, &mut report);
@@ -41,6 +40,20 @@ impl Setup {
         report
     }
 
+    /// The application, if it has an id and a secret; what it lacks goes into the report.
+    pub(crate) async fn usable<'a>(
+        &self,
+        key: &'a str,
+        application: &'a Application,
+        report: &mut Report,
+    ) -> Option<App<'a>> {
+        let name = format!("application {key}");
+        for part in application.missing() {
+            report.error(&name, format!("missing in the secret: {part}"), FILL_IN);
+        }
+        self.app(key, application).await.ok()
+    }
+
     async fn register_app(&self, app: &App<'_>, report: &mut Report) {
         let name = app.name();
         let subscriptions = match self.app_subscriptions(app).await {
@@ -53,11 +66,11 @@ impl Setup {
         let callback_url = self.settings.callback_url(app.key);
         for (object, fields) in self.objects(app) {
             let there = subscriptions.of(object).cloned().unwrap_or_default();
-            if is_complete(&there, &callback_url, fields) {
+            if is_active_at(&there, &callback_url) && fields.is_met(&there.fields) {
                 report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 continue;
             }
-            let fields = union(fields, &there.fields);
+            let fields = fields.with(&there.fields);
             match self.subscribe_app(app, object, &fields).await {
                 Ok(()) if there.callback_url.is_empty() || there.callback_url == callback_url => {
                     report.changed(&name, format!("{object}: subscribed, callback {callback_url}"));
@@ -101,10 +114,18 @@ impl Setup {
         }
         let Some(profile) = profile else { return };
         match self.register_profile(app, page_id, profile).await {
-            Ok(changed) if changed.is_empty() => report.ok(&name, "its profile is up to date"),
-            Ok(changed) => {
-                let changed = changed.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.changed(&name, format!("updated in its profile: {changed}"));
+            Ok(difference) if difference.is_nothing() => {
+                report.ok(&name, "its profile is up to date");
+            }
+            Ok(difference) => {
+                if !difference.lacking.is_empty() {
+                    let names = difference.lacking.keys().map(String::as_str).collect::<Vec<_>>();
+                    report.changed(&name, format!("updated in its profile: {}", names.join(", ")));
+                }
+                if !difference.surplus.is_empty() {
+                    let names = difference.surplus.join(", ");
+                    report.changed(&name, format!("removed from its profile: {names}"));
+                }
             }
             Err(error) => {
                 let fix = remedy_for(&error, remedy_for_account);
@@ -116,35 +137,34 @@ impl Setup {
     /// Subscribes the app to the account unless it already is; returns whether it had to.
     async fn register_fields(&self, app: &App<'_>, account_id: &str) -> Result<bool, SetupError> {
         let there = self.page_fields(app, account_id).await?;
-        let wanted = fields_of(app.application.sender(account_id)?.login);
-        if lacking(wanted, &there).is_empty() {
+        let wanted = self.wanted_of(app.application.sender(account_id)?.login);
+        if wanted.is_met(&there) {
             return Ok(false);
         }
-        self.subscribe_page(app, account_id, &union(wanted, &there)).await?;
+        self.subscribe_page(app, account_id, &wanted.with(&there)).await?;
         Ok(true)
     }
 
-    /// Writes what the Page's profile lacks, and returns that.
+    /// Makes the Page's profile that of the file, and returns how it differed.
     async fn register_profile(
         &self,
         app: &App<'_>,
         page_id: &str,
         profile: &Profile,
-    ) -> Result<Map<String, Value>, SetupError> {
-        let lacking = self.profile_lacks(app, page_id, profile).await?;
-        if !lacking.is_empty() {
-            self.write_profile(app, page_id, &lacking).await?;
-        }
-        Ok(lacking)
+    ) -> Result<Difference, SetupError> {
+        let difference = self.profile_difference(app, page_id, profile).await?;
+        self.write_profile(app, page_id, &difference).await?;
+        Ok(difference)
     }
 
     /// Ends the subscriptions of every application whose callback is this stack's.
     ///
-    /// Of an app of Instagram Login the callback cannot be read: its accounts stay subscribed. An app whose callback is elsewhere is left alone, with its Pages: another stack serves it.
+    /// An app whose callback is elsewhere is left alone, with its Pages: another stack serves it. Of an
+    /// app of Instagram Login the callback cannot be read: its accounts stay subscribed.
     pub(crate) async fn unregister(&self, secret: &Secret) -> Report {
         let mut report = Report::default();
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             if app.is_of_instagram_login() {
@@ -207,24 +227,13 @@ impl Setup {
     }
 }
 
-/// The application, if it has an id and a secret; what it lacks goes into the report.
-pub(crate) fn usable<'a>(
-    key: &'a str,
-    application: &'a Application,
-    report: &mut Report,
-) -> Option<App<'a>> {
-    let name = format!("application {key}");
-    for part in application.missing() {
-        report.error(&name, format!("missing in the secret: {part}"), FILL_IN);
-    }
-    App::of(key, application).ok()
+/// Whether a subscription has this callback and every field.
+pub(crate) fn is_complete(there: &AppSubscription, callback_url: &str, wanted: &Wanted) -> bool {
+    is_active_at(there, callback_url) && wanted.lacking(&there.fields).is_empty()
 }
 
-/// Whether a subscription has this callback and every field.
-pub(crate) fn is_complete(there: &AppSubscription, callback_url: &str, fields: &[&str]) -> bool {
-    there.is_active
-        && there.callback_url == callback_url
-        && lacking(fields, &there.fields).is_empty()
+fn is_active_at(there: &AppSubscription, callback_url: &str) -> bool {
+    there.is_active && there.callback_url == callback_url
 }
 
 pub(crate) fn remedy_for(

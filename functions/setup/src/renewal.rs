@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::graph::{Access, Fault, GraphError};
 use backend::secrets::{InstagramAccount, Login, RenewedToken, Secret};
-use backend::telemetry::Metric;
+use backend::telemetry::{ALL_PAGES, Metric};
 use messenger::clock::Timestamp;
 use secrecy::SecretString;
 
@@ -18,9 +18,6 @@ const RENEW_WITHIN: Duration = Duration::from_hours(24 * 45);
 
 /// A token that has not been renewed when less than this is left of it is counted.
 const ALARM_WITHIN: Duration = Duration::from_hours(24 * 30);
-
-/// The value of the metrics' dimension `page`, for an alarm on all accounts together.
-const ALL_PAGES: &str = "all";
 
 /// Whether a token is to be renewed; one whose end is not known was never renewed.
 fn is_due(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
@@ -69,7 +66,7 @@ impl Setup {
                     },
                 }
             }
-            if let Ok(app) = App::of(key, application) {
+            if let Ok(app) = self.app(key, application).await {
                 self.watch_page_tokens(&app, &mut report).await;
             }
         }

@@ -1,5 +1,7 @@
 //! Conversation routing: whether Meta gives a Page's conversations to this app.
 
+use backend::graph::Access;
+
 use crate::Setup;
 use crate::app::{App, remedy_for_page};
 use crate::report::Report;
@@ -27,6 +29,7 @@ impl Setup {
         let conversations = answer.body["data"].as_array().into_iter().flatten();
         let owned: Vec<_> = conversations.filter_map(|one| one["is_owner"].as_bool()).collect();
         let (all, ours) = (owned.len(), owned.iter().filter(|is_owner| **is_owner).count());
+        self.check_routing_is_on(&name, page_id, access, report).await;
         match (all, ours) {
             (0, _) => {}
             (_, 0) => report.warning(
@@ -35,6 +38,30 @@ impl Setup {
                 "make this app the Page's default app for Messenger in the Page's settings under Conversation routing; if people are answering all of them just now, nothing is wrong",
             ),
             _ => report.ok(&name, format!("owns {ours} of its {all} newest conversations")),
+        }
+    }
+
+    /// Reports whether conversations are routed at all: without it every app of the Page hears, and may
+    /// answer, everything.
+    async fn check_routing_is_on(
+        &self,
+        name: &str,
+        page_id: &str,
+        access: Access<'_>,
+        report: &mut Report,
+    ) {
+        let fields = [("fields", "messaging_feature_status")];
+        let Ok(answer) = self.outbox.graph().get(&[page_id], access, &fields).await else {
+            return;
+        };
+        match answer.body["messaging_feature_status"]["hop_v2"].as_bool() {
+            Some(true) => report.ok(name, "its conversations are routed"),
+            Some(false) => report.note(
+                name,
+                "its conversations are not routed: each app of the Page gets every message, and the inbox too",
+                "if several of them answer, choose a default app in the Page's settings under Conversation routing",
+            ),
+            None => {}
         }
     }
 }

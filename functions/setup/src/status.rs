@@ -10,9 +10,9 @@ use crate::Setup;
 use crate::app::{App, remedy_for_app, remedy_for_page, remedy_of};
 use crate::instagram::report_mixed;
 use crate::profile::Profile;
-use crate::register::{is_complete, remedy_for, usable};
+use crate::register::{is_complete, remedy_for};
 use crate::report::Report;
-use crate::subscriptions::{Fields, PAGE_FIELDS, fields_of, lacking};
+use crate::subscriptions::Fields;
 use crate::token::TokenFacts;
 
 /// Until when Meta serves each version of Graph.
@@ -51,7 +51,7 @@ impl Setup {
         let profile = profile.ok();
         let mut clocks = None;
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
             report_mixed(&app, &mut report);
@@ -114,6 +114,7 @@ impl Setup {
                 if is_readable {
                     self.check_link(app, account_id, page, report).await;
                     self.check_routing(app, account_id, report).await;
+                    self.check_templates(app, account_id, report).await;
                 }
                 is_readable
             }
@@ -183,12 +184,13 @@ impl Setup {
                 return None;
             }
         };
+        self.check_app_can_be_published(app, report).await;
         *clocks = subscriptions.date.map(|theirs| (theirs, self.clock.now())).or(*clocks);
         let callback_url = self.settings.callback_url(app.key);
         for (object, fields) in self.objects(app) {
             match subscriptions.of(object) {
                 None => report.error(&name, format!("{object}: not subscribed"), REGISTER),
-                Some(there) if is_complete(there, &callback_url, fields) => {
+                Some(there) if is_complete(there, &callback_url, &fields) => {
                     report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 }
                 Some(there) if there.callback_url != callback_url => {
@@ -207,7 +209,7 @@ impl Setup {
                     );
                 }
                 Some(there) => {
-                    let lacking = lacking(fields, &there.fields).join(", ");
+                    let lacking = fields.lacking(&there.fields).join(", ");
                     report.error(&name, format!("{object}: missing fields: {lacking}"), REGISTER);
                 }
             }
@@ -327,8 +329,9 @@ impl Setup {
                 return report.error(&name, finding, remedy_for(&error, remedy_of(sender.login)));
             }
         };
-        let at_page = lacking(fields_of(sender.login), &page_fields);
-        let at_app = app_fields.map(|fields| lacking(&PAGE_FIELDS, fields)).unwrap_or_default();
+        let wanted = self.wanted_of(sender.login);
+        let at_page = wanted.lacking(&page_fields);
+        let at_app = app_fields.map(|fields| wanted.lacking(fields)).unwrap_or_default();
         if at_page.is_empty() && at_app.is_empty() {
             let levels = if sender.login == Login::Facebook { " at both levels" } else { "" };
             return report.ok(&name, format!("subscribed{levels}"));
@@ -352,11 +355,12 @@ impl Setup {
         report: &mut Report,
     ) {
         let name = app.name_of(page_id);
-        match self.profile_lacks(app, page_id, profile).await {
-            Ok(lacking) if lacking.is_empty() => report.ok(&name, "its profile is up to date"),
-            Ok(lacking) => {
-                let names = lacking.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.warning(&name, format!("its profile differs in {names}"), REGISTER);
+        match self.profile_difference(app, page_id, profile).await {
+            Ok(difference) if difference.is_nothing() => {
+                report.ok(&name, "its profile is up to date");
+            }
+            Ok(difference) => {
+                report.warning(&name, format!("its profile differs in {difference}"), REGISTER);
             }
             Err(error) => {
                 let finding = format!("cannot read its profile: {error}");
@@ -374,6 +378,7 @@ impl Setup {
                 return report.error(name, finding, "check that the table exists");
             }
         };
+        self.check_policy(&page, name, report);
         let Some(until) = page.paused_until.filter(|until| self.clock.now() < *until) else {
             return report.ok(name, "not paused");
         };

@@ -4,6 +4,7 @@
 //! as long as it lives), and the root certificates are the five that Amazon Trust Services lists for
 //! AWS endpoints, so that the system's 140 need not be parsed.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -30,10 +31,13 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The timeout of a call, including its retries.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Creates the clients of the AWS services.
+/// The clients of the AWS services: one for each, because each one that is built costs the cold start
+/// a connector and, with its first call, a connection.
 pub struct Aws {
     config: SdkConfig,
     endpoints: [Option<String>; 3],
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    sqs: OnceLock<aws_sdk_sqs::Client>,
 }
 
 impl Aws {
@@ -74,17 +78,18 @@ impl Aws {
         let endpoints = ["DYNAMODB", "SQS", "SECRETS_MANAGER"].map(|service| {
             variables.optional(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| every.clone())
         });
-        Self { config, endpoints }
+        Self { config, endpoints, dynamodb: OnceLock::new(), sqs: OnceLock::new() }
     }
 
     /// A client for the table.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.with_endpoint(0))
+        let build = || aws_sdk_dynamodb::Client::new(&self.with_endpoint(0));
+        self.dynamodb.get_or_init(build).clone()
     }
 
     /// A client for the queues.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.with_endpoint(1))
+        self.sqs.get_or_init(|| aws_sdk_sqs::Client::new(&self.with_endpoint(1))).clone()
     }
 
     /// A client for the secret.
@@ -96,7 +101,7 @@ impl Aws {
     #[must_use]
     pub fn without_timeouts(self) -> Self {
         let config = self.config.to_builder().timeout_config(TimeoutConfig::disabled()).build();
-        Self { config, ..self }
+        Self { config, dynamodb: OnceLock::new(), sqs: OnceLock::new(), ..self }
     }
 
     fn with_endpoint(&self, service: usize) -> SdkConfig {

@@ -12,6 +12,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use crate::clock::Timestamp;
 use crate::event::Platform;
 use crate::message::{Invalid, Outgoing, Use};
+use crate::person::Person;
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
 pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
@@ -256,6 +257,18 @@ pub struct Standing {
     pub last_message_at: Option<Timestamp>,
     /// The end of the standard window, whose length can differ between conversations.
     pub free_until: Option<Timestamp>,
+}
+
+impl Standing {
+    /// The standing of this recipient at `now`: where the recipient is itself the permission to send, the
+    /// window is open.
+    #[must_use]
+    pub fn of_recipient(self, person: &Person, now: Timestamp) -> Self {
+        if !person.is_permission() {
+            return self;
+        }
+        Self { last_message_at: Some(now), free_until: Some(now + STANDARD_WINDOW), ..self }
+    }
 }
 
 /// How close to a window's edge a message may still leave.

@@ -55,6 +55,29 @@ async fn both_logins_are_registered_and_found_sound() {
 }
 
 #[tokio::test]
+async fn the_menu_and_the_ice_breakers_of_either_account_are_those_of_the_file() {
+    let platform = with_both().await;
+    act(&platform, "register").await;
+    for account in [INSTAGRAM, INSTAGRAM_LOGIN] {
+        platform.advance(10 * MINUTE).await;
+        let breakers = json!([{"locale": "default",
+            "call_to_actions": [{"question": "Another?", "payload": "P"}]}]);
+        platform.meta.set_profile(account, "ice_breakers", breakers);
+        platform.meta.set_profile(PAGE, "greeting", json!([{"locale": "default", "text": "Hi"}]));
+        let report = act(&platform, "status").await;
+        let differs = format!("Instagram account {account}: its profile differs in ice_breakers");
+        assert_finds(&report, "warning", &differs);
+        let report = act(&platform, "register").await;
+        let updated = format!("Instagram account {account}: updated in its profile: ice_breakers");
+        assert_finds(&report, "changed", &updated);
+        assert_finds(&report, "changed", "Page 100000000000001: updated in its profile: greeting");
+        let report = act(&platform, "status").await;
+        assert!(findings(&report, "warning").is_empty(), "{report:#}");
+        assert_eq!(platform.meta.profile_names(account), ["ice_breakers", "persistent_menu"]);
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_is_listed_like_a_page_is_reported_with_what_to_write_instead() {
     let platform = with_both().await;
     let like_a_page = json!({INSTAGRAM: {"access_token": page_token(PAGE)}});

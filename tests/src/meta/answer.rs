@@ -69,8 +69,12 @@ impl State {
         page_id: &str,
         recipient_id: Option<&str>,
         mid: Option<&str>,
+        attachment_id: Option<&str>,
     ) -> Answer {
         let mut body = json!({});
+        if let Some(attachment_id) = attachment_id {
+            body["attachment_id"] = json!(attachment_id);
+        }
         if let Some(recipient_id) = recipient_id {
             body["recipient_id"] = json!(recipient_id);
         }
@@ -108,13 +112,26 @@ impl State {
     fn usage(&self, page_id: &str, regain_minutes: u32) -> Option<String> {
         let page = self.pages.get(page_id)?;
         let percent = if regain_minutes == 0 { 1 } else { 100 };
-        let usage = json!({page_id: [{
-            "type": page.platform,
-            "call_count": percent,
-            "total_cputime": 1,
-            "total_time": 1,
-            "estimated_time_to_regain_access": regain_minutes,
-        }]});
+        let entry = |kind: Value, percent: u32, regain_minutes: u32| {
+            json!({
+                "type": kind,
+                "call_count": percent,
+                "total_cputime": 1,
+                "total_time": 1,
+                "estimated_time_to_regain_access": regain_minutes,
+            })
+        };
+        // The object is whom Graph speaks as.
+        let object_id = self.sender_node(page_id);
+        let mut usage = json!({object_id: [entry(json!(page.platform), percent, regain_minutes)]});
+        for limit in &self.other_limits {
+            if !usage[&limit.object_id].is_array() {
+                usage[&limit.object_id] = json!([]);
+            }
+            if let Some(entries) = usage[&limit.object_id].as_array_mut() {
+                entries.push(entry(json!(limit.kind), 100, limit.regain_minutes));
+            }
+        }
         Some(usage.to_string())
     }
 }

@@ -7,7 +7,7 @@ use super::instagram::Host;
 use super::people::Person;
 use super::{
     Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
-    notification, window,
+    notification, permits, threads, window,
 };
 
 /// A request as received.
@@ -25,11 +25,14 @@ pub(super) struct Arrival {
 struct Done {
     recipient_id: Option<String>,
     mid: Option<String>,
+    attachment_id: Option<String>,
 }
 
 enum Recipient {
     Person(Person),
     PrivateReply(PublicPost),
+    Token(permits::Kind, String),
+    PhoneNumber(String),
 }
 
 impl Meta {
@@ -66,7 +69,9 @@ impl Meta {
                         state.error(&page_id, 0, &refusal)
                     }
                     (_, Ok(done)) => {
-                        state.success(&page_id, done.recipient_id.as_deref(), done.mid.as_deref())
+                        let (recipient_id, mid) =
+                            (done.recipient_id.as_deref(), done.mid.as_deref());
+                        state.success(&page_id, recipient_id, mid, done.attachment_id.as_deref())
                     }
                     (_, Err(refusal)) => state.error(&page_id, 0, refusal),
                 };
@@ -110,6 +115,8 @@ impl State {
             Ok(Recipient::PrivateReply(post)) => {
                 self.public_posts.contains_key(&(account.to_owned(), post))
             }
+            Ok(Recipient::Token(kind, token)) => self.permits.psid(account, kind, &token).is_some(),
+            Ok(Recipient::PhoneNumber(_)) => self.is_page(account),
             Err(_) => false,
         };
         let linked = self.linked_account(node).filter(|linked| !knows(node) && knows(linked));
@@ -124,6 +131,8 @@ impl State {
                 let authorship = self.public_posts.get(&(page_id.to_owned(), post))?;
                 Some(authorship.psid.clone())
             }
+            Recipient::Token(kind, token) => self.permits.psid(page_id, kind, &token),
+            Recipient::PhoneNumber(number) => permits::psid_of_number(&number).ok(),
         }
     }
 
@@ -193,7 +202,7 @@ impl State {
                 "Param sender_action cannot be sent together with message or its label",
             ));
         }
-        check_persona(self.platform(page_id), body)?;
+        self.check_persona(page_id, body)?;
         let payload = &body["payload"];
         let about_a_message = payload["message_id"].is_string();
         let complete = match body["sender_action"].as_str() {
@@ -206,13 +215,16 @@ impl State {
             return Err(Refusal::invalid("Param sender_action is unknown or lacks its payload"));
         }
         let Recipient::Person(person) = recipient else {
-            return Err(Refusal::invalid("Param sender_action is not for private replies"));
+            return Err(Refusal::invalid("Param sender_action is not for this recipient"));
         };
+        if let Person::Psid(psid) = &person {
+            self.demand_thread(page_id, psid, now)?;
+        }
         let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
         if !window::allows_action(known.last_opening, now) {
             return Err(Refusal::outside_the_window());
         }
-        Ok(Done { recipient_id: psid(&person), mid: None })
+        Ok(Done { recipient_id: psid(&person), mid: None, attachment_id: None })
     }
 
     fn deliver(
@@ -229,9 +241,17 @@ impl State {
         }
         let reach = window::reach(platform, body, now)?;
         limits::check(platform, message)?;
-        check_options(platform, body)?;
+        self.attachments.check(page_id, message, now)?;
+        self.check_template_parameters(page_id, &message["template"])?;
+        self.check_persona(page_id, body)?;
+        threads::check_control(&body["thread_control"])?;
+        check_options(body)?;
+        let has_number = matches!(recipient, Recipient::PhoneNumber(_));
         let person = match recipient {
             Recipient::Person(person) => {
+                if let Person::Psid(psid) = &person {
+                    self.demand_thread(page_id, psid, now)?;
+                }
                 let known =
                     self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
                 if !reach.allows(known.last_opening, now) {
@@ -240,12 +260,28 @@ impl State {
                 person
             }
             Recipient::PrivateReply(post) => self.reply_in_private(page_id, post, now)?,
+            Recipient::Token(kind, token) => {
+                Person::Psid(self.permits.use_token(page_id, kind, &token, now)?)
+            }
+            Recipient::PhoneNumber(number) => Person::Psid(permits::psid_of_number(&number)?),
         };
+        if let Person::Psid(_) = &person {
+            self.record.meet(page_id, person.clone());
+        }
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
+        if let Person::Psid(psid) = &person {
+            self.happens_in(page_id, psid, now);
+            if !body["thread_control"].is_null() {
+                self.hand_over(page_id, psid, &body["thread_control"], now);
+            }
+        }
         self.write_line(page_id, &person, &mid, message);
-        Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
+        let attachment_id = self.attachments.save_sent(page_id, message, now);
+        // Who is found by a phone number stays unnamed.
+        let recipient_id = psid(&person).filter(|_| !has_number);
+        Ok(Done { recipient_id, mid: Some(mid), attachment_id })
     }
 
     /// Uses up the one private reply that a comment or post allows, and returns its author.
@@ -292,24 +328,16 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
         "user_ref" => Ok(Recipient::Person(Person::UserRef(id))),
         "comment_id" => Ok(Recipient::PrivateReply(PublicPost::Comment(id))),
         "post_id" => Ok(Recipient::PrivateReply(PublicPost::Post(id))),
+        "notification_messages_token" => Ok(Recipient::Token(permits::Kind::Notifications, id)),
+        "one_time_notif_token" => Ok(Recipient::Token(permits::Kind::OneTime, id)),
+        "phone_number" => Ok(Recipient::PhoneNumber(id)),
         _ => {
             Err(Refusal::invalid(&format!("Param recipient[{kind}] is not available to this app")))
         }
     }
 }
 
-/// A persona is given by its id; Instagram has none.
-fn check_persona(platform: Platform, body: &Value) -> Result<(), Refusal> {
-    let digits = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit());
-    match (platform, &body["persona_id"]) {
-        (_, Value::Null) => Ok(()),
-        (Platform::Messenger, Value::String(id)) if digits(id) => Ok(()),
-        _ => Err(Refusal::invalid("Param persona_id must be a persona of this Page")),
-    }
-}
-
-fn check_options(platform: Platform, body: &Value) -> Result<(), Refusal> {
-    check_persona(platform, body)?;
+fn check_options(body: &Value) -> Result<(), Refusal> {
     let reply_to = &body["reply_to"];
     if !reply_to.is_null() && !reply_to["mid"].is_string() {
         return Err(Refusal::invalid("Param reply_to must hold a mid"));

@@ -71,11 +71,13 @@ impl Meta {
             token: None,
             token_issued_at: 0,
             token_expires_at: 0,
+            is_routed: true,
             routed_to: None,
             scopes: Vec::new(),
             subscribed_fields: None,
             profile: Map::new(),
             profile_calls: Vec::new(),
+            has_flat_ice_breakers: false,
         };
         state.pages.insert(account.to_owned(), linked);
     }
@@ -93,6 +95,13 @@ impl Meta {
         if let Some(page) = self.state().pages.get_mut(account) {
             page.token_expires_at = end;
             page.scopes = SCOPES.map(str::to_owned).to_vec();
+        }
+    }
+
+    /// Switches conversation routing of a Page on or off.
+    pub fn set_routing(&self, page_id: &str, on: bool) {
+        if let Some(page) = self.state().pages.get_mut(page_id) {
+            page.is_routed = on;
         }
     }
 
@@ -151,6 +160,11 @@ impl State {
             self.demand(&page_id, "instagram_basic")?;
             node["instagram_business_account"] = json!({"id": account});
         }
+        // Source: the reference's "Thread control": is routing on.
+        if fields.iter().any(|field| field == "messaging_feature_status") {
+            let is_routed = self.pages.get(&page_id).is_some_and(|page| page.is_routed);
+            node["messaging_feature_status"] = json!({"hop_v2": is_routed});
+        }
         Ok(node)
     }
 
@@ -178,6 +192,11 @@ impl State {
             (_, [node, "subscribed_apps"]) => self.subscribed_apps(node, call, now),
             (_, [node, "messenger_profile"]) => self.messenger_profile(node, call, now),
             ("GET", [node, "conversations"]) => self.conversations(node, call, now),
+            ("POST", [node, "message_attachments"]) => self.upload(node, call, now),
+            ("GET", [node, "thread_owner"]) => self.thread_owner(node, call, now),
+            ("POST", [node, edge]) if edge.ends_with("_thread_control") => {
+                self.control_thread(node, edge, call, now)
+            }
             ("GET", ["refresh_access_token"]) => self.refresh_access_token(call, now),
             ("GET", [node]) => self.account_node(node, call, now),
             _ => return None,

@@ -34,6 +34,9 @@ impl NodeCall {
     /// A list, which may come as one text with commas.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         match self.value(name) {
+            Value::String(text) if text.starts_with('[') => {
+                serde_json::from_str(text).unwrap_or_default()
+            }
             Value::String(text) => text
                 .split(',')
                 .map(str::trim)
@@ -145,10 +148,18 @@ impl State {
             (_, [node, "messenger_profile"]) => self.messenger_profile(node, call, now),
             ("GET", ["me", "accounts"]) => self.accounts(call, now),
             ("GET", ["debug_token"]) => self.debug_token(call, now),
+            ("GET", [page_id, "thread_owner"]) => self.thread_owner(page_id, call, now),
+            ("POST", [page_id, edge]) if edge.ends_with("_thread_control") => {
+                self.control_thread(page_id, edge, call, now)
+            }
             ("GET", [page_id, "conversations"]) => self.conversations(page_id, call, now),
             ("GET", [page_id, "message_templates"]) => self.templates(page_id, call, now),
             ("POST", [page_id, "message_templates"]) => self.create_template(page_id, call, now),
+            ("POST", [page_id, "message_attachments"]) => self.upload(page_id, call, now),
+            ("GET" | "POST", [page_id, "personas"]) => self.personas(page_id, call, now),
+            ("GET" | "DELETE", [id]) if self.has_persona(id) => self.persona(id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
+            ("GET", [app_id]) if self.is_app(app_id) => self.app_node(app_id, call, now),
             ("GET", [page_id]) if self.is_page(page_id) => self.page_node(page_id, call, now),
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)

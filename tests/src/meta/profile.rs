@@ -10,13 +10,14 @@ use super::{Meta, Page, Platform, State};
 const CALLS: usize = 10;
 const WITHIN_MS: i64 = 600_000;
 
-const PROPERTIES: [&str; 6] = [
+const PROPERTIES: [&str; 7] = [
     "get_started",
     "greeting",
     "ice_breakers",
     "persistent_menu",
     "whitelisted_domains",
     "account_linking_url",
+    "commands",
 ];
 
 /// Source: the reference's "Instagram": `platform=instagram`, with ice breakers and the menu only.
@@ -58,13 +59,22 @@ impl State {
                 let shown = page.profile.iter().filter(|(name, _)| wanted.contains(name));
                 let shown: Map<_, _> =
                     shown.map(|(name, value)| (name.clone(), value.clone())).collect();
-                return Ok(json!({"data": if shown.is_empty() { vec![] } else { vec![shown] }}));
+                return Ok(json!({"data": data(shown, page.has_flat_ice_breakers)}));
             }
             "POST" => write(page, call)?,
             _ => remove(page, &call.list("fields"))?,
         }
         Ok(json!({"result": "success"}))
     }
+}
+
+/// The properties in the form of an answer: one object, beside which the ice breakers may stand, one
+/// object for each language.
+fn data(mut shown: Map<String, Value>, flat: bool) -> Vec<Value> {
+    let breakers = if flat { shown.remove("ice_breakers") } else { None };
+    let breakers = breakers.and_then(|value| value.as_array().cloned()).unwrap_or_default();
+    let rest = (!shown.is_empty()).then_some(Value::Object(shown));
+    rest.into_iter().chain(breakers).collect()
 }
 
 fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
@@ -111,6 +121,18 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
     if !texts("ice_breakers", "question", 80) || !counts("ice_breakers", 4) {
         return Err(Refusal::invalid("Param ice_breakers has too many or too long questions"));
     }
+    let addresses = |name: &str| match next.get(name) {
+        None => Vec::new(),
+        Some(Value::Array(several)) => several.clone(),
+        Some(one) => vec![one.clone()],
+    };
+    let is_https = |url: &Value| url.as_str().is_some_and(|url| url.starts_with("https://"));
+    for (name, most) in [("whitelisted_domains", 50), ("account_linking_url", 1)] {
+        let addresses = addresses(name);
+        if addresses.len() > most || !addresses.iter().all(is_https) {
+            return Err(Refusal::invalid(&format!("Param {name} must have https addresses only")));
+        }
+    }
     page.profile = next;
     Ok(())
 }
@@ -118,11 +140,27 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
 fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {
     let mut next = page.profile.clone();
     next.retain(|name, _| !names.contains(name));
-    if next.contains_key("persistent_menu") && !next.contains_key("get_started") {
+    let needs_start = page.platform == Platform::Messenger && next.contains_key("persistent_menu");
+    if needs_start && !next.contains_key("get_started") {
         return Err(Refusal::invalid(
             "You must remove the persistent menu before the Get Started button",
         ));
     }
     page.profile = next;
     Ok(())
+}
+
+impl Meta {
+    /// Whether the ice breakers of a Page's profile stand beside its other properties in an answer, one object
+    /// for each language; both forms are documented.
+    pub fn set_flat_ice_breakers(&self, page_id: &str, on: bool) {
+        if let Some(page) = self.state().pages.get_mut(page_id) {
+            page.has_flat_ice_breakers = on;
+        }
+    }
+
+    /// A Page's profile.
+    pub fn profile(&self, page_id: &str) -> Value {
+        self.state().pages.get(page_id).map(|page| page.profile.clone()).unwrap_or_default().into()
+    }
 }

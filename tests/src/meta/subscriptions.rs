@@ -80,6 +80,11 @@ impl Meta {
         }
     }
 
+    /// Takes the privacy policy out of an app's settings.
+    pub fn drop_privacy_policy(&self, app_id: &str) {
+        self.state().without_privacy_policy.insert(app_id.to_owned());
+    }
+
     /// Subscribes an app once its callback has returned the challenge.
     pub(super) async fn subscribe_app(&self, app_id: &str, call: &NodeCall) -> Answered {
         let now = self.now();
@@ -135,6 +140,21 @@ impl State {
                 Err(Refusal::new(400, 15, None, message))
             }
         }
+    }
+
+    pub(super) fn is_app(&self, node: &str) -> bool {
+        self.apps.iter().any(|app| app.app_id == node)
+    }
+
+    /// An app's own fields. Meta: an app access token can be used to view all of them.
+    pub(super) fn app_node(&self, app_id: &str, call: &NodeCall, now: i64) -> Answered {
+        self.as_app(app_id, call, now)?;
+        let mut node = json!({"id": app_id});
+        let is_asked = call.list("fields").iter().any(|field| field == "privacy_policy_url");
+        if is_asked && !self.without_privacy_policy.contains(app_id) {
+            node["privacy_policy_url"] = "https://example.com/privacy".into();
+        }
+        Ok(node)
     }
 
     pub(super) fn app_subscriptions(&self, app_id: &str, call: &NodeCall, now: i64) -> Answered {

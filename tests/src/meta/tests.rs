@@ -9,6 +9,9 @@ mod instagram;
 mod limits;
 mod nodes;
 mod notifications;
+mod permits;
+mod saved;
+mod threads;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -107,6 +110,9 @@ impl World {
         let meta = Meta::new(Arc::new(move || hand.load(Ordering::SeqCst)), app);
         meta.add_page(PAGE, "token-1", Platform::Messenger);
         meta.add_page(INSTAGRAM, "token-ig", Platform::Instagram);
+        for kind in ["image", "audio", "video", "file"] {
+            meta.add_attachment(PAGE, "9", kind);
+        }
 
         let (stop, stopped) = oneshot::channel();
         let (send_address, address) = std::sync::mpsc::channel();

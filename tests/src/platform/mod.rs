@@ -62,6 +62,9 @@ pub const EVENT_RECEIVES: u32 = 1000;
 pub const FORWARD_RECEIVES: u32 = 12;
 /// How long every queue keeps a message, as in `template.yaml`.
 pub const QUEUE_RETENTION: Duration = Duration::from_hours(14 * 24);
+/// How long a function may know an older secret.
+const SECRET_NOTICED_WITHIN: Duration = Duration::from_mins(6);
+
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// A Messenger backend and its world.
@@ -86,6 +89,7 @@ pub struct Platform {
     containers: Containers,
     options: Options,
     invocations: Mutex<u64>,
+    secret_changed_at: Mutex<Option<Timestamp>>,
     servers: Mutex<JoinSet<()>>,
 }
 
@@ -174,6 +178,7 @@ impl Platform {
             containers,
             options,
             invocations: Mutex::new(0),
+            secret_changed_at: Mutex::new(None),
             servers: Mutex::new(JoinSet::new()),
         });
         let database = dynamodb::open(platform.options.data.as_deref(), &platform.clock)?;
@@ -241,10 +246,18 @@ impl Platform {
         let mut contents = secret(&self.options);
         change(&mut contents);
         self.secrets_manager.put(SECRET, &contents.to_string());
+        *self.secret_changed_at.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(self.clock.now());
+    }
+
+    /// Whether a run of the schedule may only now notice that the secret has changed.
+    fn may_notice_secret(&self) -> bool {
+        let changed_at = self.secret_changed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        changed_at.is_some_and(|at| self.clock.now().since(at) < SECRET_NOTICED_WITHIN)
     }
 
     /// Moves the clock on, and stops wherever something is due: the queue, and the schedule's
-    /// minutes at which an entry waits.
+    /// minutes at which an entry waits, or a changed secret is not yet known everywhere.
     pub async fn advance_to(&self, instant: Timestamp) {
         loop {
             self.settle().await;
@@ -253,7 +266,8 @@ impl Platform {
             };
             self.clock.move_forward_to(next);
             self.settle().await;
-            if self.next_due().await.is_some_and(|due| due <= self.clock.now())
+            let is_due = self.next_due().await.is_some_and(|due| due <= self.clock.now());
+            if (is_due || self.may_notice_secret())
                 && let Err(error) = self.tick().await
             {
                 tracing::error!(%error, "a sweep failed");
@@ -277,10 +291,11 @@ impl Platform {
             )
         };
         let due = self.next_due().await.map(next_minute);
+        let unnoticed = self.may_notice_secret().then(|| next_minute(now));
         let visible = [EVENTS, FORWARD].into_iter().filter_map(|name| {
             self.sqs.next_visible_at(name).map(Timestamp::from_millis).filter(|at| *at > now)
         });
-        due.into_iter().chain(visible).min()
+        due.into_iter().chain(unnoticed).chain(visible).min()
     }
 
     /// When the next entry or erasure is due, ms since the epoch.
@@ -302,7 +317,19 @@ impl Platform {
     /// # Errors
     /// If the database does not answer.
     pub async fn expire(&self) -> Result<(), Box<dyn Error>> {
-        dynamodb::expire(&self.dynamodb, TABLE, self.clock.now().millis() / 1000).await
+        self.expire_only(|_| true).await.map(drop)
+    }
+
+    /// Deletes what the table's time to live has passed of and is `wanted`: the items as they were.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn expire_only(
+        &self,
+        wanted: impl Fn(&Map<String, Value>) -> bool,
+    ) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+        let now_secs = self.clock.now().millis() / 1000;
+        dynamodb::expire(&self.dynamodb, TABLE, now_secs, wanted).await
     }
 
     /// Everything in the table.

@@ -3,6 +3,7 @@
 //!
 //! - [`Outbox::commit`] writes what the bot decided about an event, applies it and tries to send.
 //! - [`Outbox::schedule`] stores a message of a person or a back-office system.
+//! - [`Outbox::reply_privately`] stores and sends what the bot decided about a comment.
 //! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
@@ -10,19 +11,25 @@
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
 //! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
 
+mod after_error;
 mod attempt;
+mod comment;
 mod commit;
 mod confirm;
 mod context;
 mod deliver;
+mod failure;
 mod next;
 mod outage;
 mod pace;
 mod pauses;
+mod permission;
+mod places;
 mod plan;
 mod schedule;
 mod serve;
 mod settle;
+mod thread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -35,6 +42,7 @@ pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;
 pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
+pub use thread::ControlError;
 
 use crate::graph::{Graph, GraphSettings};
 use crate::runtime::Environment;
@@ -178,6 +186,11 @@ impl Outbox {
     /// The Graph client that messages are sent through.
     pub fn graph(&self) -> &Graph {
         self.send.graph()
+    }
+
+    /// The Send API that messages are sent through, which also saves media.
+    pub fn send_api(&self) -> &SendApi {
+        &self.send
     }
 
     /// The table that the entries are in.

@@ -175,6 +175,7 @@ pub(super) fn unclear(entry: &Entry, now: Timestamp, echo_grace: Duration) -> Ch
             state: if step.is_action() { StepState::PassedOver } else { StepState::Unconfirmed },
             sends: None,
             mid: None,
+            attachment_id: None,
         })
         .collect();
     let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);

@@ -31,8 +31,11 @@ impl Outbox {
         let Some(unapplied) = Unapplied::of(entry)? else {
             return Ok(ConversationUpdate::default());
         };
-        let mut room = conversation.room();
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
+        let mut room = conversation.room();
+        if room < follow_ups.len() {
+            room = self.free_places(&key.conversation_key, conversation).await?.room();
+        }
         if let Some((until, caused_at)) = unapplied.quiet {
             self.store.silence(&key.conversation_key, until, caused_at).await?;
         }
@@ -113,11 +116,14 @@ impl Outbox {
         let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
         if let CancelOutcome::Cancelled(entry) = &outcome {
             self.count_end(key, entry.purpose, Status::Cancelled, Some(&why.reason()));
-            if why == Cancellation::Withdrawn {
-                let forget = vec![entry.waiting()];
-                let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
-                self.store.settle(&key.conversation_key, &changes).await?;
-            }
+        }
+        if let CancelOutcome::Cancelled(entry) | CancelOutcome::Unforgotten(entry) = &outcome
+            && why == Cancellation::Withdrawn
+        {
+            let forget = vec![entry.waiting()];
+            let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+            self.store.settle(&key.conversation_key, &changes).await?;
+            self.store.unlist_entry(key).await?;
         }
         Ok(outcome)
     }

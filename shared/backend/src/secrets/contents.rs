@@ -110,6 +110,20 @@ impl Secret {
         owner.ok_or(SecretError::Missing("the Page in pages"))
     }
 
+    /// The application of the app with this id: the first that has an app secret.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if there is none.
+    pub fn application_with_id(&self, app_id: &str) -> Result<&Application, SecretError> {
+        let mut applications = self.applications.values();
+        let is_of_app = |application: &&Application| {
+            application.app_id.as_deref() == Some(app_id) && application.app_secret.is_some()
+        };
+        applications
+            .find(is_of_app)
+            .ok_or(SecretError::Missing("an application with this app_id and its app_secret"))
+    }
+
     /// Whether the secret names an account.
     pub fn has_page(&self, page_id: &str) -> bool {
         self.application_of(page_id).is_ok()

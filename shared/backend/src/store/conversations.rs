@@ -7,7 +7,7 @@ use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
 use super::{
     Acquired, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, LastMessage,
-    Lease, PendingEntry, Store, StoreError, Update, Updated,
+    Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
@@ -101,6 +101,31 @@ impl Store {
         let update = record(unless_erased(Update::default(), happened_at), heard);
         let there = self.update_conversation(conversation_key, update).await?.item();
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
+    }
+
+    /// Notes until when the person has received or read the Page's messages; it never goes back. Nothing is
+    /// written about a person whom the table does not know.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn record_receipt(
+        &self,
+        conversation_key: &ConversationKey,
+        receipt: Receipt,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let name = match receipt {
+            Receipt::Delivered => "delivered_until",
+            Receipt::Read => "read_until",
+        };
+        let update = Update::default()
+            .set(format!("#{name} = :until"))
+            .when("attribute_exists(pk)")
+            .when(UNLESS_MARK)
+            .when("attribute_not_exists(#erased_at) OR #erased_at < :until")
+            .when(format!("attribute_not_exists(#{name}) OR #{name} < :until"))
+            .value("until", until);
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Lets the bot be quiet until an instant, because of something that happened at `happened_at`:
@@ -282,7 +307,8 @@ impl Store {
             if seen.is_erased() {
                 return Ok(AddedWaiting::Erased);
             }
-            if waiting.is_counted && seen.room() == 0 {
+            let has_place = seen.waiting.iter().any(|other| other.id == waiting.id);
+            if waiting.is_counted && seen.room() == 0 && !has_place {
                 return Ok(AddedWaiting::Full);
             }
             let mut add = adding(Update::default(), std::slice::from_ref(waiting))

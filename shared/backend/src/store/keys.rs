@@ -14,6 +14,9 @@ use messenger::event::METADATA_MARK;
 /// What the names of entries begin with, so that other forms can be distinguished.
 const ID_MARK: &str = "m1.";
 
+/// What the sort keys of entries begin with.
+pub(super) const ENTRY_MARK: &str = "outbox#";
+
 /// Where an entry is in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey {
@@ -25,11 +28,11 @@ pub struct EntryKey {
 
 impl EntryKey {
     pub(super) fn sk(&self) -> String {
-        format!("outbox#{}", self.id)
+        format!("{ENTRY_MARK}{}", self.id)
     }
 
     pub(super) fn from_table(pk: &str, sk: &str) -> Option<Self> {
-        let id = sk.strip_prefix("outbox#")?.to_owned();
+        let id = sk.strip_prefix(ENTRY_MARK)?.to_owned();
         Some(Self { conversation_key: ConversationKey::from_pk(pk)?, id })
     }
 }

@@ -7,6 +7,7 @@
 //! learns that its lease is gone when it writes its decision.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::conversation::{SORT_KEY, forgetting};
 use super::{
@@ -21,6 +22,9 @@ use messenger::window::Purpose;
 /// The queue delivers a person's events to one event processor at a time, so a later run may take
 /// over from an earlier one.
 pub const EVENT_PROCESSOR: &str = "event-processor/";
+
+/// How long a placeholder is kept that nobody deletes or replaces.
+const PLACEHOLDER_KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// An exclusive claim: who holds it, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +150,30 @@ impl Store {
         entry.ended_from_start(Status::Cancelled, Some(Reason::Placeholder), now, expires_at);
         entry.is_placeholder = true;
         Ok(matches!(self.create_entry(&entry).await?, super::Created::New))
+    }
+}
+
+impl Store {
+    /// Keeps an event processor from writing a decision that it began before its person was erased:
+    /// puts a placeholder in its place. Returns the entry's id if it was just written instead: then one
+    /// step of it may have begun, and the mark stops the next.
+    ///
+    /// The second pass of the erasure deletes the placeholder.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn forestall_decision(
+        &self,
+        conversation_key: &ConversationKey,
+        erased_at: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        let mark = self.conversation(conversation_key).await?.unwrap_or_default();
+        let is_leased = mark.busy_until.is_some_and(|until| until >= erased_at);
+        let Some(id) = mark.busy_for.filter(|_| is_leased) else { return Ok(None) };
+        let key = EntryKey { conversation_key: conversation_key.clone(), id };
+        let expires_at = ExpiresAt::after(erased_at, PLACEHOLDER_KEPT_FOR);
+        let is_in_time = self.put_placeholder(&key, erased_at, expires_at).await?;
+        Ok(if is_in_time { None } else { Some(key.id) })
     }
 }
 

@@ -17,6 +17,7 @@ mod lease;
 mod page;
 mod reason;
 mod request;
+mod thread;
 mod update;
 
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ use serde::de::DeserializeOwned;
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
     Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
-    PendingEntry,
+    PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
@@ -41,6 +42,7 @@ pub use keys::{EntryKey, StepKey};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
 pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
 pub use reason::Reason;
+pub use thread::ClosedWindow;
 use update::Update;
 
 use crate::aws::describe;

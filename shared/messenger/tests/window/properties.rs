@@ -367,8 +367,8 @@ proptest! {
         prop_assert!(event.at <= Some(ms(received)), "{:?}", event.at);
         let standing = Standing {
             platform: event.platform,
-            last_message_at: event.at,
-            free_until: event.at.map(|at| at + STANDARD_WINDOW),
+            last_message_at: Some(event.happened_at()),
+            free_until: Some(event.happened_at() + STANDARD_WINDOW),
         };
         let too_late = received + DAY + 1;
         prop_assert_eq!(outcome(Purpose::Reply, None, &standing, too_late, 0), WINDOW_CLOSED);

@@ -7,7 +7,7 @@ use super::*;
 const APP_TOKEN: &str = "4004|app-secret-1";
 
 /// Calls as the Page or, with the app's token, as the app.
-fn call(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Reply {
+pub(super) fn call(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Reply {
     let joint = if path.contains('?') { '&' } else { '?' };
     let proof = proof("app-secret-1", token);
     let path = format!("/v24.0/{path}{joint}appsecret_proof={proof}");

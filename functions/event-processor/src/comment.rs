@@ -1,0 +1,43 @@
+//! Comments and visitors' posts: the bot's answer is the one private reply.
+
+use backend::outbox::{OutboxError, SendContext};
+use backend::store::ConversationKey;
+use messenger::decision::Decision;
+use messenger::event::Event;
+use messenger::window::SEVEN_DAYS;
+
+use crate::event::{Processed, seen_by_author};
+use crate::{Processor, RecordError};
+
+impl Processor {
+    /// Lets the bot decide about a comment, once; a comment without a reply costs no write.
+    pub(crate) async fn answer_comment(
+        &self,
+        conversation_key: &ConversationKey,
+        event: &Event,
+        is_redelivered: bool,
+        context: &SendContext,
+    ) -> Result<Processed, RecordError> {
+        let now = self.clock.now();
+        if now.since(event.happened_at()) > SEVEN_DAYS {
+            tracing::warn!(event = event.id, "a comment is too old to be answered");
+            return Ok(Processed::Done);
+        }
+        let store = self.outbox.store();
+        let conversation = store.conversation(conversation_key).await.map_err(OutboxError::from)?;
+        let conversation = conversation.unwrap_or_default();
+        if conversation.was_erased_after(event.happened_at()) {
+            return Ok(Processed::PersonErased);
+        }
+        if is_redelivered && self.outbox.resume_private_reply(conversation_key, context).await? {
+            return Ok(Processed::Done);
+        }
+        let decision = if conversation.is_quiet(now) {
+            Ok(Decision::nothing())
+        } else {
+            (self.replies)(event, &seen_by_author(event, &conversation), now)
+        };
+        self.outbox.reply_privately(conversation_key, event, decision, context).await?;
+        Ok(Processed::Done)
+    }
+}
