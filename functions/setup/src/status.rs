@@ -69,7 +69,7 @@ impl Setup {
                         self.check_profile(&app, account_id, profile, &mut report).await;
                     }
                 }
-                self.check_pause(account_id, secret, &name, &mut report).await;
+                self.check_pause(&app, account_id, secret, &name, &mut report).await;
             }
         }
         self.check_clock(clocks, &mut report);
@@ -364,13 +364,20 @@ impl Setup {
             }
             Err(error) => {
                 let finding = format!("cannot read its profile: {error}");
-                let login = app.application.sender(page_id).map_or(Login::Facebook, |it| it.login);
-                report.error(&name, finding, remedy_for(&error, remedy_of(login)));
+                let remedy_for_account = remedy_of(login_of(app, page_id));
+                report.error(&name, finding, remedy_for(&error, remedy_for_account));
             }
         }
     }
 
-    async fn check_pause(&self, page_id: &str, secret: &Secret, name: &str, report: &mut Report) {
+    async fn check_pause(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+        secret: &Secret,
+        name: &str,
+        report: &mut Report,
+    ) {
         let page = match self.outbox.store().page(page_id).await {
             Ok(page) => page,
             Err(error) => {
@@ -387,7 +394,7 @@ impl Setup {
             Some(version) if version == secret.version => {
                 let finding = format!("paused until the secret changes ({reason})");
                 let fault = reason.parse().unwrap_or(Fault::TokenDead);
-                report.error(name, finding, remedy_for_page(&fault.into()));
+                report.error(name, finding, remedy_of(login_of(app, page_id))(&fault.into()));
             }
             Some(_) => report.note(
                 name,
@@ -404,4 +411,8 @@ impl Setup {
             }
         }
     }
+}
+
+fn login_of(app: &App<'_>, account_id: &str) -> Login {
+    app.application.sender(account_id).map_or(Login::Facebook, |sender| sender.login)
 }

@@ -30,12 +30,12 @@ impl SendApi {
         media: &Message,
     ) -> Result<String, SendError> {
         let mut body = json!({"message": media});
-        if platform == Platform::Instagram {
-            body["platform"] = platform.name().into();
-        }
         let mut credentials = self.credentials().await?;
         let answer = loop {
             let node = self.sender_node(&credentials, page_id)?;
+            if let Some(platform) = node.platform_parameter(platform) {
+                body["platform"] = platform.into();
+            }
             let path = [node.id, "message_attachments"];
             match node.graph.post_within(UPLOAD_TIMEOUT, &path, node.access, &body).await {
                 Ok(answer) => break answer,

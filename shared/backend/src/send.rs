@@ -65,6 +65,17 @@ pub(crate) struct SenderNode<'a> {
     pub(crate) id: &'a str,
     /// What a call is made with.
     pub(crate) access: Access<'a>,
+    /// The account's platform, as the secret says.
+    platform: Platform,
+}
+
+impl SenderNode<'_> {
+    /// The value of the parameter `platform`, which a call needs if it is about people on Instagram: the
+    /// account is there, or the call is about what they have with the Page.
+    pub(crate) fn platform_parameter(&self, asked: Platform) -> Option<&'static str> {
+        let is_on_instagram = [self.platform, asked].contains(&Platform::Instagram);
+        is_on_instagram.then_some(Platform::Instagram.name())
+    }
 }
 
 /// Sends messages with the tokens of the secret.
@@ -148,6 +159,7 @@ impl SendApi {
             graph: self.graph.of(sender.login),
             id: sender.node,
             access: Access { token: sender.access_token, app_secret },
+            platform: sender.platform,
         })
     }
 

@@ -71,8 +71,8 @@ impl ThreadAction {
         }
     }
 
-    fn body(&self, thread: Thread<'_>, metadata: Option<&str>) -> Value {
-        let mut body = json!({"recipient": {"id": thread.psid}});
+    fn body(&self, psid: &str, metadata: Option<&str>) -> Value {
+        let mut body = json!({"recipient": {"id": psid}});
         match self {
             Self::Pass { app_id } => body["target_app_id"] = app_id.as_str().into(),
             Self::Extend { duration } => body["duration"] = (*duration).into(),
@@ -80,9 +80,6 @@ impl ThreadAction {
         }
         if let Some(metadata) = metadata {
             body["metadata"] = metadata.into();
-        }
-        if thread.platform == Platform::Instagram {
-            body["platform"] = thread.platform.name().into();
         }
         body
     }
@@ -94,13 +91,12 @@ impl SendApi {
     /// # Errors
     /// [`SendError`] if Meta does not say.
     pub async fn thread_owner(&self, thread: Thread<'_>) -> Result<ThreadOwner, SendError> {
-        let mut parameters = vec![("recipient", thread.psid)];
-        if thread.platform == Platform::Instagram {
-            parameters.push(("platform", thread.platform.name()));
-        }
         let mut credentials = self.credentials().await?;
         let answer = loop {
             let node = self.sender_node(&credentials, thread.page_id)?;
+            let mut parameters = vec![("recipient", thread.psid)];
+            let platform = node.platform_parameter(thread.platform);
+            parameters.extend(platform.map(|platform| ("platform", platform)));
             match node.graph.get(&[node.id, "thread_owner"], node.access, &parameters).await {
                 Ok(answer) => break answer,
                 Err(error) => {
@@ -124,10 +120,13 @@ impl SendApi {
         action: &ThreadAction,
         metadata: Option<&str>,
     ) -> Result<(), SendError> {
-        let body = action.body(thread, metadata);
+        let mut body = action.body(thread.psid, metadata);
         let mut credentials = self.credentials().await?;
         loop {
             let node = self.sender_node(&credentials, thread.page_id)?;
+            if let Some(platform) = node.platform_parameter(thread.platform) {
+                body["platform"] = platform.into();
+            }
             match node.graph.post(&[node.id, action.edge()], node.access, &body).await {
                 Ok(_) => return Ok(()),
                 Err(error) => {

@@ -146,6 +146,22 @@ async fn a_token_of_instagram_login_that_does_not_fit_is_reported() {
 }
 
 #[tokio::test]
+async fn a_pause_for_a_token_of_instagram_login_names_where_to_get_another() {
+    let platform = with_both().await;
+    platform.meta.kill_token(INSTAGRAM_LOGIN);
+    let body = platform.meta.person_says(INSTAGRAM_LOGIN, "7800000000000001", "opening hours?");
+    platform.deliver(&body).await;
+    let report = act(&platform, "status").await;
+    let findings = report["findings"].as_array().unwrap();
+    let pause = findings.iter().find(|one| {
+        one["about"].as_str().unwrap().contains(INSTAGRAM_LOGIN)
+            && one["finding"].as_str().unwrap().starts_with("paused until the secret changes")
+    });
+    let fix = pause.unwrap()["fix"].as_str().unwrap();
+    assert!(fix.contains("API setup with Instagram login"), "{report:#}");
+}
+
+#[tokio::test]
 async fn accounts_of_both_logins_in_one_application_are_reported() {
     let platform = with_both().await;
     platform.put_secret(|secret| {
