@@ -5,12 +5,14 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Refusal};
+use super::instagram::Host;
 use super::tokens::Holder;
 use super::{Meta, State};
 
 /// A call of a node or an edge.
 #[derive(Clone, Debug)]
 pub(super) struct NodeCall {
+    pub(super) host: Host,
     pub(super) method: String,
     /// The path's parts after the version.
     pub(super) path: Vec<String>,
@@ -58,7 +60,7 @@ impl Meta {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let answered = match (call.method.as_str(), path.as_slice()) {
             ("POST", []) => Box::pin(self.batch(&call)).await,
-            ("POST", [app_id, "subscriptions"]) => {
+            ("POST", [app_id, "subscriptions"]) if call.host == Host::Facebook => {
                 self.state().note(&call);
                 self.subscribe_app(app_id, &call).await
             }
@@ -106,6 +108,7 @@ impl Meta {
                 axum::extract::Query::<Map<String, Value>>::try_from_uri(&uri).ok()
             });
             let inner = NodeCall {
+                host: call.host,
                 method: part["method"].as_str().unwrap_or("GET").to_owned(),
                 path: path.split('/').map(str::to_owned).collect(),
                 parameters: parameters.map(|query| query.0).unwrap_or_default(),
@@ -135,6 +138,9 @@ impl State {
         call: &NodeCall,
         now: i64,
     ) -> Option<Answered> {
+        if call.host == Host::Instagram {
+            return self.answer_on_instagram(method, path, call, now);
+        }
         Some(match (method, path) {
             ("GET", [app_id, "subscriptions"]) => self.app_subscriptions(app_id, call, now),
             ("DELETE", [app_id, "subscriptions"]) => self.unsubscribe_app(app_id, call, now),
@@ -153,6 +159,8 @@ impl State {
             ("GET" | "POST", [page_id, "personas"]) => self.personas(page_id, call, now),
             ("GET" | "DELETE", [id]) if self.has_persona(id) => self.persona(id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
+            ("GET", [app_id]) if self.is_app(app_id) => self.app_node(app_id, call, now),
+            ("GET", [page_id]) if self.is_page(page_id) => self.page_node(page_id, call, now),
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
@@ -164,6 +172,9 @@ impl State {
     pub(super) fn as_page(&self, node: &str, call: &NodeCall, now: i64) -> Result<String, Refusal> {
         match self.holder(call, now)? {
             Holder::Page(page_id) if node == "me" || node == page_id => Ok(page_id),
+            Holder::Page(_) if self.is_no_sender(call.host, node) => {
+                Err(Refusal::invalid("Tried accessing nonexisting field on node type (IGUser)"))
+            }
             Holder::Page(_) if self.pages.contains_key(node) => {
                 let message = "(#200) The access token does not belong to this Page";
                 Err(Refusal::new(403, 200, None, message))
@@ -180,7 +191,12 @@ impl State {
 
     /// Requires a permission of a Page's token.
     pub(super) fn demand(&self, page_id: &str, scope: &str) -> Result<(), Refusal> {
-        if self.pages[page_id].scopes.iter().any(|granted| granted == scope) {
+        let page = &self.pages[page_id];
+        let scope = match page.host() {
+            Host::Facebook => scope,
+            Host::Instagram => "instagram_business_manage_messages",
+        };
+        if page.scopes.iter().any(|granted| granted == scope) {
             return Ok(());
         }
         let message = format!("(#200) Requires {scope} permission to manage the object");

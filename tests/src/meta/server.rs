@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse};
 use axum::routing::post;
@@ -25,6 +27,7 @@ use tokio::task::JoinSet;
 use super::Meta;
 use super::answer::Answer;
 use super::graph::Arrival;
+use super::instagram::Host;
 use super::node::NodeCall;
 use crate::gate::{Call, GRAPH, Gate};
 
@@ -43,8 +46,8 @@ impl Meta {
     /// makes are answered as well, and everything else is an unknown path. The server is hand-written
     /// because a lost answer closes the connection with no response.
     ///
-    /// The same is served under `/instances/{number}`, so that `gate` can distinguish the calls of
-    /// several function instances.
+    /// Under `/instagram` is what Meta serves on `graph.instagram.com`. The same is served under
+    /// `/instances/{number}`, so that `gate` can distinguish the calls of several function instances.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -106,6 +109,10 @@ async fn respond(
     mut request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
 ) -> io::Result<Response<Body>> {
+    if let Some(rest) = on_instagram(request.uri()) {
+        request.extensions_mut().insert(Host::Instagram);
+        *request.uri_mut() = rest;
+    }
     if let Some((instance, rest)) = of_instance(request.uri()) {
         request.extensions_mut().insert(Instance(instance));
         *request.uri_mut() = rest;
@@ -115,6 +122,14 @@ async fn respond(
         Some(CloseInstead) => Err(io::Error::other("the answer is lost on purpose")),
         None => Ok(response),
     }
+}
+
+/// Separates `/instagram` from the rest of the path.
+fn on_instagram(uri: &Uri) -> Option<Uri> {
+    uri.path_and_query()?
+        .as_str()
+        .strip_prefix("/instagram/")
+        .and_then(|rest| format!("/{rest}").parse().ok())
 }
 
 /// Separates `/instances/{number}` from the rest of the path.
@@ -127,37 +142,54 @@ fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
 async fn messages(
     State(meta): State<Meta>,
     Path((version, node)): Path<(String, String)>,
+    extensions: Extensions,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     meta.state().urls.push(uri.to_string());
     let node = is_version(&version).then_some(node);
-    answer(&meta, node, &uri, &headers, &body)
+    answer(&meta, (host(&extensions), node), &uri, &headers, &body)
 }
 
 /// A call of a node or an edge, if Graph has one at this path.
 async fn other_path(
     State(meta): State<Meta>,
+    extensions: Extensions,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     meta.state().urls.push(uri.to_string());
-    let called = match read_call(&method, &uri, &headers, &body) {
+    let host = host(&extensions);
+    let called = match read_call(host, &method, &uri, &headers, &body) {
         Some(call) => meta.call(call).await,
         None => None,
     };
     match called {
         Some(called) => respond_with(&meta, called),
-        None => answer(&meta, None, &uri, &headers, &body),
+        None => answer(&meta, (host, None), &uri, &headers, &body),
     }
 }
 
-fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<NodeCall> {
-    let mut path = uri.path().split('/').skip(1);
-    path.next().filter(|version| is_version(version))?;
+fn host(extensions: &Extensions) -> Host {
+    extensions.get().copied().unwrap_or(Host::Facebook)
+}
+
+fn read_call(
+    host: Host,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Option<NodeCall> {
+    let mut path = uri.path().split('/').skip(1).peekable();
+    let has_version = path.next_if(|part| is_version(part)).is_some();
+    // The one path that Meta documents without a version.
+    if !has_version && (host, uri.path()) != (Host::Instagram, "/refresh_access_token") {
+        return None;
+    }
     let Query(mut parameters) = Query::<Map<String, Value>>::try_from_uri(uri).ok()?;
     let is_json = text_of(headers, header::CONTENT_TYPE)
         .is_some_and(|kind| kind.starts_with("application/json"));
@@ -171,6 +203,7 @@ fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> O
         .and_then(|value| value.strip_prefix("Bearer "))
         .map(str::to_owned);
     Some(NodeCall {
+        host,
         method: method.to_string(),
         path: path.filter(|part| !part.is_empty()).map(str::to_owned).collect(),
         parameters,
@@ -185,16 +218,17 @@ fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 async fn unknown_path(
     State(meta): State<Meta>,
+    extensions: Extensions,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    answer(&meta, None, &uri, &headers, &body)
+    answer(&meta, (host(&extensions), None), &uri, &headers, &body)
 }
 
 fn answer(
     meta: &Meta,
-    node: Option<String>,
+    (host, node): (Host, Option<String>),
     uri: &Uri,
     headers: &HeaderMap,
     body: &Bytes,
@@ -210,6 +244,7 @@ fn answer(
     let is_json =
         header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
     let arrival = Arrival {
+        host,
         node,
         token,
         proof: query.remove("appsecret_proof"),

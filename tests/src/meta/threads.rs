@@ -158,6 +158,7 @@ impl State {
     /// `GET /{page}/thread_owner?recipient=…`: the app and the end of its control; nothing if nobody has it.
     pub(super) fn thread_owner(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let Some(psid) = call.text("recipient") else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };
@@ -176,6 +177,7 @@ impl State {
         now: i64,
     ) -> Answered {
         let page_id = self.as_page(node, call, now)?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let Some(psid) = call.value("recipient")["id"].as_str().map(str::to_owned) else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };
