@@ -28,6 +28,7 @@ mod templates;
 mod tests;
 mod threads;
 mod tokens;
+mod user_profiles;
 mod whatsapp;
 mod window;
 
@@ -49,6 +50,8 @@ use subscriptions::Subscription;
 use templates::Template;
 pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
 pub use tokens::UserToken;
+pub use user_profiles::NoProfile;
+use user_profiles::UserProfile;
 use whatsapp::WhatsAppAccount;
 
 /// A Meta app, which owns a webhook and makes calls.
@@ -194,6 +197,7 @@ struct State {
     personas: Vec<Persona>,
     personas_made: usize,
     permits: Permits,
+    user_profiles: BTreeMap<(String, String), UserProfile>,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
@@ -272,6 +276,7 @@ impl Meta {
             personas: Vec::new(),
             personas_made: 0,
             permits: Permits::default(),
+            user_profiles: BTreeMap::new(),
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),

@@ -38,6 +38,15 @@ impl Refusal {
         Self::new(400, 100, None, &format!("(#100) {why}"))
     }
 
+    /// The caller knows no object of this id.
+    pub(super) fn no_such_object(id: &str) -> Self {
+        let message = format!(
+            "Unsupported get request. Object with ID '{id}' does not exist, cannot be loaded due to missing permissions, or does not support this operation"
+        );
+        let kind = "GraphMethodException";
+        Self { kind, ..Self::new(400, 100, Some(33), &message) }
+    }
+
     pub(super) fn no_matching_user() -> Self {
         Self::new(400, 100, Some(2_018_001), "(#100) No matching user found")
     }

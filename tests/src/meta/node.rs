@@ -156,6 +156,9 @@ impl State {
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
+            ("GET", [id]) if id.bytes().all(|digit| digit.is_ascii_digit()) => {
+                self.user_profile(id, call, now)
+            }
             _ => return None,
         })
     }

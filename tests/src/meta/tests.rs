@@ -11,6 +11,7 @@ mod notifications;
 mod permits;
 mod saved;
 mod threads;
+mod user_profiles;
 mod windows;
 
 use std::collections::BTreeMap;
