@@ -2,13 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, State};
+use super::{Outcome, State, errors};
+
+/// What a server in front of the Graph API answers with.
+pub(super) const HTML: &str = "<html><body>Not served</body></html>";
 
 /// An answer as the client sees it.
 pub(super) enum Answer {
-    Json { http: u16, usage: Option<String>, body: Value },
-    Html { http: u16 },
+    Json {
+        http: u16,
+        usage: Option<String>,
+        body: Value,
+    },
+    Html {
+        http: u16,
+    },
     Closed,
+    /// Answered later, by the machine's clock.
+    Late {
+        millis: u64,
+        answer: Box<Answer>,
+    },
 }
 
 /// An error answer of the Graph API.
@@ -56,7 +70,9 @@ impl Refusal {
     }
 
     pub(super) fn of_fault(http: u16, code: i64, subcode: Option<i64>) -> Self {
-        let message = format!("(#{code}) An error occurred while processing this request");
+        let text = errors::known(code, subcode)
+            .map_or("An error occurred while processing this request", |known| known.message);
+        let message = format!("(#{code}) {text}");
         Self::new(http, code, subcode, &message)
     }
 

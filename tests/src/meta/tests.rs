@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on says what it lacked")]
 
 mod access;
+mod batch;
 mod delivery;
 mod faults;
 mod limits;

@@ -38,6 +38,16 @@ pub enum NoProfile {
 }
 
 impl NoProfile {
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "unavailable" => Some(Self::Unavailable),
+            "not_permitted" => Some(Self::NotPermitted),
+            "no_consent" => Some(Self::NoConsent),
+            _ => None,
+        }
+    }
+
     fn refusal(self) -> Refusal {
         match self {
             Self::Unavailable => {
@@ -74,22 +84,35 @@ impl Meta {
         let key = (page_id.to_owned(), psid.to_owned());
         self.state().user_profiles.insert(key, UserProfile::None(why));
     }
+
+    /// Meta shows a person's usual profile again.
+    pub fn reset_user_profile(&self, page_id: &str, psid: &str) {
+        self.state().user_profiles.remove(&(page_id.to_owned(), psid.to_owned()));
+    }
+
+    /// All that Meta shows of a person to an account, or the error that it answers with.
+    pub fn shown_profile(&self, page_id: &str, psid: &str) -> Value {
+        match self.state().profile_of(page_id, psid) {
+            Ok(fields) => fields.into(),
+            Err(refusal) => json!({"refused": {
+                "code": refusal.code, "subcode": refusal.subcode, "message": refusal.message,
+            }}),
+        }
+    }
 }
 
 impl State {
-    /// `GET /{psid}`: whoever the Page has not met does not exist for it; whoever has not acted has
-    /// granted nothing.
-    pub(super) fn user_profile(&self, psid: &str, call: &NodeCall, now: i64) -> Answered {
-        let page_id = self.as_page("me", call, now)?;
-        self.demand(&page_id, "pages_messaging")?;
-        let Some(known) = self.record.find(&page_id, &Person::Psid(psid.to_owned())) else {
+    /// All fields of a profile: whoever the Page has not met does not exist for it; whoever has not acted
+    /// has granted nothing.
+    fn profile_of(&self, page_id: &str, psid: &str) -> Result<Map<String, Value>, Refusal> {
+        let Some(known) = self.record.find(page_id, &Person::Psid(psid.to_owned())) else {
             return Err(Refusal::no_such_object(psid));
         };
-        let platform = self.platform(&page_id);
-        let mut shown = usual(platform, psid);
-        match self.user_profiles.get(&(page_id, psid.to_owned())) {
+        let platform = self.platform(page_id);
+        let mut fields = usual(platform, psid);
+        match self.user_profiles.get(&(page_id.to_owned(), psid.to_owned())) {
             Some(UserProfile::None(why)) => return Err(why.refusal()),
-            Some(UserProfile::Fields(fields)) => shown.extend(fields.clone()),
+            Some(UserProfile::Fields(given)) => fields.extend(given.clone()),
             None => {}
         }
         if known.last_opening.is_none() {
@@ -99,6 +122,19 @@ impl State {
             };
             return Err(why.refusal());
         }
+        fields.retain(|_, value| !value.is_null());
+        Ok(fields)
+    }
+
+    /// `GET /{psid}`; `me` and the Page's own id are the Page.
+    pub(super) fn user_profile(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
+        let page_id = self.as_page("me", call, now)?;
+        if node == "me" || node == page_id {
+            return Ok(json!({"name": format!("Page {page_id}"), "id": page_id}));
+        }
+        self.demand(&page_id, "pages_messaging")?;
+        let mut shown = self.profile_of(&page_id, node)?;
+        let platform = self.platform(&page_id);
         let (fields, by_default): (_, &[&str]) = match platform {
             Platform::Messenger => (OF_MESSENGER, &["first_name", "last_name", "profile_pic"]),
             Platform::Instagram => (OF_INSTAGRAM, &["name", "profile_pic"]),
@@ -111,7 +147,7 @@ impl State {
             let why = format!("Tried accessing nonexisting field ({unknown})");
             return Err(Refusal::invalid(&why));
         }
-        shown.retain(|name, value| !value.is_null() && (name == "id" || wanted.contains(name)));
+        shown.retain(|name, _| name == "id" || wanted.contains(name));
         Ok(shown.into())
     }
 }
