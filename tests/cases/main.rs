@@ -25,6 +25,7 @@ mod rotation;
 mod sample_events;
 mod send_api;
 mod setup;
+mod simulator_paths;
 mod support;
 mod taken_over;
 mod template;

@@ -10,6 +10,8 @@ use super::{Meta, Page, State};
 const CALLS: usize = 10;
 const WITHIN_MS: i64 = 600_000;
 
+const MOST_ICE_BREAKERS: usize = 4;
+
 const PROPERTIES: [&str; 7] = [
     "get_started",
     "greeting",
@@ -98,7 +100,7 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
             "Param persistent_menu has too many items or too long titles",
         ));
     }
-    if !texts("ice_breakers", "question", 80) || !counts("ice_breakers", 4) {
+    if !texts("ice_breakers", "question", 80) || !are_few_ice_breakers(next.get("ice_breakers")) {
         return Err(Refusal::invalid("Param ice_breakers has too many or too long questions"));
     }
     let addresses = |name: &str| match next.get(name) {
@@ -115,6 +117,17 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
     }
     page.profile = next;
     Ok(())
+}
+
+/// Whether there are at most four questions, for each language or, in the older form, in the list itself.
+fn are_few_ice_breakers(breakers: Option<&Value>) -> bool {
+    let few = |list: &Vec<Value>| (1..=MOST_ICE_BREAKERS).contains(&list.len());
+    let Some(list) = breakers.and_then(Value::as_array) else { return breakers.is_none() };
+    let is_flat = list.iter().all(|item| item["call_to_actions"].is_null());
+    if is_flat {
+        return few(list);
+    }
+    list.iter().all(|language| language["call_to_actions"].as_array().is_some_and(few))
 }
 
 fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {

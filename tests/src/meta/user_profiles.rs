@@ -130,7 +130,12 @@ impl State {
     pub(super) fn user_profile(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page("me", call, now)?;
         if node == "me" || node == page_id {
-            return Ok(json!({"name": format!("Page {page_id}"), "id": page_id}));
+            let wanted = call.list("fields");
+            let mut page = json!({"id": page_id});
+            if wanted.is_empty() || wanted.iter().any(|name| name == "name") {
+                page["name"] = format!("Page {page_id}").into();
+            }
+            return Ok(page);
         }
         self.demand(&page_id, "pages_messaging")?;
         let mut shown = self.profile_of(&page_id, node)?;

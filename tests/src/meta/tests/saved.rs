@@ -105,3 +105,21 @@ fn a_file_is_uploaded_or_sent_as_a_part_of_a_form() {
         assert!(refused.contains("filedata must not be empty"), "{refused}");
     }
 }
+
+#[test]
+fn a_long_list_of_personas_comes_in_parts() {
+    let world = World::new();
+    for number in 0..30 {
+        world.meta.add_persona(PAGE, &number.to_string());
+    }
+    let mut seen = 0;
+    for (after, count, has_next) in [("0", 25, true), ("25", 5, false), ("30", 0, false)] {
+        let path = format!("{PAGE}/personas?after={after}");
+        let part = call(&world, "GET", &path, "token-1", &Value::Null).json();
+        assert_eq!(part["data"].as_array().map(Vec::len), Some(count), "{after}");
+        assert_eq!(part["paging"]["next"].is_string(), has_next, "{after}");
+        assert_eq!(part["paging"]["cursors"]["after"].is_string(), count > 0, "{after}");
+        seen += count;
+    }
+    assert_eq!(seen, 30);
+}
