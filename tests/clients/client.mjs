@@ -203,6 +203,24 @@ const checks = {
     await world('PUT', `people/${PSID}/thread`, '{"holder": "nobody"}');
   },
 
+  async 'subscriptions'() {
+    const subscription = { callbackUrl: `${simulator}/webhook`, verifyToken: 'sample-verify-token' };
+    assert.deepEqual(await client.createSubscription(subscription), { success: true });
+    const page = await client.getPageSubscription();
+    assert.deepEqual([page.callbackUrl, page.active], [subscription.callbackUrl, true]);
+    // The package's default fields, which Meta lists by name and version.
+    assert.deepEqual(page.fields.map((field) => field.name).sort(), [
+      'messages', 'messaging_handovers', 'messaging_optins', 'messaging_policy_enforcement',
+      'messaging_postbacks', 'messaging_referrals',
+    ]);
+    await refused(2200, undefined, () => client.createSubscription({ ...subscription, verifyToken: 'wrong' }));
+  },
+
+  async 'ids at other Pages'() {
+    const ids = await client.getIdsForPages({ userId: '8000000000000001', appSecret: options.appSecret });
+    assert.deepEqual(ids.data.map((one) => one.page.id), [PAGE]);
+  },
+
   async 'batches'() {
     const answers = await client.sendBatch([
       MessengerBatch.sendText(PSID, '1 & 2 = 3'),

@@ -171,6 +171,18 @@ def subscriptions():
     assert list(page.get_subscribed_apps()) == []
 
 
+def message_templates():
+    made = page.create_message_template(params={
+        "name": "order_sent", "language": "en", "category": "UTILITY",
+        "components": [{"type": "BODY", "text": "Your order is on its way."}],
+    })
+    assert made["id"]
+    [listed] = [one for one in page.get_message_templates() if one["name"] == "order_sent"]
+    assert listed["language"] == "en" and listed["category"] == "UTILITY", listed
+    utility = {"template": {"name": "order_sent", "language": {"code": "en"}}}
+    sent(send(utility, messaging_type=Page.MessagingType.utility))
+
+
 def batches():
     ended = []
     batch = api.new_batch()
@@ -213,7 +225,7 @@ def main():
     warnings.filterwarnings("ignore", "value of tag might not be compatible")
     world("POST", f"people/{PSID}", "Hello")
     checks = (page_itself, messages, sender_actions, attachments, personas, profile, thread_control, conversations,
-              subscriptions, batches, faults)
+              subscriptions, message_templates, batches, faults)
     failed = 0
     for check in checks:
         try:

@@ -1,4 +1,7 @@
 //! The answers of the Graph API.
+//!
+//! Source: Meta's table of common error codes (the form of an error), its Send API (the answer to a
+//! message) and its rate limits (the usage header).
 
 use serde_json::{Value, json};
 

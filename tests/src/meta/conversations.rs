@@ -1,4 +1,6 @@
 //! The conversations of a Page's inbox.
+//!
+//! Source: Meta's Conversations API: details of the 20 newest messages only.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,7 @@
 //! Faults on Meta's side, injected on demand.
+//!
+//! Source: for what a fault looks like, Meta's table of common error codes: error 1 / 1357046 may follow a
+//! message that was sent. Pages of HTML and lost answers are what any server in between does.
 
 use serde::Serialize;
 

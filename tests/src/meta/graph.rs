@@ -1,4 +1,7 @@
 //! The Send API: checks and answers of a send request.
+//!
+//! Source: Meta's Send API (recipients, sender actions, one content), its private replies (one within 7 days,
+//! 10900 and 10902) and Graph's errors of access tokens (190/460, 190/463).
 
 use serde_json::Value;
 

@@ -1,4 +1,7 @@
 //! The allowed contents of a message and their lengths.
+//!
+//! Source: Meta's Send API, its references of quick replies, buttons and of each template, and Instagram
+//! messaging; where a function names another source, that one.
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,6 @@
 //! People's actions, and Meta's own record of them.
+//!
+//! Source: Meta's messaging windows and its webhook references, whose samples have each form of a time.
 
 use std::collections::BTreeMap;
 

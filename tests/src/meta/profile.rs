@@ -1,4 +1,8 @@
 //! The Messenger profile of a Page.
+//!
+//! Source: Meta's Messenger Profile API: ten calls in ten minutes for a Page, a persistent menu with Get
+//! Started only, and the limits of each property. Ice breakers come for each language or, as
+//! `messaging-api-messenger` sends them, as a list.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,7 @@
 //! Both levels of subscription: the app's to a kind of object, and the app's at a Page.
+//!
+//! Source: Meta's webhooks (the challenge; 2200 where a callback fails), its app subscriptions and
+//! `subscribed_apps`: a field fires only where it is subscribed to at both levels.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
