@@ -99,6 +99,24 @@ async fn a_comment_opens_no_window_and_its_author_is_known_once_the_reply_has_it
 }
 
 #[tokio::test]
+async fn a_comment_that_kills_the_process_ends_in_the_dead_letter_queue_and_holds_up_nobody() {
+    let platform = naming().await;
+    platform.post(&platform.meta.person_comments(PAGE, PSID, COMMENT, "How much?")).await;
+    platform.post(&platform.meta.person_says(PAGE, OTHER_PSID, "hello")).await;
+    platform
+        .gate
+        .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(COMMENT));
+    platform.settle().await;
+    platform.advance(183 * SECOND + 2 * MINUTE).await;
+    assert_eq!(delivered(&platform, OTHER_PSID).len(), 1);
+    platform.advance(7 * 181 * SECOND).await;
+    let dead = platform.sqs.messages(DEAD_LETTERS);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attributes["reason"].value, "died");
+    assert!(platform.sqs.is_empty(EVENTS));
+}
+
+#[tokio::test]
 async fn what_the_page_says_itself_and_what_is_no_new_comment_gets_no_reply() {
     let own = [
         (ON_PAGE, comment(ON_PAGE, PAGE)),

@@ -1,5 +1,6 @@
 //! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
+use messenger::clock::Clock;
 use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
@@ -225,4 +226,37 @@ async fn the_rest_of_a_reply_goes_before_what_is_due_later_although_its_sender_d
         }
     }
     assert!(deaths_after_a_delivery > 0);
+}
+
+/// The sender dies with its reply under way, and whoever takes its lease next dies at any of its calls.
+#[tokio::test]
+async fn a_reply_goes_before_what_is_due_later_although_two_senders_died() {
+    let replies: Replies = |event, _, _| {
+        let text = if event.raw.contains("hello") { "reply" } else { "welcome" };
+        Ok(Decision::nothing().say(Message::text(text)?))
+    };
+    let mut deaths = 0;
+    for call in 1..30 {
+        let platform = platform_with(|options| options.replies = replies).await;
+        say(&platform, "first").await;
+        let due = json!({"page_id": PAGE, "psid": PSID, "message": "later", "purpose": "update",
+            "send_at": (platform.clock.now() + 5 * SECOND).millis()});
+        platform.invoke_follow_ups(due).await.unwrap();
+        platform.gate.crash_at_each(|call| call.body.contains("\"text\":\"reply\""));
+        say(&platform, "hello").await;
+        platform.gate.spare();
+        platform.clock.forward(MINUTE);
+        platform.gate.crash_at(call, Moment::After);
+        deaths += usize::from(platform.tick().await.is_err());
+        let survived = platform.gate.spare();
+        platform.clock.forward(115 * SECOND);
+        platform.advance(2 * HOUR).await;
+        let all = ["RESPONSE welcome", "RESPONSE reply", "UPDATE later"];
+        assert_eq!(delivered(&platform, PSID), all, "death after call {call}");
+        assert_no_leftovers(&platform, PSID).await;
+        if survived {
+            break;
+        }
+    }
+    assert!(deaths > 4, "the sweep died {deaths} times only");
 }

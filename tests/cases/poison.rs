@@ -8,7 +8,7 @@ use backend::runtime::Environment;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
-use simulator::platform::{Platform, TABLE};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, TABLE};
 
 use crate::support::*;
 
@@ -69,6 +69,29 @@ async fn an_entry_that_cannot_be_read_or_applied_ends_and_holds_up_nobody() {
         assert_no_leftovers(&platform, PSID).await;
         assert_eq!(counted(&platform, "Failed"), 1);
     }
+}
+
+#[tokio::test]
+async fn an_event_that_the_table_itself_rejects_ends_and_holds_up_nobody() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| {
+            let later = FollowUp::after(HOUR, Message::text("later")?);
+            Ok(Decision::nothing().say(Message::text("now")?).later(later))
+        };
+    })
+    .await;
+    // The list of what waits is of a type into which nothing can be written.
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    let pk = format!("{PAGE}#{PSID}");
+    spoil(&platform, &pk, "conversation", "waiting", AttributeValue::N("1".to_owned())).await;
+    platform.post(&platform.meta.person_says(PAGE, OTHER_PSID, "hi")).await;
+    platform.settle().await;
+    platform.advance(30 * MINUTE).await;
+    assert_eq!(delivered(&platform, OTHER_PSID), ["RESPONSE now"]);
+    let dead = platform.sqs.messages(DEAD_LETTERS);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attributes["reason"].value, "rejected_by_table");
+    assert!(platform.sqs.is_empty(EVENTS));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
-use simulator::gate::Moment;
+use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
 
@@ -95,6 +95,59 @@ async fn failures_of_aws_never_count_against_an_event() {
         assert!(platform.sqs.is_empty(DEAD_LETTERS), "{moment:?}");
         assert_no_leftovers(&platform, PSID).await;
     }
+}
+
+#[tokio::test]
+async fn what_fails_before_the_bot_is_asked_never_counts_against_an_event() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    // It dies with its decision once, so it is suspect.
+    platform
+        .gate
+        .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(PSID));
+    platform.settle().await;
+    let takes_the_lease = |call: &Call| {
+        call.target.ends_with("UpdateItem")
+            && call.body.contains(PSID)
+            && call.body.contains("busy_for")
+    };
+    for delivery in 0..8 {
+        platform.clock.forward(181 * SECOND);
+        if delivery % 2 == 0 {
+            platform.gate.crash_at_each(takes_the_lease);
+        } else {
+            platform.gate.refuse_each(takes_the_lease);
+        }
+        platform.settle().await;
+    }
+    platform.gate.spare();
+    platform.advance(10 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said hello"]);
+    assert!(platform.sqs.is_empty(DEAD_LETTERS));
+    assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn a_table_that_fails_after_the_bot_was_asked_never_counts_against_an_event() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    for _ in 0..8 {
+        // Neither the decision nor the trial's end can be written at once.
+        let mut ends = 0;
+        platform.gate.refuse_each(move |call| {
+            let is_end = call.body.contains("REMOVE #trial_for");
+            let is_decision = call.target.ends_with("PutItem") && call.body.contains(PSID);
+            ends += usize::from(is_end);
+            is_decision || (is_end && ends < 8)
+        });
+        platform.settle().await;
+        platform.clock.forward(181 * SECOND);
+    }
+    platform.gate.spare();
+    platform.advance(10 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said hello"]);
+    assert!(platform.sqs.is_empty(DEAD_LETTERS));
+    assert_no_leftovers(&platform, PSID).await;
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use backend::outbox::{OutboxError, SendContext};
 use backend::store::ConversationKey;
-use messenger::decision::Decision;
 use messenger::event::Event;
 use messenger::window::SEVEN_DAYS;
 
-use crate::event::{Processed, seen_by_author};
+use crate::event::Processed;
+use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 
 impl Processor {
@@ -15,7 +15,7 @@ impl Processor {
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
-        is_redelivered: bool,
+        delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -29,14 +29,10 @@ impl Processor {
         if conversation.was_erased_after(event.happened_at()) {
             return Ok(Processed::PersonErased);
         }
-        if is_redelivered && self.outbox.resume_private_reply(conversation_key, context).await? {
+        if delivery.is_again && self.outbox.resume_private_reply(conversation_key, context).await? {
             return Ok(Processed::Done);
         }
-        let decision = if conversation.is_quiet(now) {
-            Ok(Decision::nothing())
-        } else {
-            (self.replies)(event, &seen_by_author(event, &conversation), now)
-        };
+        let decision = self.ask_bot(event, &conversation, now, delivery).await?;
         self.outbox.reply_privately(conversation_key, event, decision, context).await?;
         Ok(Processed::Done)
     }

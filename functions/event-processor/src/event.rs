@@ -8,11 +8,12 @@ use backend::store::{
     PendingEntry,
 };
 use messenger::clock::Timestamp;
-use messenger::decision::{Conversation, Decision};
+use messenger::decision::Conversation;
 use messenger::event::{Echo, Event, Handover, Kind};
 use messenger::window::{STANDARD_WINDOW, Standing};
 use serde_json::Value;
 
+use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 
 /// An event that is older is recorded and published, but not decided: what was decided about it may
@@ -35,7 +36,7 @@ impl Processor {
     pub(crate) async fn process(
         &self,
         event: &Event,
-        is_redelivered: bool,
+        delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         self.count(event);
@@ -66,13 +67,13 @@ impl Processor {
             }
             _ if event.by_page => {}
             Kind::Comment(_) | Kind::Post(_) => {
-                let answer = self.answer_comment(&conversation_key, event, is_redelivered, context);
+                let answer = self.answer_comment(&conversation_key, event, delivery, context);
                 return Box::pin(answer).await;
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
             _ => {
-                let answer = self.answer(conversation_key, event, is_redelivered, context);
+                let answer = self.answer(conversation_key, event, delivery, context);
                 return Box::pin(answer).await;
             }
         }
@@ -83,7 +84,7 @@ impl Processor {
         &self,
         conversation_key: ConversationKey,
         event: &Event,
-        is_redelivered: bool,
+        delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -99,7 +100,7 @@ impl Processor {
             .await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!(event = event.id, "an event of a person who was erased after it");
-            if is_redelivered {
+            if delivery.is_again {
                 self.outbox.forget_decision(&conversation_key, event).await?;
             }
             return Ok(Processed::PersonErased);
@@ -116,7 +117,7 @@ impl Processor {
             ended: Vec::new(),
             blocked_until: None,
         };
-        match self.decide(incoming, is_redelivered, now, context).await {
+        match self.decide(incoming, delivery, now, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 tracing::info!(event = event.id, "a person was erased while they were answered");
                 self.outbox.forget_decision(&key, event).await?;
@@ -130,20 +131,16 @@ impl Processor {
     async fn decide(
         &self,
         mut incoming: IncomingTurn<'_>,
-        is_redelivered: bool,
+        delivery: &Delivery,
         now: Timestamp,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        if is_redelivered && self.outbox.resume_decided(&incoming, context).await? {
+        if delivery.is_again && self.outbox.resume_decided(&incoming, context).await? {
             return Ok(());
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
         let event = incoming.event;
-        let decision = if incoming.conversation.is_quiet(now) {
-            Ok(Decision::nothing())
-        } else {
-            (self.replies)(event, &seen_by_author(event, &incoming.conversation), now)
-        };
+        let decision = self.ask_bot(event, &incoming.conversation, now, delivery).await?;
         Ok(self.outbox.commit(incoming, decision, context).await?)
     }
 

@@ -34,6 +34,7 @@ use messenger::decision::Replies;
 use messenger::event::Event;
 
 use publish::{PublishError, Publisher};
+use suspects::Delivery;
 
 /// No record is started with less time left: it may need two calls to the table, and its message
 /// may have to be rescheduled.
@@ -133,7 +134,7 @@ impl Processor {
             }
         }
         let lanes = lanes(batch.records).into_iter();
-        let failed = join_all(lanes.map(|lane| self.process_lane(lane, &context))).await;
+        let failed = join_all(lanes.map(|lane| self.process_lane(lane, false, &context))).await;
         redeliver(failed.into_iter().flatten())
     }
 
@@ -147,16 +148,21 @@ impl Processor {
         let suspect = messages.remove(place);
         tracing::warn!(message = suspect.message_id, "an event is processed alone");
         self.give_back(&messages).await;
-        let failed = self.process_lane(vec![suspect], context).await;
+        let failed = self.process_lane(vec![suspect], true, context).await;
         let others = messages.into_iter().filter_map(|message| message.message_id);
         redeliver(failed.into_iter().chain(others))
     }
 
     /// Processes a group's messages: the ids of those that are to be delivered again.
-    async fn process_lane(&self, lane: Vec<SqsMessage>, context: &SendContext) -> Vec<String> {
+    async fn process_lane(
+        &self,
+        lane: Vec<SqsMessage>,
+        is_suspect: bool,
+        context: &SendContext,
+    ) -> Vec<String> {
         let mut left = lane.into_iter();
         while let Some(message) = left.next() {
-            let Err(error) = self.process_message(&message, context).await else {
+            let Err(error) = self.process_message(&message, is_suspect, context).await else {
                 continue;
             };
             let receives = receive_count(&message);
@@ -183,6 +189,7 @@ impl Processor {
     async fn process_message(
         &self,
         message: &SqsMessage,
+        is_suspect: bool,
         context: &SendContext,
     ) -> Result<(), RecordError> {
         let publish_budget =
@@ -192,14 +199,9 @@ impl Processor {
         }
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record", receive_count(message).into()))?;
-        let is_redelivered = receive_count(message) > 1;
-        let trials = if is_redelivered { self.trials(&event).await? } else { 0 };
-        let outcome = if trials > MOST_FAILURES {
-            Err(RecordError::Poisonous("died", trials))
-        } else {
-            let work = AssertUnwindSafe(self.process(&event, is_redelivered, context));
-            self.judge(&event, trials, work.catch_unwind().await).await?
-        };
+        let delivery = Delivery::of(message, is_suspect);
+        let work = AssertUnwindSafe(self.process(&event, &delivery, context));
+        let outcome = self.judge(&event, &delivery, work.catch_unwind().await, context).await?;
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
             Ok(event::Processed::Done) => true,

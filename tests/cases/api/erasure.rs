@@ -63,7 +63,7 @@ async fn an_erasure_does_not_wait_for_a_sender() {
     let now = platform.clock.now();
     let lease = backend::store::Lease { by: "dead".into(), until: now + HOUR, for_entry: None };
     let seen = platform.store().conversation(&conversation_key).await.unwrap().unwrap();
-    let taken = platform.store().take_lease(&conversation_key, &seen, &lease).await;
+    let taken = platform.store().take_lease(&conversation_key, &seen, &lease, None).await;
     assert!(taken.unwrap().is_some());
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(platform.clock.now(), now);

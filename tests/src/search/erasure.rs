@@ -3,6 +3,9 @@
 //! A mark counts from the instant at which its write was carried out. A message whose sender had looked
 //! at the person before that may still leave, and so may an event whose forwarder had: nothing can take
 //! back what is already under way. Each further message of an entry is looked at again.
+//!
+//! A run of the follow-ups sends and erases side by side: a look at a person whom it erases may be
+//! either's, so it does not count as its sender's.
 
 use std::time::Duration;
 
@@ -42,7 +45,9 @@ impl Onlooker<'_> {
         let mut said = self.history.said.iter();
         match said.find(|(event_id, _)| event_id.starts_with(&decision)) {
             Some((_, said)) => said.at + said.ahead <= mark.erased_at,
-            None => self.history.put.get(key).is_some_and(|put| *put < mark.point),
+            None => self.history.put.get(key).is_some_and(|put| {
+                put.checked.is_none_or(|checked| checked < mark.point) && put.point < mark.again
+            }),
         }
     }
 
@@ -114,8 +119,8 @@ impl Onlooker<'_> {
 
     /// Whether a message's sender looked at the person, for this message, when the mark was there.
     fn was_checked_after(attempt: &Attempt, mark: &Mark) -> bool {
-        let looked = attempt.checked.is_none_or(|checked| mark.point < checked);
-        looked && mark.point < attempt.point
+        let checked = attempt.checked.filter(|_| !mark.by.contains(&attempt.invocation));
+        mark.point < checked.unwrap_or(attempt.began) && mark.point < attempt.point
     }
 
     /// A message of an entry that its sender went on with, without a look at the person in between.
@@ -134,7 +139,7 @@ impl Onlooker<'_> {
             for mark in self.marks_of(&inbound.conversation_key) {
                 let came_later = mark.point < post.point
                     && post.checked.is_none_or(|checked| mark.point < checked);
-                if came_later && inbound.happened_at <= mark.erased_at {
+                if came_later && inbound.happened_by <= mark.erased_at {
                     let how = format!("event {} was posted at {}", post.event_id, post.point.at);
                     self.breaks("nothing is passed on about the erased", how);
                 }

@@ -83,7 +83,18 @@ pub(super) struct Control {
 #[derive(Clone, Debug)]
 pub(super) struct Inbound {
     pub(super) conversation_key: ConversationKey,
+    /// When it happened, by the earliest account of it.
     pub(super) happened_at: Timestamp,
+    /// When it happened, by the latest account of it: webhooks' clocks differ.
+    pub(super) happened_by: Timestamp,
+}
+
+/// An entry's way into the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Put {
+    pub(super) point: Point,
+    /// When its writer last asked the table about the person.
+    pub(super) checked: Option<Point>,
 }
 
 /// The mark of an erasure, as it was written.
@@ -92,7 +103,12 @@ pub(super) struct Mark {
     pub(super) conversation_key: ConversationKey,
     /// What happened until then is erased.
     pub(super) erased_at: Timestamp,
+    /// When it was written.
     pub(super) point: Point,
+    /// When it was written last: what was decided before the first time may have come in between.
+    pub(super) again: Point,
+    /// Who wrote it.
+    pub(super) by: BTreeSet<u64>,
 }
 
 /// A data deletion that the API accepted.
@@ -141,8 +157,8 @@ pub(super) struct History {
     /// People whose erasure the API confirmed.
     pub(super) erased: Vec<(ConversationKey, Point)>,
     pub(super) deletions: Vec<Deletion>,
-    /// When each entry was last put into the table.
-    pub(super) put: BTreeMap<EntryKey, Point>,
+    /// When each entry was last put into the table, and when its writer had looked at the person.
+    pub(super) put: BTreeMap<EntryKey, Put>,
     /// Steps that were marked as being sent, and by which invocation.
     pub(super) claims: Vec<(u64, StepKey)>,
     /// Invocations that died or met a fault.
@@ -164,6 +180,30 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Takes note of a mark: of the first time that it is written, and of each further time.
+    pub(super) fn marked(
+        &mut self,
+        conversation_key: ConversationKey,
+        erased_at: Timestamp,
+        by: u64,
+        point: Point,
+    ) {
+        let mut known = self.marks.iter_mut();
+        let is_same = |mark: &&mut Mark| {
+            mark.conversation_key == conversation_key && mark.erased_at == erased_at
+        };
+        match known.find(is_same) {
+            Some(mark) => {
+                mark.again = point;
+                mark.by.insert(by);
+            }
+            None => {
+                let by = BTreeSet::from([by]);
+                self.marks.push(Mark { conversation_key, erased_at, point, again: point, by });
+            }
+        }
+    }
+
     /// The webhook has answered 200.
     pub(super) fn accepted(&mut self, body: &[u8], point: Point) {
         for event in split(body, point.at).unwrap_or_default() {
@@ -212,8 +252,11 @@ impl History {
             let happened_at = event.happened_at();
             self.inbound
                 .entry(event.id)
-                .and_modify(|inbound| inbound.happened_at = inbound.happened_at.min(happened_at))
-                .or_insert(Inbound { conversation_key, happened_at });
+                .and_modify(|inbound| {
+                    inbound.happened_at = inbound.happened_at.min(happened_at);
+                    inbound.happened_by = inbound.happened_by.max(happened_at);
+                })
+                .or_insert(Inbound { conversation_key, happened_at, happened_by: happened_at });
         }
     }
 

@@ -175,7 +175,7 @@ impl Outbox {
         }
         let lease = context.lease_for(entry_id(incoming.event), now);
         let (key, seen) = (&incoming.conversation_key, &incoming.conversation);
-        let Some(mut conversation) = self.store.take_lease(key, seen, &lease).await? else {
+        let Some(mut conversation) = self.store.take_lease(key, seen, &lease, None).await? else {
             incoming.leased_until = None;
             return Ok(());
         };

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
+
 use super::conversation::{SORT_KEY, adding, forgetting};
 use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
@@ -11,6 +13,13 @@ use super::{
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
+
+/// What a conversation holds of an event's trials: a conversation that cannot be read can be tried.
+#[derive(Deserialize)]
+struct Trial {
+    #[serde(default)]
+    trial_count: u64,
+}
 
 /// How often a place among those that wait is asked for while others change them.
 const RESERVE_TRIES: usize = 8;
@@ -168,24 +177,22 @@ impl Store {
         conversation_key: &ConversationKey,
         entry_id: &str,
     ) -> Result<u64, StoreError> {
+        let pk = conversation_key.pk();
         let again = Update::default()
             .set("#trial_count = #trial_count + :one")
             .when("#trial_for = :entry")
             .value("one", 1_u64)
             .value("entry", entry_id);
-        if let Updated::Now(item) = self.update_conversation(conversation_key, again).await? {
-            return Ok(item.trial_count);
+        if let Updated::Now(trial) = self.update::<Trial>(&pk, SORT_KEY, again).await? {
+            return Ok(trial.trial_count);
         }
         let first = Update::default()
             .set("#trial_for = :entry, #trial_count = :one")
             .when(UNLESS_MARK)
             .value("one", 1_u64)
             .value("entry", entry_id);
-        Ok(self
-            .update_conversation(conversation_key, first)
-            .await?
-            .now()
-            .map_or(1, |i| i.trial_count))
+        let trial = self.update::<Trial>(&pk, SORT_KEY, first).await?.now();
+        Ok(trial.map_or(1, |trial| trial.trial_count))
     }
 
     /// Forgets an event's trials: it did not fail by itself.
@@ -201,7 +208,7 @@ impl Store {
             .remove("#trial_for, #trial_count")
             .when("#trial_for = :entry")
             .value("entry", entry_id);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        self.update::<Trial>(&conversation_key.pk(), SORT_KEY, update).await.map(drop)
     }
 
     /// Ends the bot's silence, unless something later began it: whether the person was not erased

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::conversation::{SORT_KEY, forgetting};
+use super::conversation::{SORT_KEY, adding, forgetting};
 use super::{
     ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, PendingEntry, Reason, Status,
     Store, StoreError, Update,
@@ -44,8 +44,8 @@ pub enum LeaseState {
     Free,
     /// An event processor has not decided: the entry of this id may be written at any moment.
     Undecided(String),
-    /// A sender died: the entry of this id goes first.
-    Abandoned(String),
+    /// A sender died: its entry goes first.
+    Abandoned(PendingEntry),
     /// Somebody is sending.
     Held,
 }
@@ -64,8 +64,8 @@ pub fn lease_state(
         (None, _) if is_valid => LeaseState::Held,
         (Some(id), None) if is_valid => LeaseState::Undecided(id.clone()),
         (Some(_), Some(entry)) if entry.is_open() && entry.is_leased(now) => LeaseState::Held,
-        (Some(id), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
-            LeaseState::Abandoned(id.clone())
+        (Some(_), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
+            LeaseState::Abandoned(entry.waiting())
         }
         _ => LeaseState::Free,
     }
@@ -82,6 +82,9 @@ impl ConversationItem {
 impl Store {
     /// Takes the lease on a conversation, if it is still as in `seen`: the conversation then.
     ///
+    /// An `abandoned` entry, which only the lease in `seen` names, is listed by the same write: if
+    /// this sender dies too, the next one still sends it first.
+    ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn take_lease(
@@ -89,8 +92,15 @@ impl Store {
         conversation_key: &ConversationKey,
         seen: &ConversationItem,
         lease: &Lease,
+        abandoned: Option<&PendingEntry>,
     ) -> Result<Option<ConversationItem>, StoreError> {
-        let mut update = take(Update::default(), lease);
+        let mut update = match abandoned {
+            // A lease that names an entry was taken with the map in place.
+            Some(abandoned) => {
+                adding(claim(Update::default(), lease), std::slice::from_ref(abandoned))
+            }
+            None => take(Update::default(), lease),
+        };
         let mut unchanged = Vec::new();
         for (name, is_there) in [
             ("busy_until", seen.busy_until.is_some()),
@@ -179,13 +189,18 @@ impl Store {
 
 /// Takes the lease within an update; `waiting` is there afterwards, so that it can be changed.
 pub(super) fn take(update: Update, lease: &Lease) -> Update {
+    claim(update, lease)
+        .set("#waiting = if_not_exists(#waiting, :none)")
+        .value("none", BTreeMap::new())
+}
+
+fn claim(update: Update, lease: &Lease) -> Update {
     let update = match &lease.for_entry {
         Some(entry) => update.set("#busy_for = :for").value("for", entry),
         None => update.remove("#busy_for"),
     };
     update
-        .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
-        .value("none", BTreeMap::new())
+        .set("#busy_until = :until, #busy_by = :by")
         .value("until", lease.until)
         .value("by", &lease.by)
 }
@@ -232,7 +247,7 @@ mod tests {
         let ended = |entry: &mut Entry| entry.status = Status::Sent;
         let held = LeaseState::Held;
         let undecided = LeaseState::Undecided("e".into());
-        let abandoned = LeaseState::Abandoned("e".into());
+        let abandoned = LeaseState::Abandoned(entry(dead).waiting());
         let names = Some("e");
         for (what, by, until, names, named, expected) in [
             ("nobody", None, None, None, None, LeaseState::Free),

@@ -156,10 +156,11 @@ impl World {
         let made_up = format!("{content}.{}", "A".repeat(tag.len()));
         self.numbers += 1;
         let mid = format!("m_forged_{}", self.numbers);
-        // Echoes often have no app_id.
+        // Echoes often have no app_id. It is not ours, so somebody else has written.
         let echo = json!({"mid": mid, "is_echo": true, "metadata": made_up, "text": "hello"});
         let body = self.page_does(page_id, psid, &json!({"message": echo}));
         self.tell(format!("somebody makes up an echo for {psid}"));
+        self.control(&body, page_id, psid, false);
         let delay = Duration::from_secs(self.rng.random_range(0..40));
         self.post_after(&body, &[delay]);
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::World;
 use crate::gate::Call;
-use crate::search::history::Mark;
+use crate::search::history::Put;
 
 /// How late the table may drop what has expired. AWS says within a few days.
 const LATEST: u64 = 2 * 24 * 60 * 60;
@@ -36,7 +36,7 @@ impl World {
             if let Some(erased_at) = values[":erased"]["N"].as_str().and_then(|at| at.parse().ok())
             {
                 let erased_at = Timestamp::from_millis(erased_at);
-                self.history.marks.push(Mark { conversation_key, erased_at, point });
+                self.history.marked(conversation_key, erased_at, invocation, point);
             }
         } else if let Some(id) = sk.strip_prefix("outbox#") {
             let entry = EntryKey { conversation_key, id: id.to_owned() };
@@ -44,7 +44,8 @@ impl World {
             let claims = claimed.map(|step| (invocation, StepKey { entry: entry.clone(), step }));
             self.history.claims.extend(claims);
             if request["Item"].is_object() {
-                self.history.put.insert(entry, point);
+                let checked = self.asked.get(&(invocation, pk.to_owned())).copied();
+                self.history.put.insert(entry, Put { point, checked });
             }
         }
     }
