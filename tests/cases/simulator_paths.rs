@@ -146,6 +146,7 @@ async fn what_is_wrong_is_answered_with_a_reason() {
     let posts = format!("/people/1/posts?account={INSTAGRAM}");
     for (method, path, body, status, reason) in [
         ("GET", "/nothing", "", 404, "no such path"),
+        ("PATCH", "/people/1", "", 405, "other methods"),
         ("POST", "/people/1?account=5", "Hello", 404, "there is no account 5"),
         ("POST", "/people/1", "", 400, "must be a text"),
         ("POST", "/people/1/comments", "", 400, "must be a text"),
@@ -154,6 +155,7 @@ async fn what_is_wrong_is_answered_with_a_reason() {
         ("PUT", "/people/1/profile", r#"{"refused": "so"}"#, 400, "must be one of unavailable"),
         ("PUT", "/people/1/thread", r#"{"holder": "me"}"#, 400, "must be one of inbox"),
         ("PUT", "/people/1/thread", r#"{"holder": "app", "text": "x"}"#, 400, "by the inbox or"),
+        ("PUT", "/people/1/thread", r#"{"holder": "inbox", "text": 1}"#, 400, "must be a string"),
         ("POST", "/faults", "[]", 400, "must be a JSON object"),
         ("POST", "/faults", "{}", 400, "kind must be one of"),
         ("POST", "/faults", r#"{"kind": "error"}"#, 400, "error needs code"),
@@ -172,6 +174,7 @@ async fn what_is_wrong_is_answered_with_a_reason() {
         assert!(error.contains(reason), "{method} {path} {body}: {answer}");
     }
     assert_eq!(platform.meta.faults(), []);
+    assert_eq!(platform.meta.holder_of(PAGE, "1"), None);
     assert!(platform.meta.requests().is_empty());
 }
 

@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
 use messenger::clock::{Clock, Timestamp};
 use serde::Deserialize;
@@ -56,7 +56,8 @@ pub(super) fn router() -> Router<Weak<Platform>> {
         .route("/_simulator/environment", get(environment))
         .route("/_simulator/observe", post(observe))
         .route("/_simulator/cloudformation", put(async || StatusCode::OK))
-        .route("/_simulator/{*rest}", axum::routing::any(unknown))
+        .route("/_simulator/{*rest}", any(unknown))
+        .method_not_allowed_fallback(wrong_method)
 }
 
 /// A request that is not carried out, and why.
@@ -114,13 +115,18 @@ impl At {
 type Person = Path<String>;
 
 async fn paths() -> Response {
-    let paths = PATHS.iter().map(|(path, what)| (format!("{path}"), json!(what)));
+    let paths = PATHS.iter().map(|(path, what)| ((*path).to_owned(), json!(what)));
     Json(Value::Object(paths.collect())).into_response()
 }
 
 async fn unknown() -> Refused {
     let why = "there is no such path; GET /_simulator lists what there is";
     Refused(StatusCode::NOT_FOUND, why.to_owned())
+}
+
+async fn wrong_method() -> Refused {
+    let why = "this path has other methods; GET /_simulator lists them";
+    Refused(StatusCode::METHOD_NOT_ALLOWED, why.to_owned())
 }
 
 /// Delivers a notification: the webhook's status, and what has reached the person so far.
@@ -246,38 +252,37 @@ async fn put_thread(
     let platform = owner(&platform)?;
     let account = at.account(&platform)?;
     let wanted = object(&body, r#"{"holder": "inbox", "text": "One moment, please."}"#)?;
+    let holder = wanted.get("holder").and_then(Value::as_str).unwrap_or_default();
+    if !["inbox", "business_ai", "app", "nobody"].contains(&holder) {
+        return Err(Refused::invalid("holder must be one of inbox, business_ai, app, nobody"));
+    }
+    let text = match wanted.get("text") {
+        None => None,
+        Some(Value::String(text)) if ["inbox", "business_ai"].contains(&holder) => Some(text),
+        Some(Value::String(_)) => {
+            return Err(Refused::invalid("text is written by the inbox or the business_ai only"));
+        }
+        Some(_) => return Err(Refused::invalid("text must be a string")),
+    };
     let meta = &platform.meta;
-    let notification = match wanted.get("holder").and_then(Value::as_str) {
-        Some("inbox") => Some(meta.inbox_takes(&account, &psid)),
-        Some("app") => Some(meta.inbox_passes(&account, &psid)),
-        Some("business_ai") => {
+    let handover = match holder {
+        "inbox" => Some(meta.inbox_takes(&account, &psid)),
+        "app" => Some(meta.inbox_passes(&account, &psid)),
+        "business_ai" => {
             meta.business_ai_takes(&account, &psid);
             None
         }
-        Some("nobody") => {
+        _ => {
             meta.thread_is_released(&account, &psid);
             None
         }
-        _ => {
-            let why = "holder must be one of inbox, business_ai, app, nobody";
-            return Err(Refused::invalid(why));
-        }
     };
     let mut statuses = Vec::new();
-    if let Some(notification) = notification {
-        statuses.push(platform.deliver(&notification).await);
+    if let Some(handover) = handover {
+        statuses.push(platform.deliver(&handover).await);
     }
-    match wanted.get("text") {
-        None => {}
-        Some(Value::String(text)) => {
-            let Some(echo) = meta.holder_says(&account, &psid, text) else {
-                return Err(Refused::invalid(
-                    "text is written by the inbox or the business_ai only",
-                ));
-            };
-            statuses.push(platform.deliver(&echo).await);
-        }
-        Some(_) => return Err(Refused::invalid("text must be a string")),
+    if let Some(echo) = text.and_then(|text| meta.holder_says(&account, &psid, text)) {
+        statuses.push(platform.deliver(&echo).await);
     }
     let mut answer = thread(&platform, &account, &psid);
     answer["webhook"] = json!(statuses);

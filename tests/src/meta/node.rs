@@ -92,20 +92,19 @@ impl Meta {
             (method, path) => {
                 let mut state = self.state();
                 let fault = state.take_fault(call.edge(), call.psid());
-                let answered = match fault.as_ref().and_then(|fault| state.instead("", fault)) {
-                    Some((_, answer)) => answer,
-                    None => match state.answer(method, path, &call, self.now()) {
-                        Some(answered) => state.written(answered),
-                        None => {
-                            drop(state);
-                            return self.receive(&Arrival::unknown());
-                        }
-                    },
+                let instead = fault.as_ref().and_then(|fault| state.instead("", fault));
+                let answer = if let Some((_, answer)) = instead {
+                    answer
+                } else if let Some(answered) = state.answer(method, path, &call, self.now()) {
+                    state.written(answered)
+                } else {
+                    drop(state);
+                    return self.receive(&Arrival::unknown());
                 };
                 state.note(&call);
                 return match fault {
-                    Some(fault) => state.afterwards("", &fault, answered),
-                    None => answered,
+                    Some(fault) => state.afterwards("", &fault, answer),
+                    None => answer,
                 };
             }
         };

@@ -79,14 +79,15 @@ fn personas_are_made_listed_and_deleted() {
 fn a_file_is_uploaded_or_sent_as_a_part_of_a_form() {
     let world = World::with_open_windows();
     let form = |edge: &str, fields: &[(&str, &str)], file: &str| {
-        let mut body = String::new();
-        for (name, value) in fields {
-            body += &format!(
-                "--e\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-            );
-        }
-        body += "--e\r\nContent-Disposition: form-data; name=\"filedata\"; filename=\"a.png\"\r\n";
-        body += &format!("Content-Type: image/png\r\n\r\n{file}\r\n--e--\r\n");
+        let part = |name: &str, more: &str, value: &str| {
+            let form = "Content-Disposition: form-data";
+            format!("--e\r\n{form}; name=\"{name}\"{more}\r\n\r\n{value}\r\n")
+        };
+        let mut parts: Vec<_> = fields.iter().map(|(name, value)| part(name, "", value)).collect();
+        let of_file = "; filename=\"a.png\"\r\nContent-Type: image/png";
+        parts.push(part("filedata", of_file, file));
+        parts.push("--e--\r\n".to_owned());
+        let body = parts.concat();
         let proof = proof("app-secret-1", "token-1");
         let path = format!("/v24.0/me/{edge}?access_token=token-1&appsecret_proof={proof}");
         world.exchange("POST", &path, "Content-Type: multipart/form-data; boundary=e\r\n", &body)
