@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 use simulator::platform::{DEAD_LETTERS, Options, UNREADABLE};
-use simulator::samples::{self, IGSID, INSTAGRAM};
+use simulator::samples::{self, IGSID, INSTAGRAM, INSTAGRAM_LOGIN};
 
 use crate::support::*;
 
@@ -18,6 +18,7 @@ fn names(function: &str) -> BTreeSet<String> {
 
 pub(crate) fn with_instagram(options: &mut Options) {
     options.instagram = vec![INSTAGRAM.to_owned()];
+    options.instagram_login = vec![INSTAGRAM_LOGIN.to_owned()];
 }
 
 #[test]
@@ -147,6 +148,7 @@ async fn setup_takes_each_of_its_samples() {
         ("pages", "/data/0/id", json!(PAGE)),
         ("personas", "/data/0/id", json!(samples::PERSONA)),
         ("register", "/ok", json!(true)),
+        ("renew-tokens", "/ok", json!(true)),
         ("requeue", "/findings/0/level", json!("ok")),
         ("status", "/ok", json!(true)),
         ("templates", "/data", json!([])),

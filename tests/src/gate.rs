@@ -64,16 +64,24 @@ pub struct Gate {
     crashed: Notify,
 }
 
+/// What a rule does to a call.
+#[derive(Clone, Copy, Debug)]
+enum Ruling {
+    /// Its function dies of it.
+    Death,
+    /// The service says that it failed.
+    Refusal,
+}
+
 /// What happens to calls of a kind.
 struct Rule {
     applies: Box<dyn FnMut(&Call) -> bool + Send>,
-    /// Their function dies of them if absent.
-    verdict: Option<Verdict>,
+    ruling: Ruling,
 }
 
 impl std::fmt::Debug for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rule").field("verdict", &self.verdict).finish_non_exhaustive()
+        f.debug_struct("Rule").field("ruling", &self.ruling).finish_non_exhaustive()
     }
 }
 
@@ -100,8 +108,8 @@ impl Gate {
     pub async fn enter(&self, call: Call) -> Passed {
         if call.instance == 0 || !self.state().closed {
             match self.rule_for(&call) {
-                Some(Some(verdict)) => return Passed { verdict },
-                Some(None) => {
+                Some(Ruling::Refusal) => return Passed { verdict: Verdict::Refused },
+                Some(Ruling::Death) => {
                     self.crashed.notify_one();
                     std::future::pending::<()>().await;
                 }
@@ -197,13 +205,12 @@ impl Gate {
 
     /// Kills every function that makes a call like this, until [`Self::spare`].
     pub fn crash_at_each(&self, is_fatal: impl FnMut(&Call) -> bool + Send + 'static) {
-        self.state().rule = Some(Rule { applies: Box::new(is_fatal), verdict: None });
+        self.state().rule = Some(Rule { applies: Box::new(is_fatal), ruling: Ruling::Death });
     }
 
     /// Refuses every call like this, until [`Self::spare`].
     pub fn refuse_each(&self, is_refused: impl FnMut(&Call) -> bool + Send + 'static) {
-        let verdict = Some(Verdict::Refused);
-        self.state().rule = Some(Rule { applies: Box::new(is_refused), verdict });
+        self.state().rule = Some(Rule { applies: Box::new(is_refused), ruling: Ruling::Refusal });
     }
 
     /// Kills the function that makes the call with this number, counted from 1 from now on.
@@ -224,10 +231,10 @@ impl Gate {
     }
 
     /// What the rule says about a call that it applies to.
-    fn rule_for(&self, call: &Call) -> Option<Option<Verdict>> {
+    fn rule_for(&self, call: &Call) -> Option<Ruling> {
         let mut state = self.state();
         let rule = state.rule.as_mut()?;
-        (rule.applies)(call).then_some(rule.verdict)
+        (rule.applies)(call).then_some(rule.ruling)
     }
 
     /// Whether this call is the one that its function does not survive.

@@ -77,9 +77,12 @@ struct Values {
     /// The id of a Page; may be repeated.
     #[arg(long = "page", global = true, default_values_t = [samples::PAGE.to_owned()])]
     pages: Vec<String>,
-    /// The id of an Instagram account; may be repeated.
+    /// The id of the Instagram account that is linked to the first Page, the second, and so on.
     #[arg(long, global = true, default_values_t = [samples::INSTAGRAM.to_owned()])]
     instagram: Vec<String>,
+    /// The id of an Instagram account with a login of its own; may be repeated.
+    #[arg(long, global = true, default_values_t = [samples::INSTAGRAM_LOGIN.to_owned()])]
+    instagram_login: Vec<String>,
     /// Where Meta sends its signed notifications instead of this project's webhook, such as
     /// <http://127.0.0.1:3000/webhook>; the functions then get none.
     #[arg(long, global = true, value_parser = webhook)]
@@ -122,6 +125,7 @@ impl Values {
             verify_token: self.verify_token.clone(),
             pages: self.pages.clone(),
             instagram: self.instagram.clone(),
+            instagram_login: self.instagram_login.clone(),
             port: self.port,
             data: self.data.clone(),
             now: SystemClock.now(),

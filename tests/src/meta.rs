@@ -17,6 +17,7 @@ mod conversations;
 mod errors;
 mod faults;
 mod graph;
+mod instagram;
 mod limits;
 mod node;
 mod notification;
@@ -85,8 +86,10 @@ pub enum Platform {
 pub struct GraphRequest {
     /// When it arrived, in ms since the epoch.
     pub at: i64,
-    /// The Page in the path, or the token's Page for `me`; empty for a path that is not the Send API's.
+    /// The Page or Instagram account that speaks; empty for a path that is not the Send API's.
     pub page_id: String,
+    /// The node in the path as sent; a linked Instagram account speaks through its Page's.
+    pub node: Option<String>,
     /// Its addressee: `recipient.id`, or the author of the comment or post that it answers.
     pub psid: Option<String>,
     /// The recipient as sent.
@@ -165,6 +168,8 @@ struct State {
     /// By app and object.
     app_subscriptions: BTreeMap<(String, String), Subscription>,
     heeds_subscriptions: bool,
+    /// The apps without a privacy policy.
+    without_privacy_policy: BTreeSet<String>,
     /// By the person's id in the app: Page and PSID.
     app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
     templates: Vec<Template>,
@@ -183,15 +188,25 @@ struct State {
     receipts: bool,
     said: u64,
     sent: u64,
+    renewed: u64,
     errors: u64,
 }
 
+/// A Page, or an Instagram account.
 struct Page {
     app_id: String,
     platform: Platform,
+    /// The Page that an Instagram account is linked to; without it, it has a login and a token of its own.
+    linked_to: Option<String>,
     token: Option<String>,
+    /// In ms since the epoch.
+    token_issued_at: i64,
     /// In seconds since the epoch; 0 for never.
     token_expires_at: i64,
+    /// Whether conversations are routed among several apps.
+    is_routed: bool,
+    /// The app that new conversations are routed to, if it is another one than the Page's here.
+    routed_to: Option<String>,
     scopes: Vec<String>,
     subscribed_fields: Option<BTreeSet<String>>,
     profile: Map<String, Value>,
@@ -243,6 +258,7 @@ impl Meta {
             user_tokens: BTreeMap::new(),
             app_subscriptions: BTreeMap::new(),
             heeds_subscriptions: false,
+            without_privacy_policy: BTreeSet::new(),
             app_scoped_ids: BTreeMap::new(),
             templates: Vec::new(),
             attachments: Attachments::default(),
@@ -260,6 +276,7 @@ impl Meta {
             receipts: true,
             said: 0,
             sent: 0,
+            renewed: 0,
             errors: 0,
         };
         Self { now, state: Arc::new(Mutex::new(state)) }
@@ -277,12 +294,19 @@ impl Meta {
     }
 
     /// Connects a Page to one of several apps, with its access token.
+    ///
+    /// An Instagram account that is connected like this has a login of its own: see
+    /// [`Meta::link_instagram`] for one that speaks through its Page.
     pub fn add_page_of(&self, app_id: &str, page_id: &str, token: &str, platform: Platform) {
         let page = Page {
             app_id: app_id.to_owned(),
             platform,
+            linked_to: None,
             token: Some(token.to_owned()),
+            token_issued_at: self.now(),
             token_expires_at: 0,
+            is_routed: true,
+            routed_to: None,
             scopes: tokens::PAGE_SCOPES.map(str::to_owned).to_vec(),
             subscribed_fields: None,
             profile: Map::new(),

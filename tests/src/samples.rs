@@ -29,8 +29,14 @@ pub const PAGE: &str = "100000000000001";
 pub const PERSONA: &str = "2700000000000001";
 /// A video that the Page has saved at Meta.
 pub const SAVED_VIDEO: &str = "1745504518999123";
-/// The Instagram account.
+/// The Instagram account that is linked to the Page.
 pub const INSTAGRAM: &str = "17800000000000001";
+/// The Instagram account that has a login of its own.
+pub const INSTAGRAM_LOGIN: &str = "17800000000000002";
+/// The Instagram app's id.
+pub const INSTAGRAM_APP_ID: &str = "300000000000005";
+/// The Instagram app's secret.
+pub const INSTAGRAM_APP_SECRET: &str = "sample-instagram-app-secret";
 /// A person on Instagram.
 pub const IGSID: &str = "7800000000000001";
 /// A person.
@@ -68,7 +74,8 @@ pub fn body(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     })
 }
 
-/// Moves all times in a sample by the same span, so that its latest is `now`, and signs it anew.
+/// Moves all times in a sample by the same span, so that its latest is `now`, and signs it anew: with
+/// `app_secret`, or for the Instagram app's webhook with its own.
 ///
 /// Samples carry fixed times because a signature covers them. A function that runs by the machine's
 /// clock takes a sample for an old event; this makes it a new one.
@@ -98,6 +105,8 @@ pub fn refresh(sample: &str, now: Timestamp, app_secret: &str) -> Result<Value, 
         sample["body"] = format!("{SIGNED_REQUEST}{signed}").into();
         return Ok(sample);
     }
+    let is_of_instagram_app = sample["rawPath"] == "/instagram/webhook";
+    let app_secret = if is_of_instagram_app { INSTAGRAM_APP_SECRET } else { app_secret };
     let is_base64 = sample["isBase64Encoded"] == true;
     let body = if is_base64 { STANDARD.decode(body)? } else { body.as_bytes().to_vec() };
     let mut notification: Value = serde_json::from_slice(&body)?;

@@ -29,7 +29,7 @@ pub(crate) struct NewAttachment {
     #[serde(deserialize_with = "text")]
     #[schema(pattern = "^https://[!-~]+$", max_length = 2048)]
     url: String,
-    /// Where they will be sent; `messenger` if it is absent.
+    /// Where they will be sent, if not where the account is.
     #[serde(default)]
     platform: Option<Platform>,
 }

@@ -39,6 +39,7 @@ impl Processor {
         delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
+        self.record_policy(event).await?;
         self.count(event);
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");

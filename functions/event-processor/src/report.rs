@@ -2,16 +2,10 @@
 
 use backend::outbox::OutboxError;
 use backend::store::{ConversationKey, Receipt};
-use backend::telemetry::Metric;
-use messenger::event::{Event, Kind};
+use backend::telemetry::{ALL_PAGES, Metric};
+use messenger::event::{Event, Kind, TemplateStatus};
 
 use crate::{Processor, RecordError};
-
-/// The value of the metrics' dimension `page`: one alarm watches all Pages, whose ids are in the log.
-const ALL_PAGES: &str = "all";
-
-/// The states of a template in which it can be sent, or will be.
-const SOUND: [&str; 5] = ["APPROVED", "PENDING", "IN_APPEAL", "REINSTATED", "UNPAUSED"];
 
 impl Processor {
     /// Notes until when the person has received or read the Page's messages, if receipts are tracked.
@@ -37,6 +31,15 @@ impl Processor {
         Ok(recorded.map_err(OutboxError::from)?)
     }
 
+    /// Notes what Meta did about a Page's breach of its policies, for the status report.
+    pub(crate) async fn record_policy(&self, event: &Event) -> Result<(), RecordError> {
+        let Kind::PolicyEnforcement(policy) = &event.kind else { return Ok(()) };
+        let Some(action) = policy.action.as_deref() else { return Ok(()) };
+        let (store, at) = (self.outbox.store(), event.happened_at());
+        let noted = store.note_policy(&event.page_id, action, policy.reason.as_deref(), at).await;
+        Ok(noted.map_err(OutboxError::from)?)
+    }
+
     /// Counts what somebody has to know: a Page that Meta warned or blocked, a template that can no longer
     /// be sent.
     pub(crate) fn count(&self, event: &Event) {
@@ -45,7 +48,7 @@ impl Processor {
                 (Metric::PolicyEnforced, &policy.action)
             }
             Kind::TemplateStatus(template)
-                if !SOUND.contains(&template.event.as_deref().unwrap_or_default()) =>
+                if !TemplateStatus::is_sound(template.event.as_deref().unwrap_or_default()) =>
             {
                 (Metric::TemplateUnusable, &template.event)
             }

@@ -1,18 +1,22 @@
 //! Setup: registers the applications and their Pages with Meta, and reports their status.
 //!
-//! `CloudFormation` invokes it at each deployment to register; by hand it is invoked with an `action`
-//! in the payload. The secret is read again at each invocation, because people invoke this function
-//! right after they have changed it.
+//! `CloudFormation` invokes it at each deployment to register, a schedule every day to renew tokens; by
+//! hand it is invoked with an `action` in the payload. The secret is read again at each invocation,
+//! because people invoke this function right after they have changed it.
 
 mod app;
 mod cloudformation;
 mod discovery;
+mod instagram;
 mod payload;
 mod personas;
 mod profile;
 mod register;
+mod renewal;
 mod report;
 mod requeue;
+mod routing;
+mod standing;
 mod status;
 mod subscriptions;
 mod templates;
@@ -30,6 +34,7 @@ use backend::runtime::Environment;
 use backend::secrets::{SecretError, Secrets, callback_url};
 use backend::settings::{TRACK_RECEIPTS, Variables};
 use backend::store::StoreError;
+use backend::telemetry::Telemetry;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
 use serde_json::{Value, json};
@@ -117,6 +122,7 @@ pub struct Setup {
     outbox: Outbox,
     intake: Intake,
     secrets: Arc<Secrets>,
+    telemetry: Telemetry,
     http: reqwest::Client,
     clock: SharedClock,
     settings: SetupSettings,
@@ -130,6 +136,7 @@ impl Setup {
             outbox: Outbox::new(environment),
             intake: Intake::new(environment),
             secrets: Arc::clone(&environment.secrets),
+            telemetry: environment.telemetry.clone(),
             http: http::client(ANSWER_TIMEOUT),
             clock: Arc::clone(&environment.clock),
             settings: SetupSettings::new(&environment.variables),
@@ -165,6 +172,7 @@ impl Setup {
             Action::Register {} => in_json(&self.register(&secret).await),
             Action::Unregister {} => in_json(&self.unregister(&secret).await),
             Action::Status {} => in_json(&self.status(&secret).await),
+            Action::RenewTokens {} => in_json(&self.renew_tokens(&secret).await),
             Action::Applications {} => {
                 Ok(serde_json::to_value(secret.list(&self.settings.webhook_url, |_| true))?)
             }

@@ -14,6 +14,7 @@ pub(crate) enum Action {
     Register {},
     Unregister {},
     Status {},
+    RenewTokens {},
     Applications {},
     Pages(Pages),
     Conversations(Conversations),
@@ -175,9 +176,9 @@ mod tests {
             (json!({"action": {"hush": 1}}), "action: must be a string"),
             (
                 json!({"action": "hush"}),
-                "action: must be one of register, unregister, status, applications, pages, \
-                 conversations, first-message, whatsapp-account, templates, create-template, personas, \
-                 create-persona, delete-persona, requeue",
+                "action: must be one of register, unregister, status, renew-tokens, applications, \
+                 pages, conversations, first-message, whatsapp-account, templates, create-template, \
+                 personas, create-persona, delete-persona, requeue",
             ),
             (json!({"action": "status", "pages": 1}), "pages: unknown field; there are none here"),
             (json!({"action": "pages"}), "user_token: is missing"),

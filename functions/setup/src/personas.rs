@@ -7,7 +7,7 @@ use messenger::message::Invalid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::discovery::List;
+use crate::discovery::{List, next_page};
 use crate::payload::{CreatePersona, DeletePersona, Personas};
 use crate::{Setup, SetupError};
 
@@ -30,7 +30,7 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
-        let access = self.app_of_page(secret, page_id).await?.page_access(page_id)?;
+        let access = self.app_of_page(secret, page_id).await?.access_of(page_id)?;
         let mut personas: List<Persona> = List { data: Vec::new() };
         let mut after: Option<String> = None;
         loop {
@@ -60,7 +60,7 @@ impl Setup {
             return wrong("profile_picture_url", "must be an https URL");
         }
         let page_id = page_id.as_str();
-        let access = self.app_of_page(secret, page_id).await?.page_access(page_id)?;
+        let access = self.app_of_page(secret, page_id).await?.access_of(page_id)?;
         let persona = json!({"name": name, "profile_picture_url": profile_picture_url});
         let answer = self.outbox.graph().post(&[page_id, "personas"], access, &persona).await?;
         Ok(json!({"id": answer.body["id"]}))
@@ -72,14 +72,8 @@ impl Setup {
         DeletePersona { page_id, persona_id }: DeletePersona,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let access = self.app_of_page(secret, &page_id).await?.page_access(&page_id)?;
+        let access = self.app_of_page(secret, &page_id).await?.access_of(&page_id)?;
         self.outbox.graph().delete(&[persona_id.as_str()], access, &[]).await?;
         Ok(json!({"id": persona_id, "deleted": true}))
     }
-}
-
-/// The cursor of what follows in a list.
-fn next_page(paging: &Value) -> Option<String> {
-    let cursor = paging["cursors"]["after"].as_str().filter(|_| paging["next"].is_string());
-    cursor.map(str::to_owned)
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use messenger::event::Platform;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -22,6 +23,12 @@ const PROPERTIES: [&str; 7] = [
     "account_linking_url",
     "commands",
 ];
+
+/// Those of them that Instagram has.
+const ON_INSTAGRAM: [&str; 2] = ["ice_breakers", "persistent_menu"];
+
+/// The edge of the profile.
+const PATH: [&str; 2] = ["me", "messenger_profile"];
 
 /// The most characters of a greeting.
 const LONGEST_GREETING: usize = 160;
@@ -101,16 +108,18 @@ impl Profile {
         Ok(Self(properties))
     }
 
-    /// How the properties at Meta differ.
-    pub(crate) fn difference(&self, theirs: &Value) -> Difference {
+    /// How the properties at Meta differ, among those that the platform has.
+    pub(crate) fn difference(&self, theirs: &Value, platform: Platform) -> Difference {
+        let has = |name: &str| properties_of(platform).contains(&name);
         let differing = self.0.iter().filter(|(name, ours)| match name.as_str() {
-            "whitelisted_domains" => domains(&theirs[name.as_str()]) != domains(ours),
+            name if !has(name) => false,
+            "whitelisted_domains" => domains(&theirs["whitelisted_domains"]) != domains(ours),
             name => !covers(&theirs[name], ours),
         });
         let is_set = |name: &&str| !is_empty(&theirs[*name]) && !self.0.contains_key(*name);
         Difference {
             lacking: differing.map(|(name, ours)| (name.clone(), ours.clone())).collect(),
-            surplus: PROPERTIES.into_iter().filter(is_set).collect(),
+            surplus: properties_of(platform).iter().copied().filter(is_set).collect(),
         }
     }
 }
@@ -261,18 +270,21 @@ fn covers(theirs: &Value, ours: &Value) -> bool {
 }
 
 impl Setup {
-    /// How a Page's profile differs from the file.
+    /// How an account's profile differs from the file.
     pub(crate) async fn profile_difference(
         &self,
         app: &App<'_>,
         page_id: &str,
         ours: &Profile,
     ) -> Result<Difference, SetupError> {
-        let access = app.page_access(page_id)?;
-        let fields = PROPERTIES.join(",");
-        let path = ["me", "messenger_profile"];
-        let answer = self.outbox.graph().get(&path, access, &[("fields", &fields)]).await?;
-        Ok(ours.difference(&properties(&answer.body["data"])))
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let fields = properties_of(sender.platform).join(",");
+        let mut parameters = vec![("fields", fields.as_str())];
+        parameters.extend(platform_parameter(sender.platform));
+        let graph = self.outbox.graph().of(sender.login);
+        let answer = graph.get(&PATH, access, &parameters).await?;
+        Ok(ours.difference(&properties(&answer.body["data"]), sender.platform))
     }
 
     /// Makes a Page's profile that of the file, with at most one call for each direction: Meta allows ten
@@ -283,17 +295,38 @@ impl Setup {
         page_id: &str,
         difference: &Difference,
     ) -> Result<(), SetupError> {
-        let access = app.page_access(page_id)?;
-        let (graph, path) = (self.outbox.graph(), ["me", "messenger_profile"]);
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let graph = self.outbox.graph().of(sender.login);
+        let platform = platform_parameter(sender.platform);
         if !difference.lacking.is_empty() {
-            graph.post(&path, access, &difference.lacking).await?;
+            let mut body = difference.lacking.clone();
+            body.extend(platform.map(|(name, value)| (name.to_owned(), value.into())));
+            graph.post(&PATH, access, &body).await?;
         }
         if !difference.surplus.is_empty() {
             let fields = json!(difference.surplus).to_string();
-            graph.delete(&path, access, &[("fields", &fields)]).await?;
+            let mut parameters = vec![("fields", fields.as_str())];
+            parameters.extend(platform);
+            graph.delete(&PATH, access, &parameters).await?;
         }
         Ok(())
     }
+}
+
+/// The properties that a platform has.
+fn properties_of(platform: Platform) -> &'static [&'static str] {
+    match platform {
+        Platform::Messenger => &PROPERTIES,
+        Platform::Instagram => &ON_INSTAGRAM,
+    }
+}
+
+/// Without it, a linked account's call would be about its Page's profile.
+///
+/// Source: Meta's Instagram Messaging documentation, ice breakers and persistent menu.
+fn platform_parameter(platform: Platform) -> Option<(&'static str, &'static str)> {
+    (platform == Platform::Instagram).then_some(("platform", platform.name()))
 }
 
 #[cfg(test)]
@@ -350,26 +383,29 @@ mod tests {
     fn what_meta_adds_is_no_difference() {
         let ours = Profile::of_file().unwrap();
         let mut theirs: Value = serde_json::from_str(FILE).unwrap();
-        assert!(ours.difference(&theirs).is_nothing());
+        assert!(ours.difference(&theirs, Platform::Messenger).is_nothing());
         theirs["persistent_menu"][0]["disabled_surfaces"] = json!([]);
         drop(
             theirs["persistent_menu"][0].as_object_mut().unwrap().remove("composer_input_disabled"),
         );
         theirs["payment_settings"] = json!({"testers": ["1"]});
         theirs["commands"] = json!([]);
-        assert!(ours.difference(&theirs).is_nothing());
+        assert!(ours.difference(&theirs, Platform::Messenger).is_nothing());
         theirs["greeting"][0]["text"] = "Another".into();
-        let lacking = ours.difference(&theirs).lacking;
+        let lacking = ours.difference(&theirs, Platform::Messenger).lacking;
         assert_eq!(lacking.keys().collect::<Vec<_>>(), ["greeting"]);
-        assert_eq!(ours.difference(&Value::Null).lacking.len(), 4);
+        assert_eq!(ours.difference(&Value::Null, Platform::Messenger).lacking.len(), 4);
     }
 
     #[test]
     fn domains_are_compared_as_a_set() {
         let ours = json!({"whitelisted_domains": ["https://a.example", "https://b.example/"]});
         let ours = Profile::parse(&ours.to_string()).unwrap();
-        let differs =
-            |theirs: Value| !ours.difference(&json!({"whitelisted_domains": theirs})).is_nothing();
+        let differs = |theirs: Value| {
+            !ours
+                .difference(&json!({"whitelisted_domains": theirs}), Platform::Messenger)
+                .is_nothing()
+        };
         assert!(!differs(json!(["https://B.example", "https://a.example/"])));
         assert!(differs(json!(["https://a.example"])));
         assert!(differs(json!(["https://a.example", "https://b.example", "https://c.example"])));
@@ -380,9 +416,30 @@ mod tests {
         let ours = Profile::parse(r#"{"get_started": {"payload": "GS"}}"#).unwrap();
         let theirs = json!({"get_started": {"payload": "GS"}, "commands": [{"locale": "default"}],
             "account_linking_url": "https://example.com", "whitelisted_domains": []});
-        let difference = ours.difference(&theirs);
+        let difference = ours.difference(&theirs, Platform::Messenger);
         assert_eq!(difference.surplus, ["account_linking_url", "commands"]);
         assert!(difference.lacking.is_empty());
+    }
+
+    #[test]
+    fn instagram_has_two_of_the_properties() {
+        let ours = Profile::parse(
+            r#"{"get_started": {"payload": "GS"},
+            "ice_breakers": [{"locale": "default",
+                "call_to_actions": [{"question": "q", "payload": "p"}]}]}"#,
+        );
+        let ours = ours.unwrap();
+        let theirs = json!({"persistent_menu": menu_of(1), "greeting": [{"locale": "default"}]});
+        let names = |difference: Difference| {
+            (difference.lacking.keys().cloned().collect::<Vec<_>>().join(","), difference.surplus)
+        };
+        for (platform, lacking, surplus) in [
+            (Platform::Instagram, "ice_breakers", vec!["persistent_menu"]),
+            (Platform::Messenger, "get_started,ice_breakers", vec!["greeting", "persistent_menu"]),
+        ] {
+            let expected = (lacking.to_owned(), surplus);
+            assert_eq!(names(ours.difference(&theirs, platform)), expected, "{platform:?}");
+        }
     }
 
     #[test]

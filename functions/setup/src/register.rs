@@ -4,7 +4,8 @@
 
 use backend::secrets::{Application, Secret};
 
-use crate::app::{App, remedy_for_app, remedy_for_page};
+use crate::app::{App, remedy_for_app, remedy_for_page, remedy_of};
+use crate::instagram::report_mixed;
 use crate::profile::{Difference, Profile};
 use crate::report::Report;
 use crate::subscriptions::{AppSubscription, AppSubscriptions, Wanted};
@@ -26,11 +27,14 @@ impl Setup {
             let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
-            if application.verify_token().is_ok() {
+            report_mixed(&app, &mut report);
+            if app.is_of_instagram_login() {
+                self.note_dashboard(&app, &mut report);
+            } else if application.verify_token().is_ok() {
                 self.register_app(&app, &mut report).await;
             }
-            for page_id in application.page_ids() {
-                self.register_page(&app, page_id, profile.as_ref(), &mut report).await;
+            for account_id in application.page_ids() {
+                self.register_account(&app, account_id, profile.as_ref(), &mut report).await;
             }
         }
         report
@@ -60,7 +64,7 @@ impl Setup {
             }
         };
         let callback_url = self.settings.callback_url(app.key);
-        for (object, fields) in self.objects() {
+        for (object, fields) in self.objects(app) {
             let there = subscriptions.of(object).cloned().unwrap_or_default();
             if is_active_at(&there, &callback_url) && fields.is_met(&there.fields) {
                 report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
@@ -86,20 +90,26 @@ impl Setup {
         }
     }
 
-    async fn register_page(
+    async fn register_account(
         &self,
         app: &App<'_>,
         page_id: &str,
         profile: Option<&Profile>,
         report: &mut Report,
     ) {
-        let name = app.name_of_page(page_id);
-        match self.register_page_fields(app, page_id).await {
-            Ok(true) => report.changed(&name, "subscribed"),
-            Ok(false) => report.ok(&name, "subscribed"),
-            Err(error) => {
-                let fix = remedy_for(&error, remedy_for_page);
-                return report.error(&name, format!("not subscribed: {error}"), fix);
+        // A token that is missing has been reported as missing.
+        let Ok(sender) = app.application.sender(page_id) else { return };
+        let name = app.name_of(page_id);
+        let remedy_for_account = remedy_of(sender.login);
+        // The events of a linked account come with its Page's.
+        if sender.node == page_id {
+            match self.register_fields(app, page_id).await {
+                Ok(true) => report.changed(&name, "subscribed"),
+                Ok(false) => report.ok(&name, "subscribed"),
+                Err(error) => {
+                    let fix = remedy_for(&error, remedy_for_account);
+                    return report.error(&name, format!("not subscribed: {error}"), fix);
+                }
             }
         }
         let Some(profile) = profile else { return };
@@ -118,21 +128,20 @@ impl Setup {
                 }
             }
             Err(error) => {
-                let fix = remedy_for(&error, remedy_for_page);
+                let fix = remedy_for(&error, remedy_for_account);
                 report.error(&name, format!("cannot write its profile: {error}"), fix);
             }
         }
     }
 
-    /// Subscribes the app to the Page unless it already is; returns whether it had to.
-    async fn register_page_fields(&self, app: &App<'_>, page_id: &str) -> Result<bool, SetupError> {
-        let there = self.page_fields(app, page_id).await?;
-        let wanted = self.wanted_of_pages();
+    /// Subscribes the app to the account unless it already is; returns whether it had to.
+    async fn register_fields(&self, app: &App<'_>, account_id: &str) -> Result<bool, SetupError> {
+        let there = self.page_fields(app, account_id).await?;
+        let wanted = self.wanted_of(app.application.sender(account_id)?.login);
         if wanted.is_met(&there) {
             return Ok(false);
         }
-        let access = app.page_access(page_id)?;
-        self.subscribe_page(access, page_id, &wanted.with(&there)).await?;
+        self.subscribe_page(app, account_id, &wanted.with(&there)).await?;
         Ok(true)
     }
 
@@ -150,13 +159,22 @@ impl Setup {
 
     /// Ends the subscriptions of every application whose callback is this stack's.
     ///
-    /// An app whose callback is elsewhere is left alone, with its Pages: another stack serves it.
+    /// An app whose callback is elsewhere is left alone, with its Pages: another stack serves it. Of an
+    /// app of Instagram Login the callback cannot be read: its accounts stay subscribed.
     pub(crate) async fn unregister(&self, secret: &Secret) -> Report {
         let mut report = Report::default();
         for (key, application) in secret.applications() {
             let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
+            if app.is_of_instagram_login() {
+                report.note(
+                    &app.name(),
+                    "Meta has no call for the webhook of Instagram Login",
+                    "remove the callback URL in the app's dashboard under Instagram, API setup with Instagram login",
+                );
+                continue;
+            }
             match self.app_subscriptions(&app).await {
                 Ok(subscriptions) => {
                     self.unregister_app(&app, &subscriptions, &mut report).await;
@@ -180,8 +198,8 @@ impl Setup {
         let callback_url = self.settings.callback_url(app.key);
         let is_ours = |subscription: &AppSubscription| subscription.callback_url == callback_url;
         if subscriptions.of("page").is_some_and(is_ours) {
-            for page_id in app.application.page_ids() {
-                let name = app.name_of_page(page_id);
+            for (page_id, _) in app.application.pages() {
+                let name = app.name_of(page_id);
                 match self.unsubscribe_page(app, page_id).await {
                     Ok(()) => report.changed(&name, "no longer subscribed"),
                     Err(error) => {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use backend::graph::{Access, GraphError};
+use backend::graph::GraphError;
+use backend::secrets::Login;
 use messenger::clock::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -120,17 +121,23 @@ impl AppSubscriptions {
 
 impl Setup {
     /// The objects that an app should be subscribed to, each with its fields.
-    pub(crate) fn objects(&self) -> Vec<(&'static str, Wanted)> {
-        let mut objects = vec![("page", self.wanted_of_pages())];
-        if self.settings.subscribe_instagram {
+    pub(crate) fn objects(&self, app: &App<'_>) -> Vec<(&'static str, Wanted)> {
+        let mut objects = vec![("page", Wanted::of_pages(self.settings.track_receipts))];
+        let mut pages = app.application.pages();
+        let has_linked = pages.any(|(_, page)| page.instagram_id.is_some());
+        if has_linked || self.settings.subscribe_instagram {
             objects.push(("instagram", Wanted::of_instagram(self.settings.track_receipts)));
         }
         objects
     }
 
-    /// The fields of a Page.
-    pub(crate) fn wanted_of_pages(&self) -> Wanted {
-        Wanted::of_pages(self.settings.track_receipts)
+    /// The fields of an account that was connected in this way.
+    pub(crate) fn wanted_of(&self, login: Login) -> Wanted {
+        let track_receipts = self.settings.track_receipts;
+        match login {
+            Login::Facebook => Wanted::of_pages(track_receipts),
+            Login::Instagram => Wanted::of_instagram(track_receipts),
+        }
     }
 
     pub(crate) async fn app_subscriptions(
@@ -176,27 +183,32 @@ impl Setup {
         Ok(())
     }
 
-    /// The fields of a Page that the app is subscribed to.
+    /// The fields of a Page, or of an account with a login of its own, that the app is subscribed to.
     pub(crate) async fn page_fields(
         &self,
         app: &App<'_>,
         page_id: &str,
     ) -> Result<Fields, SetupError> {
-        let access = app.page_access(page_id)?;
-        let answer = self.outbox.graph().get(&[page_id, "subscribed_apps"], access, &[]).await?;
+        let login = app.application.sender(page_id)?.login;
+        let access = app.access_of(page_id)?;
+        let graph = self.outbox.graph().of(login);
+        let answer = graph.get(&[page_id, "subscribed_apps"], access, &[]).await?;
         let mut apps = answer.body["data"].as_array().into_iter().flatten();
-        let ours = apps.find(|item| item["id"] == app.id);
+        // A token of Instagram Login sees its own app only, under an id that need not be the secret's.
+        let ours = apps.find(|item| login == Login::Instagram || item["id"] == app.id);
         Ok(ours.map(|item| fields(&item["subscribed_fields"])).unwrap_or_default())
     }
 
     pub(crate) async fn subscribe_page(
         &self,
-        access: Access<'_>,
+        app: &App<'_>,
         page_id: &str,
         fields: &Fields,
-    ) -> Result<(), GraphError> {
+    ) -> Result<(), SetupError> {
+        let graph = self.outbox.graph().of(app.application.sender(page_id)?.login);
+        let access = app.access_of(page_id)?;
         let body = json!({"subscribed_fields": joined(fields)});
-        self.outbox.graph().post(&[page_id, "subscribed_apps"], access, &body).await?;
+        graph.post(&[page_id, "subscribed_apps"], access, &body).await?;
         Ok(())
     }
 
@@ -205,7 +217,7 @@ impl Setup {
         app: &App<'_>,
         page_id: &str,
     ) -> Result<(), SetupError> {
-        let access = app.page_access(page_id)?;
+        let access = app.access_of(page_id)?;
         self.outbox.graph().delete(&[page_id, "subscribed_apps"], access, &[]).await?;
         Ok(())
     }

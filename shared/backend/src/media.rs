@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::graph::{Fault, GraphError};
-use crate::send::{SendApi, SendError, access};
+use crate::send::{SendApi, SendError};
 use messenger::event::Platform;
 use messenger::message::Message;
 
@@ -30,14 +30,14 @@ impl SendApi {
         media: &Message,
     ) -> Result<String, SendError> {
         let mut body = json!({"message": media});
-        if platform == Platform::Instagram {
-            body["platform"] = platform.name().into();
-        }
-        let path = [page_id, "message_attachments"];
         let mut credentials = self.credentials().await?;
         let answer = loop {
-            let access = access(&credentials, page_id)?;
-            match self.graph().post_within(UPLOAD_TIMEOUT, &path, access, &body).await {
+            let node = self.sender_node(&credentials, page_id)?;
+            if let Some(platform) = node.platform_parameter(platform) {
+                body["platform"] = platform.into();
+            }
+            let path = [node.id, "message_attachments"];
+            match node.graph.post_within(UPLOAD_TIMEOUT, &path, node.access, &body).await {
                 Ok(answer) => break answer,
                 Err(error) => {
                     credentials = self.others(&credentials, page_id, error.into()).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
 use crate::media::media_id;
-use crate::secrets::{SecretError, Secrets};
+use crate::secrets::{Login, SecretError, Secrets};
 use crate::store::StepKey;
 use messenger::event::Platform;
 use messenger::message::Outgoing;
@@ -18,7 +18,7 @@ use messenger::window::Label;
 /// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
 pub struct SendCall<'a> {
-    /// The Page that sends.
+    /// The account that sends: a Page, or an Instagram account.
     pub page_id: &'a str,
     /// The conversation's platform, whose rate limit counts.
     pub platform: Platform,
@@ -54,6 +54,28 @@ pub enum SendError {
     /// The secret cannot be read, or a part of it is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+/// Whom Graph speaks as for an account, and how it is reached.
+#[derive(Debug)]
+pub(crate) struct SenderNode<'a> {
+    /// The client of its host.
+    pub(crate) graph: Graph,
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// What a call is made with.
+    pub(crate) access: Access<'a>,
+    /// The account's platform, as the secret says.
+    platform: Platform,
+}
+
+impl SenderNode<'_> {
+    /// The value of the parameter `platform`, which a call needs if it is about people on Instagram: the
+    /// account is there, or the call is about what they have with the Page.
+    pub(crate) fn platform_parameter(&self, asked: Platform) -> Option<&'static str> {
+        let is_on_instagram = [self.platform, asked].contains(&Platform::Instagram);
+        is_on_instagram.then_some(Platform::Instagram.name())
+    }
 }
 
 /// Sends messages with the tokens of the secret.
@@ -117,13 +139,37 @@ impl SendApi {
         }
     }
 
+    /// Whom Graph speaks as for an account.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if the secret lacks a part of it.
+    pub(crate) fn sender_node<'a>(
+        &self,
+        credentials: &'a Credentials,
+        account_id: &str,
+    ) -> Result<SenderNode<'a>, SecretError> {
+        let application = credentials.secret().application_of(account_id)?;
+        let sender = application.sender(account_id)?;
+        // Instagram's host asks for no proof.
+        let app_secret = match sender.login {
+            Login::Facebook => Some(credentials.app_secret(application)?),
+            Login::Instagram => None,
+        };
+        Ok(SenderNode {
+            graph: self.graph.of(sender.login),
+            id: sender.node,
+            access: Access { token: sender.access_token, app_secret },
+            platform: sender.platform,
+        })
+    }
+
     async fn post(
         &self,
         credentials: &Credentials,
         outgoing: SendCall<'_>,
     ) -> Result<Sent, SendError> {
         let application = credentials.secret().application_of(outgoing.page_id)?;
-        let access = access(credentials, outgoing.page_id)?;
+        let node = self.sender_node(credentials, outgoing.page_id)?;
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {
@@ -134,7 +180,11 @@ impl SendApi {
                 body["tag"] = tag.into();
             }
         }
-        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        let answer = node.graph.post(&[node.id, "messages"], node.access, &body).await;
+        let answer = answer.map_err(|error| {
+            let usage = error.usage.of_account(outgoing.page_id, node.id);
+            GraphError { usage, ..error }
+        })?;
         if !answer.body.is_object() {
             return Err(GraphError::from(Fault::Unclear).into());
         }
@@ -143,19 +193,12 @@ impl SendApi {
             mid: text("message_id"),
             recipient_id: text("recipient_id"),
             attachment_id: media_id(&answer.body["attachment_id"]),
-            regain_after: answer.usage.regain_after(outgoing.page_id, outgoing.platform),
+            regain_after: answer
+                .usage
+                .of_account(outgoing.page_id, node.id)
+                .regain_after(outgoing.page_id, outgoing.platform),
         })
     }
-}
-
-/// What a call as a Page is made with.
-pub(crate) fn access<'a>(
-    credentials: &'a Credentials,
-    page_id: &str,
-) -> Result<Access<'a>, SecretError> {
-    let application = credentials.secret().application_of(page_id)?;
-    let token = &application.page(page_id)?.access_token;
-    Ok(Access { token, app_secret: Some(credentials.app_secret(application)?) })
 }
 
 fn recipient(person: &Person) -> Value {

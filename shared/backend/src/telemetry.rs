@@ -77,6 +77,8 @@ pub enum Metric {
     ForwardDropped,
     /// A person's data were erased.
     Erased,
+    /// A token ends soon, or has ended, and was not renewed; counted every day, for all Pages.
+    TokenExpiresSoon,
     /// An erasure is not complete an hour after it was asked for; counted by each run, for all Pages.
     ErasureOverdue,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::graph::{Fault, GraphError};
-use crate::send::{SendApi, SendError, access};
+use crate::send::{SendApi, SendError};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 
@@ -71,8 +71,8 @@ impl ThreadAction {
         }
     }
 
-    fn body(&self, thread: Thread<'_>, metadata: Option<&str>) -> Value {
-        let mut body = json!({"recipient": {"id": thread.psid}});
+    fn body(&self, psid: &str, metadata: Option<&str>) -> Value {
+        let mut body = json!({"recipient": {"id": psid}});
         match self {
             Self::Pass { app_id } => body["target_app_id"] = app_id.as_str().into(),
             Self::Extend { duration } => body["duration"] = (*duration).into(),
@@ -80,9 +80,6 @@ impl ThreadAction {
         }
         if let Some(metadata) = metadata {
             body["metadata"] = metadata.into();
-        }
-        if thread.platform == Platform::Instagram {
-            body["platform"] = thread.platform.name().into();
         }
         body
     }
@@ -94,15 +91,13 @@ impl SendApi {
     /// # Errors
     /// [`SendError`] if Meta does not say.
     pub async fn thread_owner(&self, thread: Thread<'_>) -> Result<ThreadOwner, SendError> {
-        let mut parameters = vec![("recipient", thread.psid)];
-        if thread.platform == Platform::Instagram {
-            parameters.push(("platform", thread.platform.name()));
-        }
-        let path = [thread.page_id, "thread_owner"];
         let mut credentials = self.credentials().await?;
         let answer = loop {
-            let access = access(&credentials, thread.page_id)?;
-            match self.graph().get(&path, access, &parameters).await {
+            let node = self.sender_node(&credentials, thread.page_id)?;
+            let mut parameters = vec![("recipient", thread.psid)];
+            let platform = node.platform_parameter(thread.platform);
+            parameters.extend(platform.map(|platform| ("platform", platform)));
+            match node.graph.get(&[node.id, "thread_owner"], node.access, &parameters).await {
                 Ok(answer) => break answer,
                 Err(error) => {
                     credentials = self.others(&credentials, thread.page_id, error.into()).await?;
@@ -125,12 +120,14 @@ impl SendApi {
         action: &ThreadAction,
         metadata: Option<&str>,
     ) -> Result<(), SendError> {
-        let body = action.body(thread, metadata);
-        let path = [thread.page_id, action.edge()];
+        let mut body = action.body(thread.psid, metadata);
         let mut credentials = self.credentials().await?;
         loop {
-            let access = access(&credentials, thread.page_id)?;
-            match self.graph().post(&path, access, &body).await {
+            let node = self.sender_node(&credentials, thread.page_id)?;
+            if let Some(platform) = node.platform_parameter(thread.platform) {
+                body["platform"] = platform.into();
+            }
+            match node.graph.post(&[node.id, action.edge()], node.access, &body).await {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     credentials = self.others(&credentials, thread.page_id, error.into()).await?;

@@ -5,7 +5,7 @@ use super::*;
 type Expected = (&'static str, u16, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Name, status, body, what is queued (container, kind, person, content), why anything is set aside.
-const SAMPLES: [Expected; 28] = [
+const SAMPLES: [Expected; 29] = [
     ("bad-signature", 401, "INVALID_SIGNATURE", &[], &[]),
     ("base64", 200, RECEIVED, &["messaging message B opening hours?"], &[]),
     (
@@ -34,6 +34,7 @@ const SAMPLES: [Expected; 28] = [
         &["entry comment comment:18000000000000005 How much is it?"],
         &[],
     ),
+    ("instagram-login-text", 200, RECEIVED, &["messaging message 7800000000000001 Hello"], &[]),
     (
         "instagram-story-reply",
         200,

@@ -64,6 +64,12 @@ impl Refusal {
         Self { kind, ..Self::new(400, 100, Some(33), &message) }
     }
 
+    /// The node has no such edge for this app. Source: the reference's "Instagram" and its error table.
+    pub(super) fn no_capability() -> Self {
+        let message = "(#3) Application does not have the capability to make this API call.";
+        Self::new(400, 3, None, message)
+    }
+
     pub(super) fn no_matching_user() -> Self {
         Self::new(400, 100, Some(2_018_001), "(#100) No matching user found")
     }
@@ -143,7 +149,9 @@ impl State {
                 "estimated_time_to_regain_access": regain_minutes,
             })
         };
-        let mut usage = json!({page_id: [entry(json!(page.platform), percent, regain_minutes)]});
+        // The object is whom Graph speaks as.
+        let object_id = self.sender_node(page_id);
+        let mut usage = json!({object_id: [entry(json!(page.platform), percent, regain_minutes)]});
         for limit in &self.other_limits {
             if !usage[&limit.object_id].is_array() {
                 usage[&limit.object_id] = json!([]);

@@ -110,6 +110,7 @@ impl State {
     pub(super) fn upload(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
+        let page_id = self.account_asked_for(page_id, call)?;
         if !matches!(call.choice("platform").as_deref(), None | Some("messenger" | "instagram")) {
             return Err(Refusal::invalid("Param platform must be one of {MESSENGER, INSTAGRAM}"));
         }

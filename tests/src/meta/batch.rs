@@ -79,6 +79,7 @@ fn inner(outer: &NodeCall, part: &Value) -> NodeCall {
     let is_version = path.starts_with('v') && path.contains('.');
     let path = path.split('/').skip(usize::from(is_version)).filter(|part| !part.is_empty());
     let mut call = NodeCall {
+        host: outer.host,
         method: part["method"].as_str().unwrap_or("GET").to_ascii_uppercase(),
         path: path.map(str::to_owned).collect(),
         parameters: given,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
 use super::faults::MESSAGES;
+use super::instagram::Host;
 use super::node::NodeCall;
 use super::people::{self, Person};
 use super::{
@@ -16,6 +17,7 @@ use super::{
 
 /// A request as received.
 pub(super) struct Arrival {
+    pub(super) host: Host,
     /// The Page or `me`; absent when the path is not the Send API's.
     pub(super) node: Option<String>,
     pub(super) token: Option<String>,
@@ -27,6 +29,7 @@ pub(super) struct Arrival {
 impl Arrival {
     pub(super) fn at(node: &str, call: &NodeCall) -> Self {
         Self {
+            host: call.host,
             node: Some(node.to_owned()),
             token: call.token.clone(),
             proof: call.proof.clone(),
@@ -35,8 +38,8 @@ impl Arrival {
     }
 
     /// A request at a path that Graph does not know.
-    pub(super) fn unknown() -> Self {
-        Self { node: None, token: None, proof: None, body: Value::Null }
+    pub(super) fn unknown(host: Host) -> Self {
+        Self { host, node: None, token: None, proof: None, body: Value::Null }
     }
 }
 
@@ -59,7 +62,7 @@ impl Meta {
     pub(super) fn receive(&self, arrival: &Arrival) -> Answer {
         let now = self.now();
         let mut state = self.state();
-        let page_id = state.page_of(arrival);
+        let page_id = state.speaker(arrival);
         let body = &arrival.body;
         let psid = state.psid_of(&page_id, &body["recipient"]);
         let fault = state.take_fault(MESSAGES, psid.as_deref());
@@ -82,6 +85,7 @@ impl Meta {
         state.requests.push(GraphRequest {
             at: now,
             page_id,
+            node: arrival.node.clone(),
             psid,
             recipient: body["recipient"].clone(),
             messaging_type: text(&body["messaging_type"]),
@@ -100,17 +104,27 @@ impl Meta {
 }
 
 impl State {
-    fn page_of(&self, arrival: &Arrival) -> String {
-        match arrival.node.as_deref() {
-            Some("me") => arrival
-                .token
-                .as_deref()
-                .and_then(|token| self.token_owner(token))
-                .unwrap_or("me")
-                .to_owned(),
-            Some(page_id) => page_id.to_owned(),
-            None => String::new(),
-        }
+    /// The Page or Instagram account that a request speaks as.
+    fn speaker(&self, arrival: &Arrival) -> String {
+        let node = match arrival.node.as_deref() {
+            Some("me") => {
+                let token = arrival.token.as_deref();
+                token.and_then(|token| self.token_owner(arrival.host, token)).unwrap_or("me")
+            }
+            Some(node) => node,
+            None => return String::new(),
+        };
+        let knows = |account: &str| match read_recipient(&arrival.body["recipient"]) {
+            Ok(Recipient::Person(person)) => self.record.find(account, &person).is_some(),
+            Ok(Recipient::PrivateReply(post)) => {
+                self.public_posts.contains_key(&(account.to_owned(), post))
+            }
+            Ok(Recipient::Token(kind, token)) => self.permits.psid(account, kind, &token).is_some(),
+            Ok(Recipient::PhoneNumber(_)) => self.is_page(account),
+            Err(_) => false,
+        };
+        let linked = self.linked_account(node).filter(|linked| !knows(node) && knows(linked));
+        linked.unwrap_or(node).to_owned()
     }
 
     fn psid_of(&self, page_id: &str, recipient: &Value) -> Option<String> {
@@ -124,13 +138,6 @@ impl State {
             Recipient::Token(kind, token) => self.permits.psid(page_id, kind, &token),
             Recipient::PhoneNumber(number) => permits::psid_of_number(&number).ok(),
         }
-    }
-
-    fn token_owner(&self, token: &str) -> Option<&str> {
-        self.pages
-            .iter()
-            .find(|(_, page)| page.token.as_deref() == Some(token))
-            .map(|(page_id, _)| page_id.as_str())
     }
 
     fn process(&mut self, page_id: &str, arrival: &Arrival, now: i64) -> Result<Done, Refusal> {
@@ -165,14 +172,18 @@ impl State {
             }
             None => {}
         }
-        let Some(owner) = self.token_owner(token) else {
+        let Some(owner) = self.token_owner(arrival.host, token) else {
             return dead(None, "Invalid OAuth access token - Cannot parse access token");
         };
         let proof = hmac_hex(&self.app_of(owner).app_secret, token.as_bytes());
-        if arrival.proof.as_deref() != Some(proof.as_str()) {
+        let needs_proof = arrival.host == Host::Facebook || arrival.proof.is_some();
+        if needs_proof && arrival.proof.as_deref() != Some(proof.as_str()) {
             return Err(Refusal::wrong_proof());
         }
-        if owner == page_id {
+        if arrival.node.as_deref().is_some_and(|node| self.is_no_sender(arrival.host, node)) {
+            return Err(Refusal::no_capability());
+        }
+        if owner == self.sender_node(page_id) {
             Ok(())
         } else if self.pages.contains_key(page_id) {
             let message = "(#200) The access token does not belong to this Page";

@@ -4,12 +4,14 @@ use serde_json::{Map, Value};
 
 use super::answer::{Answer, Refusal};
 use super::graph::Arrival;
+use super::instagram::Host;
 use super::tokens::Holder;
 use super::{Meta, State};
 
 /// A call of a node or an edge.
 #[derive(Clone, Debug)]
 pub(super) struct NodeCall {
+    pub(super) host: Host,
     pub(super) method: String,
     /// The path's parts after the version.
     pub(super) path: Vec<String>,
@@ -85,7 +87,7 @@ impl Meta {
             ("POST", [] | ["me"]) if !call.value("batch").is_null() => {
                 Box::pin(self.batch(&call)).await
             }
-            ("POST", [app_id, "subscriptions"]) => {
+            ("POST", [app_id, "subscriptions"]) if call.host == Host::Facebook => {
                 self.state().note(&call);
                 self.subscribe_app(app_id, &call).await
             }
@@ -99,7 +101,7 @@ impl Meta {
                     state.written(answered)
                 } else {
                     drop(state);
-                    return self.receive(&Arrival::unknown());
+                    return self.receive(&Arrival::unknown(call.host));
                 };
                 state.note(&call);
                 return match fault {
@@ -142,6 +144,9 @@ impl State {
         call: &NodeCall,
         now: i64,
     ) -> Option<Answered> {
+        if call.host == Host::Instagram {
+            return self.answer_on_instagram(method, path, call, now);
+        }
         Some(match (method, path) {
             ("GET", [app_id, "subscriptions"]) => self.app_subscriptions(app_id, call, now),
             ("DELETE", [app_id, "subscriptions"]) => self.unsubscribe_app(app_id, call, now),
@@ -160,10 +165,12 @@ impl State {
             ("GET" | "POST", [page_id, "personas"]) => self.personas(page_id, call, now),
             ("GET" | "DELETE", [id]) if self.has_persona(id) => self.persona(id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
+            ("GET", [app_id]) if self.is_app(app_id) => self.app_node(app_id, call, now),
+            ("GET", [page_id]) if *page_id == "me" || self.is_page(page_id) => self.page_node(page_id, call, now),
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
-            ("GET", [id]) if *id == "me" || id.bytes().all(|digit| digit.is_ascii_digit()) => {
+            ("GET", [id]) if id.bytes().all(|digit| digit.is_ascii_digit()) => {
                 self.user_profile(id, call, now)
             }
             _ => return None,
@@ -174,6 +181,9 @@ impl State {
     pub(super) fn as_page(&self, node: &str, call: &NodeCall, now: i64) -> Result<String, Refusal> {
         match self.holder(call, now)? {
             Holder::Page(page_id) if node == "me" || node == page_id => Ok(page_id),
+            Holder::Page(_) if self.is_no_sender(call.host, node) => {
+                Err(Refusal::invalid("Tried accessing nonexisting field on node type (IGUser)"))
+            }
             Holder::Page(_) if self.pages.contains_key(node) => {
                 let message = "(#200) The access token does not belong to this Page";
                 Err(Refusal::new(403, 200, None, message))
@@ -190,7 +200,12 @@ impl State {
 
     /// Requires a permission of a Page's token.
     pub(super) fn demand(&self, page_id: &str, scope: &str) -> Result<(), Refusal> {
-        if self.pages[page_id].scopes.iter().any(|granted| granted == scope) {
+        let page = &self.pages[page_id];
+        let scope = match page.host() {
+            Host::Facebook => scope,
+            Host::Instagram => "instagram_business_manage_messages",
+        };
+        if page.scopes.iter().any(|granted| granted == scope) {
             return Ok(());
         }
         let message = format!("(#200) Requires {scope} permission to manage the object");

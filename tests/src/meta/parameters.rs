@@ -9,20 +9,27 @@ use axum::extract::{FromRequest, Multipart, Query};
 use axum::http::{HeaderMap, Method, Request, Uri, header};
 use serde_json::{Map, Value, json};
 
+use super::instagram::Host;
 use super::node::NodeCall;
 
-/// Reads a call; `None` if its path does not begin with a version.
+/// Reads a call; `None` if its path does not begin with a version and needs one.
 pub(super) async fn read_call(
+    host: Host,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Option<NodeCall> {
-    let mut path = uri.path().split('/').skip(1);
-    path.next().filter(|version| is_version(version))?;
+    let mut path = uri.path().split('/').skip(1).peekable();
+    let has_version = path.next_if(|part| is_version(part)).is_some();
+    // The one path that Meta documents without a version.
+    if !has_version && (host, uri.path()) != (Host::Instagram, "/refresh_access_token") {
+        return None;
+    }
     let mut parameters = of_query(uri);
     parameters.extend(of_body(headers, body).await);
     let mut call = NodeCall {
+        host,
         method: method.to_string(),
         path: path.filter(|part| !part.is_empty()).map(str::to_owned).collect(),
         parameters,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
-use super::{Meta, Page, State};
+use super::{Meta, Page, Platform, State};
 
 /// The rate limit: calls for a Page within a time.
 const CALLS: usize = 10;
@@ -26,10 +26,30 @@ const PROPERTIES: [&str; 7] = [
     "commands",
 ];
 
+/// Source: the reference's "Instagram": `platform=instagram`, with ice breakers and the menu only.
+const ON_INSTAGRAM: [&str; 2] = ["ice_breakers", "persistent_menu"];
+
+impl Meta {
+    /// Sets a property of an account's profile, as somebody would by another tool.
+    pub fn set_profile(&self, account: &str, name: &str, value: Value) {
+        if let Some(page) = self.state().pages.get_mut(account) {
+            page.profile.insert(name.to_owned(), value);
+        }
+    }
+
+    /// The names of the properties of an account's profile.
+    pub fn profile_names(&self, account: &str) -> Vec<String> {
+        let state = self.state();
+        let profile = state.pages.get(account).map(|page| page.profile.keys().cloned().collect());
+        profile.unwrap_or_default()
+    }
+}
+
 impl State {
     pub(super) fn messenger_profile(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let Some(page) = self.pages.get_mut(&page_id) else {
             return Err(Refusal::invalid("Object does not exist"));
         };
@@ -73,11 +93,16 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
     if given.is_empty() {
         return Err(Refusal::invalid("At least one profile property is required"));
     }
+    let is_on_instagram = page.platform == Platform::Instagram;
+    if is_on_instagram && !given.iter().all(|name| ON_INSTAGRAM.contains(name)) {
+        return Err(Refusal::invalid("Param is not available on Instagram"));
+    }
     let mut next = page.profile.clone();
     for name in given {
         next.insert((*name).to_owned(), call.value(name).clone());
     }
-    if next.contains_key("persistent_menu") && !next.contains_key("get_started") {
+    let needs_start = !is_on_instagram && next.contains_key("persistent_menu");
+    if needs_start && !next.contains_key("get_started") {
         return Err(Refusal::invalid(
             "You must set a Get Started button if you also wish to use persistent menu",
         ));
@@ -137,7 +162,8 @@ fn are_few_ice_breakers(breakers: Option<&Value>) -> bool {
 fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {
     let mut next = page.profile.clone();
     next.retain(|name, _| !names.contains(name));
-    if next.contains_key("persistent_menu") && !next.contains_key("get_started") {
+    let needs_start = page.platform == Platform::Messenger && next.contains_key("persistent_menu");
+    if needs_start && !next.contains_key("get_started") {
         return Err(Refusal::invalid(
             "You must remove the persistent menu before the Get Started button",
         ));
@@ -158,12 +184,5 @@ impl Meta {
     /// A Page's profile.
     pub fn profile(&self, page_id: &str) -> Value {
         self.state().pages.get(page_id).map(|page| page.profile.clone()).unwrap_or_default().into()
-    }
-
-    /// Sets a property of a Page's profile, as somebody else would.
-    pub fn set_profile(&self, page_id: &str, property: &str, value: Value) {
-        if let Some(page) = self.state().pages.get_mut(page_id) {
-            page.profile.insert(property.to_owned(), value);
-        }
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse};
 use axum::{Json, Router};
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use super::Meta;
 use super::answer::{Answer, HTML};
 use super::graph::Arrival;
+use super::instagram::Host;
 use super::parameters;
 use crate::gate::{Call, GRAPH, Gate};
 
@@ -42,8 +45,8 @@ impl Meta {
     /// makes are answered as well, and everything else is an unknown path. The server is hand-written
     /// because a lost answer closes the connection with no response.
     ///
-    /// The same is served under `/instances/{number}`, so that `gate` can distinguish the calls of
-    /// several function instances.
+    /// Under `/instagram` is what Meta serves on `graph.instagram.com`. The same is served under
+    /// `/instances/{number}`, so that `gate` can distinguish the calls of several function instances.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -103,6 +106,10 @@ async fn respond(
     mut request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
 ) -> io::Result<Response<Body>> {
+    if let Some(rest) = on_instagram(request.uri()) {
+        request.extensions_mut().insert(Host::Instagram);
+        *request.uri_mut() = rest;
+    }
     if let Some((instance, rest)) = of_instance(request.uri()) {
         request.extensions_mut().insert(Instance(instance));
         *request.uri_mut() = rest;
@@ -112,6 +119,14 @@ async fn respond(
         Some(CloseInstead) => Err(io::Error::other("the answer is lost on purpose")),
         None => Ok(response),
     }
+}
+
+/// Separates `/instagram` from the rest of the path.
+fn on_instagram(uri: &Uri) -> Option<Uri> {
+    uri.path_and_query()?
+        .as_str()
+        .strip_prefix("/instagram/")
+        .and_then(|rest| format!("/{rest}").parse().ok())
 }
 
 /// Separates `/instances/{number}` from the rest of the path.
@@ -124,15 +139,17 @@ fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
 /// A call of the Graph API: the Send API's, or another one.
 async fn graph(
     State(meta): State<Meta>,
+    extensions: Extensions,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     meta.state().urls.push(uri.to_string());
-    let answer = match parameters::read_call(&method, &uri, &headers, &body).await {
+    let host = extensions.get().copied().unwrap_or(Host::Facebook);
+    let answer = match parameters::read_call(host, &method, &uri, &headers, &body).await {
         Some(call) => meta.call(call).await,
-        None => meta.receive(&Arrival::unknown()),
+        None => meta.receive(&Arrival::unknown(host)),
     };
     let answer = match answer {
         Answer::Late { millis, answer } => {

@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use super::State;
 use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
+use super::{Meta, State};
 
 /// Meta approves a template within seconds.
 const APPROVED_AFTER_MS: i64 = 5_000;
@@ -17,6 +17,8 @@ pub(super) struct Template {
     id: String,
     made_at: i64,
     fields: Value,
+    /// What a review changed it to.
+    reviewed: Option<String>,
 }
 
 impl Template {
@@ -27,8 +29,23 @@ impl Template {
         value
     }
 
-    fn status(&self, now: i64) -> &'static str {
-        if now - self.made_at < APPROVED_AFTER_MS { "PENDING" } else { "APPROVED" }
+    fn status(&self, now: i64) -> &str {
+        match &self.reviewed {
+            Some(status) => status,
+            None if now - self.made_at < APPROVED_AFTER_MS => "PENDING",
+            None => "APPROVED",
+        }
+    }
+}
+
+impl Meta {
+    /// Meta reviews a template and gives it this status.
+    pub fn review_template(&self, page_id: &str, name: &str, status: &str) {
+        let mut state = self.state();
+        let is_this = |one: &&mut Template| one.page_id == page_id && one.fields["name"] == name;
+        for template in state.templates.iter_mut().filter(is_this) {
+            template.reviewed = Some(status.to_owned());
+        }
     }
 }
 
@@ -69,6 +86,7 @@ impl State {
             page_id,
             id: format!("{}", 500_000_000_000_000 + self.templates.len()),
             made_at: now,
+            reviewed: None,
             fields: json!({
                 "name": name,
                 "language": language,
@@ -82,6 +100,7 @@ impl State {
         self.templates.push(template);
         Ok(made)
     }
+
     /// A message gives each parameter of a template with named parameters its name.
     pub(super) fn check_template_parameters(
         &self,

@@ -174,6 +174,7 @@ impl State {
     /// `GET /{page}/thread_owner?recipient=…`: the app and the end of its control; nothing if nobody has it.
     pub(super) fn thread_owner(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let Some(psid) = id(call.value("recipient")) else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };
@@ -192,6 +193,7 @@ impl State {
         now: i64,
     ) -> Answered {
         let page_id = self.as_page(node, call, now)?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let Some(psid) = id(&call.value("recipient")["id"]) else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };

@@ -126,20 +126,22 @@ impl State {
         Ok(fields)
     }
 
-    /// `GET /{psid}`; `me` and the Page's own id are the Page.
-    pub(super) fn user_profile(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
+    /// The account of a Page that has met a person: the Page itself, or the Instagram account that is
+    /// linked to it.
+    fn account_that_met(&self, page_id: &str, psid: &str) -> String {
+        let person = Person::Psid(psid.to_owned());
+        let has_met = |account: &str| self.record.find(account, &person).is_some();
+        let linked = self.linked_account(page_id);
+        linked.filter(|linked| !has_met(page_id) && has_met(linked)).unwrap_or(page_id).to_owned()
+    }
+
+    /// `GET /{psid}`.
+    pub(super) fn user_profile(&self, psid: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page("me", call, now)?;
-        if node == "me" || node == page_id {
-            let wanted = call.list("fields");
-            let mut page = json!({"id": page_id});
-            if wanted.is_empty() || wanted.iter().any(|name| name == "name") {
-                page["name"] = format!("Page {page_id}").into();
-            }
-            return Ok(page);
-        }
         self.demand(&page_id, "pages_messaging")?;
-        let mut shown = self.profile_of(&page_id, node)?;
-        let platform = self.platform(&page_id);
+        let account = self.account_that_met(&page_id, psid);
+        let mut shown = self.profile_of(&account, psid)?;
+        let platform = self.platform(&account);
         let (fields, by_default): (_, &[&str]) = match platform {
             Platform::Messenger => (OF_MESSENGER, &["first_name", "last_name", "profile_pic"]),
             Platform::Instagram => (OF_INSTAGRAM, &["name", "profile_pic"]),

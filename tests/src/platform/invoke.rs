@@ -10,10 +10,12 @@ use lambda_http::{Body, Response};
 use messenger::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
 
+use super::options::INSTAGRAM_KEY;
 use super::{
     API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, Platform, SWEEP_TIMEOUT,
 };
 use crate::outgoing;
+use crate::samples;
 use crate::sqs::{MessageAttribute, Received};
 
 impl Platform {
@@ -51,6 +53,9 @@ impl Platform {
 
     /// Where an app's notifications go.
     fn webhook_path(&self, app_id: &str) -> String {
+        if app_id == samples::INSTAGRAM_APP_ID {
+            return format!("/{INSTAGRAM_KEY}/webhook");
+        }
         let mut applications = self.options.applications.iter();
         let application = applications.find(|application| application.app_id == app_id);
         application

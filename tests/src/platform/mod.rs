@@ -110,13 +110,23 @@ impl Platform {
         for page in &options.pages {
             meta.add_page(page, &page_token(page), Product::Messenger);
         }
-        for account in &options.instagram {
-            meta.add_page(account, &page_token(account), Product::Instagram);
+        if options.instagram.len() > options.pages.len() {
+            return Err("each Instagram account is linked to a Page of its own".into());
+        }
+        for (page, account) in options.pages.iter().zip(&options.instagram) {
+            meta.link_instagram(account, page);
         }
         for Application { app_id, app_secret, pages, .. } in &options.applications {
             meta.add_app(App { app_id: app_id.clone(), app_secret: app_secret.clone() });
             for page in pages {
                 meta.add_page_of(app_id, page, &page_token(page), Product::Messenger);
+            }
+        }
+        if !options.instagram_login.is_empty() {
+            let (app_id, app_secret) = (samples::INSTAGRAM_APP_ID, samples::INSTAGRAM_APP_SECRET);
+            meta.add_app(App { app_id: app_id.to_owned(), app_secret: app_secret.to_owned() });
+            for account in &options.instagram_login {
+                meta.add_instagram_of(app_id, account, &page_token(account));
             }
         }
 
@@ -224,7 +234,7 @@ impl Platform {
         containers.clock = Arc::clone(clock);
         let name = format!("container-{number}");
         containers.variables.insert("AWS_LAMBDA_LOG_STREAM_NAME".to_owned(), name);
-        for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL"] {
+        for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL", "GRAPH_INSTAGRAM_BASE_URL"] {
             let url = containers.variables.entry(name.to_owned()).or_default();
             *url = format!("{url}/instances/{number}");
         }
@@ -292,12 +302,10 @@ impl Platform {
     pub async fn next_due(&self) -> Option<Timestamp> {
         let erasure = dynamodb::next_due(&self.dynamodb, TABLE, ERASURES).await;
         let mut next = erasure.unwrap_or_default().map(Timestamp::from_millis);
-        let applications = self.options.applications.iter();
-        let pages = applications.flat_map(|application| &application.pages);
-        for page in pages.chain(&self.options.pages).chain(&self.options.instagram) {
+        for page in self.options.accounts() {
             let far = Timestamp::from_millis(i64::MAX);
             for class in [DueClass::People, DueClass::Bot] {
-                let due = self.store.due(page, class, far, None).await.unwrap_or_default();
+                let due = self.store.due(&page, class, far, None).await.unwrap_or_default();
                 next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
             }
         }

@@ -192,15 +192,12 @@ impl History {
         let is_same = |mark: &&mut Mark| {
             mark.conversation_key == conversation_key && mark.erased_at == erased_at
         };
-        match known.find(is_same) {
-            Some(mark) => {
-                mark.again = point;
-                mark.by.insert(by);
-            }
-            None => {
-                let by = BTreeSet::from([by]);
-                self.marks.push(Mark { conversation_key, erased_at, point, again: point, by });
-            }
+        if let Some(mark) = known.find(is_same) {
+            mark.again = point;
+            mark.by.insert(by);
+        } else {
+            let by = BTreeSet::from([by]);
+            self.marks.push(Mark { conversation_key, erased_at, point, again: point, by });
         }
     }
 

@@ -15,6 +15,7 @@ pub use fault::{Fault, GraphError, Scope};
 pub use usage::Usage;
 
 use crate::http;
+use crate::secrets::Login;
 use crate::settings::Variables;
 use crate::signature::appsecret_proof;
 use messenger::clock::Timestamp;
@@ -38,6 +39,8 @@ pub struct Answer {
 pub struct GraphSettings {
     /// The base URL.
     pub base_url: Url,
+    /// The base URL for accounts that were connected through Instagram Login.
+    pub instagram_base_url: Url,
     /// The version, such as `v25.0`.
     pub version: String,
     /// Sends the token as a query parameter instead of a header.
@@ -47,12 +50,13 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// Reads `GRAPH_BASE_URL`, `GRAPH_VERSION` and `GRAPH_TOKEN_IN_QUERY`.
+    /// Reads `GRAPH_BASE_URL`, `GRAPH_INSTAGRAM_BASE_URL`, `GRAPH_VERSION` and `GRAPH_TOKEN_IN_QUERY`.
     pub fn new(variables: &Variables) -> Self {
-        let base_url = variables.optional("GRAPH_BASE_URL").and_then(|text| {
-            let url = base_url(&text);
-            url.map_err(|problem| variables.reject("GRAPH_BASE_URL", problem)).ok()
-        });
+        let url = |name, default| {
+            let url = variables.optional(name).map(|text| base_url(&text));
+            let url = url.transpose().map_err(|problem| variables.reject(name, problem));
+            url.ok().flatten().unwrap_or_else(|| meta(default))
+        };
         let version = variables.parsed_or("GRAPH_VERSION", "v25.0".to_owned());
         let digits = version.strip_prefix('v').unwrap_or_default();
         if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit() || c == '.') {
@@ -60,7 +64,8 @@ impl GraphSettings {
         }
         let token_in_query = variables.parsed_or("GRAPH_TOKEN_IN_QUERY", false);
         Self {
-            base_url: base_url.unwrap_or_else(meta),
+            base_url: url("GRAPH_BASE_URL", "https://graph.facebook.com"),
+            instagram_base_url: url("GRAPH_INSTAGRAM_BASE_URL", "https://graph.instagram.com"),
             version,
             token_in_query,
             timeout: CALL_TIMEOUT,
@@ -76,9 +81,9 @@ fn base_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-fn meta() -> Url {
+fn meta(url: &str) -> Url {
     #[expect(clippy::expect_used, reason = "the address is a part of the program")]
-    Url::parse("https://graph.facebook.com").expect("it is a valid URL")
+    Url::parse(url).expect("it is a valid URL")
 }
 
 /// The credentials of a call.
@@ -107,6 +112,23 @@ impl Graph {
     /// The settings of the client.
     pub fn settings(&self) -> &GraphSettings {
         &self.settings
+    }
+
+    /// The client for the host of accounts that were connected in this way.
+    #[must_use]
+    pub fn of(&self, login: Login) -> Self {
+        let mut graph = self.clone();
+        if login == Login::Instagram {
+            graph.settings.base_url = graph.settings.instagram_base_url.clone();
+        }
+        graph
+    }
+
+    /// The client for paths without a version.
+    #[must_use]
+    pub fn unversioned(mut self) -> Self {
+        self.settings.version.clear();
+        self
     }
 
     /// Gets `/{version}/{path}`; the parameters become part of the URL and must not be secret.
@@ -164,7 +186,7 @@ impl Graph {
         url.path_segments_mut()
             .map_err(|()| Fault::Invalid)?
             .pop_if_empty()
-            .push(&self.settings.version)
+            .extend(Some(&self.settings.version).filter(|version| !version.is_empty()))
             .extend(path);
         if let Some(app_secret) = access.app_secret {
             url.query_pairs_mut()
@@ -213,13 +235,18 @@ mod tests {
 
     #[test]
     fn tokens_do_not_leave_over_plain_http() {
-        for (url, fits) in [("http://graph.facebook.com", false), ("http://127.0.0.1:9000", true)] {
-            let variables = Variables::from_lookup(move |name| {
-                (name == "GRAPH_BASE_URL").then(|| url.to_owned())
-            });
-            let settings = GraphSettings::new(&variables);
-            assert_eq!(variables.check().is_ok(), fits, "{url}");
-            assert!(fits || settings.base_url.scheme() == "https");
+        for setting in ["GRAPH_BASE_URL", "GRAPH_INSTAGRAM_BASE_URL"] {
+            for (url, fits) in
+                [("http://graph.facebook.com", false), ("http://127.0.0.1:9000", true)]
+            {
+                let variables =
+                    Variables::from_lookup(move |name| (name == setting).then(|| url.to_owned()));
+                let GraphSettings { base_url, instagram_base_url, .. } =
+                    GraphSettings::new(&variables);
+                assert_eq!(variables.check().is_ok(), fits, "{setting} {url}");
+                let is_https = |url: &Url| url.scheme() == "https";
+                assert!(fits || is_https(&base_url) && is_https(&instagram_base_url));
+            }
         }
     }
 }

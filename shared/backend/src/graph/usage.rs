@@ -32,6 +32,16 @@ impl Usage {
         Self(limits.collect())
     }
 
+    /// The usage of an account, in an answer to its sender node: a limit of the node on the account's
+    /// platform is the account's.
+    #[must_use]
+    pub fn of_account(mut self, account_id: &str, node: &str) -> Self {
+        for limit in self.0.iter_mut().filter(|limit| limit.object == node) {
+            account_id.clone_into(&mut limit.object);
+        }
+        self
+    }
+
     /// When Meta will accept messages of this Page, or account, again, if its limit is used up.
     ///
     /// A limit of another object, or of another type such as `pages`, says nothing about messages.
@@ -84,5 +94,22 @@ mod tests {
             assert_eq!(after, minutes.map(Duration::from_mins), "{header} {platform:?}");
         }
         assert_eq!(Usage::default().regain_after("10", Platform::Messenger), None);
+    }
+
+    #[test]
+    fn a_limit_of_the_sender_node_is_the_accounts() {
+        for (object, kind, expected) in [
+            ("10", "instagram", Some(7)),
+            ("17", "instagram", Some(7)),
+            ("10", "messenger", None),
+            ("11", "instagram", None),
+        ] {
+            let header = format!(
+                r#"{{"{object}":[{{"type":"{kind}","estimated_time_to_regain_access":7}}]}}"#
+            );
+            let found = usage(&header).of_account("17", "10");
+            let after = found.regain_after("17", Platform::Instagram);
+            assert_eq!(after, expected.map(Duration::from_mins), "{header}");
+        }
     }
 }

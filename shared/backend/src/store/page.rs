@@ -36,6 +36,15 @@ pub struct PageItem {
     /// The secret's version with which a permission was last missing, if another one may have it.
     #[serde(default)]
     pub lacking_version: Option<String>,
+    /// What Meta last did about a breach of its policies: `warning`, `block`, `unblock`.
+    #[serde(default)]
+    pub policy_action: Option<String>,
+    /// Why, in Meta's words.
+    #[serde(default)]
+    pub policy_reason: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub policy_at: Option<Timestamp>,
     /// Until when a sweep has the Page.
     #[serde(default)]
     pub sweep_until: Option<Timestamp>,
@@ -294,6 +303,29 @@ impl Store {
             .remove("#lacking_version")
             .when("#lacking_version = :version")
             .value("version", version);
+        self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
+    }
+
+    /// Notes what Meta did at `at` about a breach of its policies, unless something later is known.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_policy(
+        &self,
+        page_id: &str,
+        action: &str,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#policy_action = :action, #policy_at = :at")
+            .when("attribute_not_exists(#policy_at) OR #policy_at <= :at")
+            .value("action", action)
+            .value("at", at);
+        let update = match reason {
+            Some(reason) => update.set("#policy_reason = :reason").value("reason", reason),
+            None => update.remove("#policy_reason"),
+        };
         self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 

@@ -240,6 +240,19 @@ pub struct TemplateStatus {
     pub reason: Option<String>,
 }
 
+/// The states of a template in which it can be sent, or will be.
+const SOUND: [&str; 5] = ["APPROVED", "PENDING", "IN_APPEAL", "REINSTATED", "UNPAUSED"];
+
+impl TemplateStatus {
+    /// Whether a template in this state can be sent, or is about to be reviewed.
+    ///
+    /// Source: Meta's reference of `message_templates`, and of the field
+    /// `message_template_status_update`.
+    pub fn is_sound(state: &str) -> bool {
+        SOUND.contains(&state)
+    }
+}
+
 /// A change of who controls the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handover {

@@ -85,7 +85,8 @@ fn a_killed_token_is_expired_until_another_is_set() {
 fn a_token_is_for_its_own_page() {
     let world = World::with_open_windows();
     let body = text_as("RESPONSE", None);
-    let other = path(INSTAGRAM, "app-secret-1", "token-1");
+    world.meta.add_page("1002", "token-2", Platform::Messenger);
+    let other = path("1002", "app-secret-1", "token-1");
     let refused = world.post(&other, Some("token-1"), &body);
     assert_eq!((refused.status, refused.error()), (403, (200, None)));
     let nowhere = path("3003", "app-secret-1", "token-1");

@@ -162,6 +162,7 @@ fn requests_are_recorded_with_their_outcome() {
         GraphRequest {
             at: NOW + 7,
             page_id: PAGE.to_owned(),
+            node: Some(PAGE.to_owned()),
             psid: Some(PSID.to_owned()),
             recipient: json!({"id": PSID}),
             messaging_type: Some("MESSAGE_TAG".to_owned()),

@@ -95,13 +95,15 @@ fn a_field_fires_only_at_both_levels() {
 #[test]
 fn each_call_needs_its_kind_of_token() {
     let world = World::new();
+    world.meta.add_page("1002", "token-2", Platform::Messenger);
     let nothing = json!({});
     for (method, path, token, code) in [
         ("GET", "4004/subscriptions", "token-1", 15),
         ("GET", "me/accounts", "token-1", 100),
         ("GET", "me/messenger_profile", APP_TOKEN, 210),
         ("GET", "debug_token?input_token=token-1", "token-1", 100),
-        ("GET", "2002/subscribed_apps", "token-1", 200),
+        ("GET", "1002/subscribed_apps", "token-1", 200),
+        ("GET", "2002/subscribed_apps", "token-1", 100),
         ("GET", "3003/subscribed_apps", "token-1", 100),
     ] {
         assert_eq!(call(&world, method, path, token, &nothing).error().0, code, "{path}");

@@ -68,7 +68,8 @@ fn personas_are_made_listed_and_deleted() {
     let listed = call(&world, "GET", &path, "token-1", &json!({})).json();
     assert_eq!(listed["data"][0]["id"], id);
     let node = id.as_str().expect("an id");
-    assert_eq!(call(&world, "DELETE", node, "token-ig", &json!({})).error(), (100, Some(33)));
+    world.meta.add_page("100000000000009", "token-2", Platform::Messenger);
+    assert_eq!(call(&world, "DELETE", node, "token-2", &json!({})).error(), (100, Some(33)));
     let deleted = call(&world, "DELETE", node, "token-1", &json!({})).json();
     assert_eq!(deleted, json!({"success": true}));
     let listed = call(&world, "GET", &path, "token-1", &json!({})).json();

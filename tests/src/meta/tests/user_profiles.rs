@@ -1,12 +1,17 @@
 //! The profiles of people.
 
-use super::nodes::call;
 use super::*;
 use crate::meta::NoProfile;
 
 fn profile(world: &World, token: &str, psid: &str, fields: &str) -> Reply {
-    let path = if fields.is_empty() { psid.to_owned() } else { format!("{psid}?fields={fields}") };
-    call(world, "GET", &path, token, &Value::Null)
+    // An account with a login of its own is asked on its own host.
+    let host = if token == "token-ig" { "/instagram" } else { "" };
+    let proof = proof("app-secret-1", token);
+    let mut path = format!("{host}/v24.0/{psid}?appsecret_proof={proof}");
+    if !fields.is_empty() {
+        path = format!("{path}&fields={fields}");
+    }
+    world.request("GET", &path, Some(token), "").expect("an answer")
 }
 
 #[test]
@@ -72,4 +77,13 @@ fn a_profile_that_is_not_shown_is_refused() {
     assert_eq!(profile(&world, "token-1", PSID, "name").error(), (200, None));
     world.meta.kill_token(PAGE);
     assert_eq!(profile(&world, "token-1", PSID, "name").error(), (190, Some(463)));
+}
+
+#[test]
+fn the_page_of_a_linked_account_sees_its_people() {
+    let world = World::with_open_windows();
+    world.meta.link_instagram("2003", PAGE);
+    world.meta.person_says("2003", "7801", "hi");
+    let shown = profile(&world, "token-1", "7801", "username").json();
+    assert_eq!(shown, json!({"id": "7801", "username": "guest_7801"}));
 }
