@@ -166,7 +166,9 @@ impl State {
             ("GET" | "DELETE", [id]) if self.has_persona(id) => self.persona(id, call, now),
             ("GET", [person, "ids_for_pages"]) => self.ids_for_pages(person, call, now),
             ("GET", [app_id]) if self.is_app(app_id) => self.app_node(app_id, call, now),
-            ("GET", [page_id]) if *page_id == "me" || self.is_page(page_id) => self.page_node(page_id, call, now),
+            ("GET", [page_id]) if *page_id == "me" || self.is_page(page_id) => {
+                self.page_node(page_id, call, now)
+            }
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
