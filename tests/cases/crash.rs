@@ -245,11 +245,14 @@ async fn a_reply_goes_before_what_is_due_later_although_two_senders_died() {
         platform.gate.crash_at_each(|call| call.body.contains("\"text\":\"reply\""));
         say(&platform, "hello").await;
         platform.gate.spare();
-        platform.clock.forward(MINUTE);
+        // The reply's lease is over, and the event does not come again within three minutes.
+        platform.clock.forward(40 * SECOND);
         platform.gate.crash_at(call, Moment::After);
         deaths += usize::from(platform.tick().await.is_err());
         let survived = platform.gate.spare();
-        platform.clock.forward(115 * SECOND);
+        // The dead sweep's lease on the Page is over as well.
+        platform.clock.forward(125 * SECOND);
+        let _ = platform.tick().await;
         platform.advance(2 * HOUR).await;
         let all = ["RESPONSE welcome", "RESPONSE reply", "UPDATE later"];
         assert_eq!(delivered(&platform, PSID), all, "death after call {call}");

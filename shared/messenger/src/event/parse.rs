@@ -104,8 +104,11 @@ fn value_alone<'a>(raw: &'a str, place: &Place<'_>) -> &'a str {
         }
     }
     let field = field.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let is_of_messages = ["standby", "message", "messaging"].iter().any(|it| field.starts_with(it));
-    value.filter(|_| is_of_messages).unwrap_or(raw)
+    value
+        .filter(|_| {
+            field == "standby" || field.starts_with("message") || field.starts_with("messaging")
+        })
+        .unwrap_or(raw)
 }
 
 /// When it happened by its own time, else by that of what it stands in, but never later than its receipt:
