@@ -3,6 +3,13 @@
 use super::*;
 use crate::meta::NoProfile;
 
+/// A world whose account with a login of its own has the permission of such a login.
+fn world() -> World {
+    let world = World::with_open_windows();
+    world.meta.set_scopes(INSTAGRAM, &["instagram_business_manage_messages"]);
+    world
+}
+
 fn profile(world: &World, token: &str, psid: &str, fields: &str) -> Reply {
     // An account with a login of its own is asked on its own host.
     let host = if token == "token-ig" { "/instagram" } else { "" };
@@ -16,7 +23,7 @@ fn profile(world: &World, token: &str, psid: &str, fields: &str) -> Reply {
 
 #[test]
 fn a_profile_shows_the_fields_that_are_asked_for() {
-    let world = World::with_open_windows();
+    let world = world();
     for (token, fields, shown) in [
         (
             "token-1",
@@ -44,7 +51,7 @@ fn a_profile_shows_the_fields_that_are_asked_for() {
 
 #[test]
 fn the_fields_of_a_profile_can_be_set() {
-    let world = World::with_open_windows();
+    let world = world();
     let fields = json!({"first_name": "Another", "gender": "female", "locale": null});
     let fields = fields.as_object().expect("fields").clone();
     world.meta.set_user_profile(PAGE, PSID, fields);
@@ -55,7 +62,7 @@ fn the_fields_of_a_profile_can_be_set() {
 
 #[test]
 fn a_profile_that_is_not_shown_is_refused() {
-    let world = World::with_open_windows();
+    let world = world();
     for (psid, why, error) in [
         ("7003", NoProfile::Unavailable, (100, Some(2_018_218))),
         ("7004", NoProfile::NotPermitted, (100, Some(2_018_247))),
@@ -81,7 +88,7 @@ fn a_profile_that_is_not_shown_is_refused() {
 
 #[test]
 fn the_page_of_a_linked_account_sees_its_people() {
-    let world = World::with_open_windows();
+    let world = world();
     world.meta.link_instagram("2003", PAGE);
     world.meta.person_says("2003", "7801", "hi");
     let shown = profile(&world, "token-1", "7801", "username").json();
