@@ -69,3 +69,20 @@ fn every_parameter_of_the_template_is_described() {
         assert!(architecture.contains(&format!("`{name}`")), "{name}");
     }
 }
+
+/// Files of the stand-in that only read and pass on.
+const WITHOUT_RULES: [&str; 3] = ["node.rs", "server.rs", "tests.rs"];
+
+#[test]
+fn each_file_of_the_stand_in_names_the_source_of_its_rules() {
+    let folder = root().join("tests/src/meta");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
+    assert!(files.len() > 20);
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(WITHOUT_RULES.contains(&name) || head.contains("Source:"), "{name}");
+    }
+}

@@ -26,6 +26,7 @@ mod rotation;
 mod sample_events;
 mod send_api;
 mod setup;
+mod simulator_paths;
 mod support;
 mod taken_over;
 mod template;

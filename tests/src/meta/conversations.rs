@@ -1,4 +1,6 @@
 //! The conversations of a Page's inbox.
+//!
+//! Source: Meta's Conversations API: details of the 20 newest messages only.
 
 use serde_json::{Value, json};
 
@@ -41,7 +43,7 @@ impl State {
         self.demand(&page_id, "pages_messaging")?;
         let page_id = self.account_asked_for(page_id, call)?;
         let platform = json!(self.platform(&page_id));
-        let is_asked = call.text("platform").is_none_or(|asked| platform == asked);
+        let is_asked = call.choice("platform").is_none_or(|asked| platform == asked);
         let mut people: Vec<&str> = Vec::new();
         for line in self.lines.iter().rev().filter(|line| line.page_id == page_id && is_asked) {
             if let Person::Psid(psid) = &line.person

@@ -142,7 +142,7 @@ impl State {
         page_id: String,
         call: &NodeCall,
     ) -> Result<String, Refusal> {
-        if call.text("platform") != Some("instagram") || !self.is_page(&page_id) {
+        if call.choice("platform").as_deref() != Some("instagram") || !self.is_page(&page_id) {
             return Ok(page_id);
         }
         let linked = self.linked_account(&page_id).map(str::to_owned);
@@ -154,6 +154,9 @@ impl State {
         let page_id = self.as_page(page_id, call, now)?;
         let fields = call.list("fields");
         let mut node = json!({"id": page_id});
+        if fields.is_empty() || fields.iter().any(|field| field == "name") {
+            node["name"] = format!("Page {page_id}").into();
+        }
         if fields.iter().any(|field| field == "instagram_business_account")
             && let Some(account) = self.linked_account(&page_id)
         {
@@ -198,7 +201,10 @@ impl State {
                 self.control_thread(node, edge, call, now)
             }
             ("GET", ["refresh_access_token"]) => self.refresh_access_token(call, now),
-            ("GET", [node]) => self.account_node(node, call, now),
+            ("GET", [node]) if *node == "me" || self.pages.contains_key(*node) => {
+                self.account_node(node, call, now)
+            }
+            ("GET", [psid]) => self.user_profile(psid, call, now),
             _ => return None,
         })
     }

@@ -1,4 +1,7 @@
 //! Notifications, byte for byte as Meta sends them.
+//!
+//! Source: Meta's webhooks ("an escaped unicode version of the payload" is signed), and its references of
+//! `message_echoes`, `message_deliveries`, `message_reads` and `standby`.
 
 use std::fmt::Write;
 

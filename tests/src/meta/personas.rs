@@ -11,6 +11,9 @@ use super::{Meta, Platform, State};
 /// The most characters of a persona's name.
 const LONGEST_NAME: usize = 50;
 
+/// The default number of personas in one answer.
+const AT_ONCE: usize = 25;
+
 /// A persona of a Page.
 pub(super) struct Persona {
     page_id: String,
@@ -25,7 +28,7 @@ impl State {
         self.demand(&page_id, "pages_messaging")?;
         if call.method == "GET" {
             let own = self.personas.iter().filter(|persona| persona.page_id == page_id);
-            return Ok(json!({"data": own.map(Persona::to_value).collect::<Vec<_>>()}));
+            return Ok(listed(&own.collect::<Vec<_>>(), call));
         }
         let (name, picture) = (call.text("name"), call.text("profile_picture_url"));
         let Some(name) = name.filter(|name| name.chars().count() <= LONGEST_NAME) else {
@@ -74,6 +77,26 @@ impl State {
         }
         Err(Refusal::invalid("Param persona_id must be a persona of this Page"))
     }
+}
+
+/// A part of a list, and cursors to the next one. `next` is there if there is more, and an empty part has no
+/// `paging` at all; a client knows the end by either. Source: Meta's Graph API, paged results.
+fn listed(personas: &[&Persona], call: &NodeCall) -> Value {
+    let number = |name: &str| call.text(name).and_then(|text| text.parse::<usize>().ok());
+    let start = number("after").unwrap_or(0).min(personas.len());
+    let end = (start + number("limit").unwrap_or(AT_ONCE)).min(personas.len());
+    let shown: Vec<_> = personas[start..end].iter().map(|persona| persona.to_value()).collect();
+    if shown.is_empty() {
+        return json!({"data": []});
+    }
+    let cursors = json!({"before": start.to_string(), "after": end.to_string()});
+    let mut paging = json!({"cursors": cursors});
+    if end < personas.len() {
+        let page_id = &personas[0].page_id;
+        let next = format!("https://graph.facebook.com/v25.0/{page_id}/personas?after={end}");
+        paging["next"] = next.into();
+    }
+    json!({"data": shown, "paging": paging})
 }
 
 impl Persona {

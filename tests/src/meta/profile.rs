@@ -1,4 +1,8 @@
 //! The Messenger profile of a Page.
+//!
+//! Source: Meta's Messenger Profile API: ten calls in ten minutes for a Page, a persistent menu with Get
+//! Started only, and the limits of each property. Ice breakers come for each language or, as
+//! `messaging-api-messenger` sends them, as a list.
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +13,8 @@ use super::{Meta, Page, Platform, State};
 /// The rate limit: calls for a Page within a time.
 const CALLS: usize = 10;
 const WITHIN_MS: i64 = 600_000;
+
+const MOST_ICE_BREAKERS: usize = 4;
 
 const PROPERTIES: [&str; 7] = [
     "get_started",
@@ -55,17 +61,22 @@ impl State {
         page.profile_calls.push(now);
         match call.method.as_str() {
             "GET" => {
-                let wanted = call.list("fields");
+                let wanted = names(call);
                 let shown = page.profile.iter().filter(|(name, _)| wanted.contains(name));
                 let shown: Map<_, _> =
                     shown.map(|(name, value)| (name.clone(), value.clone())).collect();
                 return Ok(json!({"data": data(shown, page.has_flat_ice_breakers)}));
             }
             "POST" => write(page, call)?,
-            _ => remove(page, &call.list("fields"))?,
+            _ => remove(page, &names(call))?,
         }
         Ok(json!({"result": "success"}))
     }
+}
+
+/// The properties that a call names.
+fn names(call: &NodeCall) -> Vec<String> {
+    call.list("fields").iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
 /// The properties in the form of an answer: one object, beside which the ice breakers may stand, one
@@ -118,7 +129,7 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
             "Param persistent_menu has too many items or too long titles",
         ));
     }
-    if !texts("ice_breakers", "question", 80) || !counts("ice_breakers", 4) {
+    if !texts("ice_breakers", "question", 80) || !are_few_ice_breakers(next.get("ice_breakers")) {
         return Err(Refusal::invalid("Param ice_breakers has too many or too long questions"));
     }
     let addresses = |name: &str| match next.get(name) {
@@ -135,6 +146,17 @@ fn write(page: &mut Page, call: &NodeCall) -> Result<(), Refusal> {
     }
     page.profile = next;
     Ok(())
+}
+
+/// Whether there are at most four questions, for each language or, in the older form, in the list itself.
+fn are_few_ice_breakers(breakers: Option<&Value>) -> bool {
+    let few = |list: &Vec<Value>| (1..=MOST_ICE_BREAKERS).contains(&list.len());
+    let Some(list) = breakers.and_then(Value::as_array) else { return breakers.is_none() };
+    let is_flat = list.iter().all(|item| item["call_to_actions"].is_null());
+    if is_flat {
+        return few(list);
+    }
+    list.iter().all(|language| language["call_to_actions"].as_array().is_some_and(few))
 }
 
 fn remove(page: &mut Page, names: &[String]) -> Result<(), Refusal> {

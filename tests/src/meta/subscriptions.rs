@@ -1,4 +1,7 @@
 //! Both levels of subscription: the app's to a kind of object, and the app's at a Page.
+//!
+//! Source: Meta's webhooks (the challenge; 2200 where a callback fails), its app subscriptions and
+//! `subscribed_apps`: a field fires only where it is subscribed to at both levels.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::answer::Refusal;
 use super::instagram::{self, Host};
-use super::node::{Answered, NodeCall, get};
+use super::node::{Answered, NodeCall};
 use super::tokens::Holder;
 use super::{Meta, Platform, State};
+use crate::outgoing::get;
 
 /// The webhook fields of a Page.
 const PAGE_FIELDS: [&str; 22] = [

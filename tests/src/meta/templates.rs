@@ -1,4 +1,6 @@
 //! The message templates of a Page.
+//!
+//! Source: Meta's utility messages: category, language, parameter format, and an approval first.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,6 @@
 //! Access tokens: their holders, and `debug_token`.
+//!
+//! Source: Meta's access tokens, `debug_token` and secure calls (`appsecret_proof`); the texts are Graph's.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,8 @@
 //! Messaging types, tags and their windows.
+//!
+//! Source: Meta's policy of messaging windows (24 hours; 7 days for a human agent and for feedback), its
+//! message tags (three retired on 27 April 2026; subcode 1893061 from public reports), its utility
+//! messages, and Instagram messaging (no tag but `HUMAN_AGENT`).
 
 use serde_json::{Value, json};
 

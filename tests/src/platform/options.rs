@@ -36,6 +36,8 @@ pub struct Options {
     pub now: Timestamp,
     /// What the bot says.
     pub replies: Replies,
+    /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
+    pub webhook: Option<String>,
     /// Variables of the functions that differ from the platform's own.
     pub variables: BTreeMap<String, String>,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             data: None,
             now: samples::BEGINNING,
             replies: booking::reply,
+            webhook: None,
             variables: BTreeMap::new(),
         }
     }

@@ -139,11 +139,14 @@ fn the_profile_keeps_its_limits() {
         let one = json!({"question": "q", "payload": "p"});
         json!({"ice_breakers": [{"locale": "default", "call_to_actions": vec![one; count]}]})
     };
+    let flat = |count: usize| json!({"ice_breakers": vec![json!({"question": "q", "payload": "p"}); count]});
     let greeting =
         |length: usize| json!({"greeting": [{"locale": "default", "text": "x".repeat(length)}]});
     for (body, is_taken) in [
         (breakers(4), true),
         (breakers(5), false),
+        (flat(4), true),
+        (flat(5), false),
         (greeting(160), true),
         (greeting(161), false),
         (json!({}), false),

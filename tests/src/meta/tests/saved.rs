@@ -75,3 +75,53 @@ fn personas_are_made_listed_and_deleted() {
     let listed = call(&world, "GET", &path, "token-1", &json!({})).json();
     assert_eq!(listed, json!({"data": []}));
 }
+
+#[test]
+fn a_file_is_uploaded_or_sent_as_a_part_of_a_form() {
+    let world = World::with_open_windows();
+    let form = |edge: &str, fields: &[(&str, &str)], file: &str| {
+        let part = |name: &str, more: &str, value: &str| {
+            let form = "Content-Disposition: form-data";
+            format!("--e\r\n{form}; name=\"{name}\"{more}\r\n\r\n{value}\r\n")
+        };
+        let mut parts: Vec<_> = fields.iter().map(|(name, value)| part(name, "", value)).collect();
+        let of_file = "; filename=\"a.png\"\r\nContent-Type: image/png";
+        parts.push(part("filedata", of_file, file));
+        parts.push("--e--\r\n".to_owned());
+        let body = parts.concat();
+        let proof = proof("app-secret-1", "token-1");
+        let path = format!("/v24.0/me/{edge}?access_token=token-1&appsecret_proof={proof}");
+        world.exchange("POST", &path, "Content-Type: multipart/form-data; boundary=e\r\n", &body)
+    };
+    let media = r#"{"attachment":{"type":"image","payload":{"is_reusable":true}}}"#;
+    let recipient = format!(r#"{{"id":"{PSID}"}}"#);
+    let sent =
+        [("recipient", recipient.as_str()), ("messaging_type", "RESPONSE"), ("message", media)];
+    let uploaded = form("message_attachments", &[("message", media)], "PNG");
+    assert!(uploaded.contains("attachment_id"), "{uploaded}");
+    let answer = form("messages", &sent, "PNG");
+    assert!(answer.contains("message_id") && answer.contains("attachment_id"), "{answer}");
+    for refused in
+        [form("message_attachments", &[("message", media)], ""), form("messages", &sent, "")]
+    {
+        assert!(refused.contains("filedata must not be empty"), "{refused}");
+    }
+}
+
+#[test]
+fn a_long_list_of_personas_comes_in_parts() {
+    let world = World::new();
+    for number in 0..30 {
+        world.meta.add_persona(PAGE, &number.to_string());
+    }
+    let mut seen = 0;
+    for (after, count, has_next) in [("0", 25, true), ("25", 5, false), ("30", 0, false)] {
+        let path = format!("{PAGE}/personas?after={after}");
+        let part = call(&world, "GET", &path, "token-1", &Value::Null).json();
+        assert_eq!(part["data"].as_array().map(Vec::len), Some(count), "{after}");
+        assert_eq!(part["paging"]["next"].is_string(), has_next, "{after}");
+        assert_eq!(part["paging"]["cursors"]["after"].is_string(), count > 0, "{after}");
+        seen += count;
+    }
+    assert_eq!(seen, 30);
+}
