@@ -14,6 +14,7 @@ pub mod guard;
 pub mod http;
 pub mod index;
 pub mod meta;
+pub mod outgoing;
 pub mod platform;
 pub mod samples;
 pub mod scenario;

@@ -12,11 +12,15 @@
 mod accounts;
 mod answer;
 mod attachments;
+mod batch;
 mod conversations;
+mod errors;
+mod faults;
 mod graph;
 mod limits;
 mod node;
 mod notification;
+mod parameters;
 mod people;
 mod permits;
 mod personas;
@@ -28,10 +32,11 @@ mod templates;
 mod tests;
 mod threads;
 mod tokens;
+mod user_profiles;
 mod whatsapp;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -42,6 +47,9 @@ use sha2::Sha256;
 
 use attachments::Attachments;
 use conversations::Line;
+pub use errors::{KNOWN, KnownError};
+use faults::Faults;
+pub use faults::{Fault, FaultRule};
 use people::Record;
 use permits::Permits;
 use personas::Persona;
@@ -49,6 +57,8 @@ use subscriptions::Subscription;
 use templates::Template;
 pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
 pub use tokens::UserToken;
+pub use user_profiles::NoProfile;
+use user_profiles::UserProfile;
 use whatsapp::WhatsAppAccount;
 
 /// A Meta app, which owns a webhook and makes calls.
@@ -132,38 +142,6 @@ pub enum Outcome {
     },
 }
 
-/// A fault on Meta's side, injected on demand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The answer is this error and nothing is delivered.
-    Error {
-        /// The answer's HTTP status.
-        http: u16,
-        /// The Graph error's code.
-        code: i64,
-        /// The Graph error's subcode.
-        subcode: Option<i64>,
-    },
-    /// The Page's rate limit is used up: 80006 (Messenger) or 613 (Instagram), nothing is delivered.
-    Throttled {
-        /// The usage header's `estimated_time_to_regain_access`, in minutes.
-        regain_minutes: u32,
-    },
-    /// The request is processed, then the connection is closed without an answer.
-    LostAnswer,
-    /// The connection is closed once the request has been read; nothing is delivered.
-    LostRequest,
-    /// The request is processed, and if that delivers, the answer is error 1 / 1357046.
-    UnknownDelivered,
-    /// A server in front of the Graph API answers 503 with an HTML page; nothing is delivered.
-    Http5xx,
-    /// A server in front of the Graph API answers with an HTML page; nothing is delivered.
-    Edge {
-        /// The answer's HTTP status.
-        http: u16,
-    },
-}
-
 /// Meta, as seen by one app: its Pages, the people who write to them, the Send API, the webhooks.
 ///
 /// Clones share one state.
@@ -194,14 +172,13 @@ struct State {
     personas: Vec<Persona>,
     personas_made: usize,
     permits: Permits,
+    user_profiles: BTreeMap<(String, String), UserProfile>,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
     threads: BTreeMap<(String, String), threads::Holder>,
     other_limits: Vec<OtherLimit>,
-    faults: VecDeque<(Option<String>, Fault)>,
-    faults_for: BTreeMap<String, Fault>,
-    lasting_fault: Option<Fault>,
+    faults: Faults,
     echoes: bool,
     receipts: bool,
     said: u64,
@@ -272,14 +249,13 @@ impl Meta {
             personas: Vec::new(),
             personas_made: 0,
             permits: Permits::default(),
+            user_profiles: BTreeMap::new(),
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
             threads: BTreeMap::new(),
             other_limits: Vec::new(),
-            faults: VecDeque::new(),
-            faults_for: BTreeMap::new(),
-            lasting_fault: None,
+            faults: Faults::default(),
             echoes: true,
             receipts: true,
             said: 0,
@@ -373,6 +349,21 @@ impl Meta {
         std::mem::take(&mut self.state().webhooks)
     }
 
+    /// The Pages and accounts that are connected.
+    pub fn accounts(&self) -> Vec<String> {
+        self.state().pages.keys().cloned().collect()
+    }
+
+    /// The id of the app that a Page is connected to.
+    pub fn app_connected_to(&self, page_id: &str) -> String {
+        self.state().app_of(page_id).app_id.clone()
+    }
+
+    /// Whether it is an Instagram account.
+    pub fn is_instagram(&self, page_id: &str) -> bool {
+        self.state().platform(page_id) == Platform::Instagram
+    }
+
     /// Every request that reached the Graph API so far, in order.
     pub fn requests(&self) -> Vec<GraphRequest> {
         self.state().requests.clone()
@@ -392,40 +383,6 @@ impl Meta {
     /// Forgets the requests so far; Meta's record of conversations stays.
     pub fn clear_requests(&self) {
         self.state().requests.clear();
-    }
-
-    /// Queues a fault for the next request.
-    pub fn fail_next(&self, fault: Fault) {
-        self.state().faults.push_back((None, fault));
-    }
-
-    /// Queues a fault for the next request to this person.
-    pub fn fail_next_for(&self, psid: &str, fault: Fault) {
-        self.state().faults.push_back((Some(psid.to_owned()), fault));
-    }
-
-    /// Reports from now on, beside every answer, that a limit of another business object, or of another
-    /// type, is used up.
-    ///
-    /// Meta: `X-Business-Use-Case-Usage` lists entries per business object id and type.
-    pub fn report_limit(&self, object_id: &str, kind: &str, regain_minutes: u32) {
-        let (object_id, kind) = (object_id.to_owned(), kind.to_owned());
-        self.state().other_limits.push(OtherLimit { object_id, kind, regain_minutes });
-    }
-
-    /// Sets a fault for every request that no queued fault applies to, until set to `None`.
-    pub fn set_fault(&self, fault: Option<Fault>) {
-        self.state().lasting_fault = fault;
-    }
-
-    /// Sets a fault for every request to this person that no queued fault applies to, until set to
-    /// `None`.
-    pub fn set_fault_for(&self, psid: &str, fault: Option<Fault>) {
-        let mut state = self.state();
-        match fault {
-            Some(fault) => state.faults_for.insert(psid.to_owned(), fault),
-            None => state.faults_for.remove(psid),
-        };
     }
 
     fn now(&self) -> i64 {
@@ -472,16 +429,6 @@ impl State {
     /// A Page that is not connected counts as one of Messenger: its people can still act.
     fn platform(&self, page_id: &str) -> Platform {
         self.pages.get(page_id).map_or(Platform::Messenger, |page| page.platform)
-    }
-
-    fn take_fault(&mut self, psid: Option<&str>) -> Option<Fault> {
-        let waiting = self
-            .faults
-            .iter()
-            .position(|(target, _)| target.is_none() || target.as_deref() == psid);
-        let queued = waiting.and_then(|index| self.faults.remove(index)).map(|(_, fault)| fault);
-        let of_person = psid.and_then(|psid| self.faults_for.get(psid));
-        queued.or_else(|| of_person.or(self.lasting_fault.as_ref()).cloned())
     }
 }
 

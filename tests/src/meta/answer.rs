@@ -2,13 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, State};
+use super::{Outcome, State, errors};
+
+/// What a server in front of the Graph API answers with.
+pub(super) const HTML: &str = "<html><body>Not served</body></html>";
 
 /// An answer as the client sees it.
 pub(super) enum Answer {
-    Json { http: u16, usage: Option<String>, body: Value },
-    Html { http: u16 },
+    Json {
+        http: u16,
+        usage: Option<String>,
+        body: Value,
+    },
+    Html {
+        http: u16,
+    },
     Closed,
+    /// Answered later, by the machine's clock.
+    Late {
+        millis: u64,
+        answer: Box<Answer>,
+    },
 }
 
 /// An error answer of the Graph API.
@@ -38,6 +52,15 @@ impl Refusal {
         Self::new(400, 100, None, &format!("(#100) {why}"))
     }
 
+    /// The caller knows no object of this id.
+    pub(super) fn no_such_object(id: &str) -> Self {
+        let message = format!(
+            "Unsupported get request. Object with ID '{id}' does not exist, cannot be loaded due to missing permissions, or does not support this operation"
+        );
+        let kind = "GraphMethodException";
+        Self { kind, ..Self::new(400, 100, Some(33), &message) }
+    }
+
     pub(super) fn no_matching_user() -> Self {
         Self::new(400, 100, Some(2_018_001), "(#100) No matching user found")
     }
@@ -47,7 +70,9 @@ impl Refusal {
     }
 
     pub(super) fn of_fault(http: u16, code: i64, subcode: Option<i64>) -> Self {
-        let message = format!("(#{code}) An error occurred while processing this request");
+        let text = errors::known(code, subcode)
+            .map_or("An error occurred while processing this request", |known| known.message);
+        let message = format!("(#{code}) {text}");
         Self::new(http, code, subcode, &message)
     }
 

@@ -12,6 +12,9 @@ use super::{Meta, State};
 /// How long saved media can be sent.
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
+/// Media of up to 25 MB.
+const LARGEST_FILE: u64 = 25 * 1024 * 1024;
+
 const KINDS: [&str; 4] = ["image", "audio", "video", "file"];
 
 /// The media that all Pages have saved.
@@ -70,7 +73,7 @@ impl Attachments {
         let attachment = &message["attachment"];
         let payload = &attachment["payload"];
         let kind = attachment["type"].as_str().filter(|kind| KINDS.contains(kind))?;
-        let is_wanted = payload["is_reusable"] == json!(true) && payload["url"].is_string();
+        let is_wanted = payload["is_reusable"] == json!(true) && payload["attachment_id"].is_null();
         is_wanted.then(|| self.save(page_id, kind, now))
     }
 }
@@ -91,11 +94,23 @@ pub(super) fn check_url(url: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Checks a file of a form. Source: the Send API's limit of media.
+pub(super) fn check_file(file: &Value) -> Result<(), Refusal> {
+    match file["bytes"].as_u64() {
+        Some(1..=LARGEST_FILE) => Ok(()),
+        Some(0) => Err(Refusal::invalid("Param filedata must not be empty")),
+        Some(_) => {
+            Err(Refusal::new(400, 100, Some(2_018_047), "(#100) Upload attachment failure."))
+        }
+        None => Err(Refusal::invalid("Param filedata must be a file of a form")),
+    }
+}
+
 impl State {
     pub(super) fn upload(&mut self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
-        if !matches!(call.text("platform"), None | Some("messenger" | "instagram")) {
+        if !matches!(call.choice("platform").as_deref(), None | Some("messenger" | "instagram")) {
             return Err(Refusal::invalid("Param platform must be one of {MESSENGER, INSTAGRAM}"));
         }
         let message = match call.value("message") {
@@ -110,7 +125,10 @@ impl State {
         if !payload["is_reusable"].is_null() && !payload["is_reusable"].is_boolean() {
             return Err(Refusal::invalid("Param payload[is_reusable] must be a boolean"));
         }
-        check_url(&payload["url"])?;
+        match call.value("filedata") {
+            Value::Null => check_url(&payload["url"])?,
+            file => check_file(file)?,
+        }
         Ok(json!({"attachment_id": self.attachments.save(&page_id, kind, now)}))
     }
 }

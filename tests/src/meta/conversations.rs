@@ -40,7 +40,7 @@ impl State {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
         let platform = json!(self.platform(&page_id));
-        let is_asked = call.text("platform").is_none_or(|asked| platform == asked);
+        let is_asked = call.choice("platform").is_none_or(|asked| platform == asked);
         let mut people: Vec<&str> = Vec::new();
         for line in self.lines.iter().rev().filter(|line| line.page_id == page_id && is_asked) {
             if let Person::Psid(psid) = &line.person

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
-use super::people::Person;
+use super::faults::MESSAGES;
+use super::node::NodeCall;
+use super::people::{self, Person};
 use super::{
-    Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
-    notification, permits, threads, window,
+    GraphRequest, Meta, Outcome, PublicPost, State, TokenEnd, hmac_hex, limits, notification,
+    permits, threads, window,
 };
 
 /// A request as received.
@@ -15,8 +17,24 @@ pub(super) struct Arrival {
     pub(super) node: Option<String>,
     pub(super) token: Option<String>,
     pub(super) proof: Option<String>,
-    /// Null when it was not sent as JSON, because then Meta sees no parameters in it.
+    /// Its parameters.
     pub(super) body: Value,
+}
+
+impl Arrival {
+    pub(super) fn at(node: &str, call: &NodeCall) -> Self {
+        Self {
+            node: Some(node.to_owned()),
+            token: call.token.clone(),
+            proof: call.proof.clone(),
+            body: call.parameters.clone().into(),
+        }
+    }
+
+    /// A request at a path that Graph does not know.
+    pub(super) fn unknown() -> Self {
+        Self { node: None, token: None, proof: None, body: Value::Null }
+    }
 }
 
 /// The result of a successful request.
@@ -41,41 +59,23 @@ impl Meta {
         let page_id = state.page_of(arrival);
         let body = &arrival.body;
         let psid = state.psid_of(&page_id, &body["recipient"]);
-        let (outcome, answer) = match state.take_fault(psid.as_deref()) {
-            Some(Fault::Error { http, code, subcode }) => {
-                let refusal = Refusal::of_fault(http, code, subcode);
-                (refusal.outcome(), state.error(&page_id, 0, &refusal))
-            }
-            Some(Fault::Throttled { regain_minutes }) => {
-                let code = match state.platform(&page_id) {
-                    Platform::Messenger => 80_006,
-                    Platform::Instagram => 613,
-                };
-                let refusal = Refusal::of_fault(400, code, None);
-                let answer = state.error(&page_id, regain_minutes, &refusal);
-                (refusal.outcome(), answer)
-            }
-            Some(Fault::LostRequest) => (failed("connection closed"), Answer::Closed),
-            Some(Fault::Http5xx) => (failed("HTTP 503"), Answer::Html { http: 503 }),
-            Some(Fault::Edge { http }) => (failed("an edge server"), Answer::Html { http }),
-            fault @ (None | Some(Fault::LostAnswer | Fault::UnknownDelivered)) => {
-                let result = state.process(&page_id, arrival, now);
-                let answer = match (&fault, &result) {
-                    (Some(Fault::LostAnswer), _) => Answer::Closed,
-                    (Some(Fault::UnknownDelivered), Ok(_)) => {
-                        let refusal = Refusal::of_fault(500, 1, Some(1_357_046));
-                        state.error(&page_id, 0, &refusal)
-                    }
-                    (_, Ok(done)) => {
-                        let (recipient_id, mid) =
-                            (done.recipient_id.as_deref(), done.mid.as_deref());
-                        state.success(&page_id, recipient_id, mid, done.attachment_id.as_deref())
-                    }
-                    (_, Err(refusal)) => state.error(&page_id, 0, refusal),
-                };
-                (outcome(result), answer)
-            }
-        };
+        let fault = state.take_fault(MESSAGES, psid.as_deref());
+        let instead = fault.as_ref().and_then(|fault| state.instead(&page_id, fault));
+        let (outcome, answer) = instead.unwrap_or_else(|| {
+            let result = state.process(&page_id, arrival, now);
+            let answer = match &result {
+                Ok(done) => {
+                    let (recipient_id, mid) = (done.recipient_id.as_deref(), done.mid.as_deref());
+                    state.success(&page_id, recipient_id, mid, done.attachment_id.as_deref())
+                }
+                Err(refusal) => state.error(&page_id, 0, refusal),
+            };
+            let answer = match &fault {
+                Some(fault) => state.afterwards(&page_id, fault, answer),
+                None => answer,
+            };
+            (outcome(result), answer)
+        });
         state.requests.push(GraphRequest {
             at: now,
             page_id,
@@ -195,7 +195,9 @@ impl State {
         self.check_persona(page_id, body)?;
         let payload = &body["payload"];
         let about_a_message = payload["message_id"].is_string();
-        let complete = match body["sender_action"].as_str() {
+        // Meta's own SDK writes them in capitals.
+        let action = body["sender_action"].as_str().map(str::to_ascii_lowercase);
+        let complete = match action.as_deref() {
             Some("typing_on" | "typing_off" | "mark_seen") => true,
             Some("react") => about_a_message && payload["reaction"].is_string(),
             Some("unreact") => about_a_message,
@@ -230,7 +232,7 @@ impl State {
             return Err(Refusal::invalid("The parameter message is required"));
         }
         let reach = window::reach(platform, body, now)?;
-        limits::check(platform, message)?;
+        limits::check(platform, message, &body["filedata"])?;
         self.attachments.check(page_id, message, now)?;
         self.check_template_parameters(page_id, &message["template"])?;
         self.check_persona(page_id, body)?;
@@ -307,12 +309,11 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
     let (Some((kind, value)), None) = (given.next(), given.next()) else {
         return Err(Refusal::invalid("Param recipient must hold exactly one field"));
     };
-    let Some(id) = value.as_str().filter(|id| !id.is_empty()) else {
+    let Some(id) = people::id(value) else {
         return Err(Refusal::invalid(&format!(
             "Param recipient[{kind}] must be a non-empty string"
         )));
     };
-    let id = id.to_owned();
     match kind.as_str() {
         "id" => Ok(Recipient::Person(Person::Psid(id))),
         "user_ref" => Ok(Recipient::Person(Person::UserRef(id))),
@@ -347,10 +348,6 @@ fn outcome(result: Result<Done, Refusal>) -> Outcome {
         Ok(Done { mid: None, .. }) => Outcome::Acted,
         Err(refusal) => refusal.outcome(),
     }
-}
-
-fn failed(how: &str) -> Outcome {
-    Outcome::Failed { how: how.to_owned() }
 }
 
 fn psid(person: &Person) -> Option<String> {

@@ -12,7 +12,7 @@ type Verdict = Result<(), Refusal>;
 const CONTENTS: [&str; 5] = ["text", "attachment", "attachments", "sticker_id", "template"];
 
 /// Checks a message against the Send API's limits; lengths are in Unicode scalar values.
-pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
+pub(super) fn check(platform: Platform, message: &Value, file: &Value) -> Verdict {
     if !message.is_object() {
         return refuse("Param message must be an object");
     }
@@ -20,6 +20,7 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
         CONTENTS.into_iter().filter(|name| !message[name].is_null()).collect();
     match contents.as_slice() {
         ["text"] => text(platform, &message["text"])?,
+        ["attachment"] if !file.is_null() => uploaded(&message["attachment"], file)?,
         ["attachment"] => attachment(platform, &message["attachment"])?,
         ["attachments"] => images(platform, &message["attachments"])?,
         ["sticker_id"] => sticker(platform, &message["sticker_id"])?,
@@ -87,6 +88,21 @@ fn attachment(platform: Platform, attachment: &Value) -> Verdict {
         (Platform::Instagram, Some("MEDIA_SHARE")) => identifier(&payload["id"], "payload[id]"),
         _ => refuse("Param attachment[type] is not an attachment type of this platform"),
     }
+}
+
+/// Media whose file is a part of the request's form.
+fn uploaded(attachment: &Value, file: &Value) -> Verdict {
+    let payload = &attachment["payload"];
+    if !matches!(attachment["type"].as_str(), Some("image" | "audio" | "video" | "file")) {
+        return refuse("Param filedata is for media only");
+    }
+    optional_flag(&payload["is_reusable"], "attachment[payload][is_reusable]")?;
+    if !payload["url"].is_null() || !payload["attachment_id"].is_null() {
+        return refuse(
+            "Param attachment[payload] must not hold a url or an attachment_id with filedata",
+        );
+    }
+    attachments::check_file(file)
 }
 
 fn media(payload: &Value) -> Verdict {

@@ -1,10 +1,9 @@
 //! The Graph API apart from the Send API: routing and authentication of its calls.
 
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::answer::{Answer, Refusal};
+use super::graph::Arrival;
 use super::tokens::Holder;
 use super::{Meta, State};
 
@@ -23,6 +22,11 @@ pub(super) struct NodeCall {
 impl NodeCall {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A value of an enumeration, which may come in capitals: Meta's own SDK writes them so.
+    pub(super) fn choice(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_ascii_lowercase)
     }
 
     pub(super) fn value(&self, name: &str) -> &Value {
@@ -49,30 +53,63 @@ impl NodeCall {
     }
 }
 
+impl NodeCall {
+    /// The edge that is called; `node` if it is a node itself.
+    fn edge(&self) -> &str {
+        match self.path.as_slice() {
+            [.., edge] if self.path.len() > 1 => edge,
+            _ => "node",
+        }
+    }
+
+    /// The person that it is about.
+    fn psid(&self) -> Option<&str> {
+        match (self.value("recipient"), self.path.as_slice()) {
+            (Value::String(psid), _) => Some(psid),
+            (Value::Object(recipient), _) => recipient.get("id").and_then(Value::as_str),
+            (_, [node]) => Some(node),
+            _ => self.text("user_id"),
+        }
+    }
+}
+
 /// The body of an answer, or an error.
 pub(super) type Answered = Result<Value, Refusal>;
 
 impl Meta {
-    /// Answers a call; `None` if Graph has nothing at its path.
-    pub(super) async fn call(&self, call: NodeCall) -> Option<Answer> {
+    /// Answers a call.
+    pub(super) async fn call(&self, call: NodeCall) -> Answer {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let answered = match (call.method.as_str(), path.as_slice()) {
-            ("POST", []) => Box::pin(self.batch(&call)).await,
+            ("POST", [node, "messages"]) => return self.receive(&Arrival::at(node, &call)),
+            ("POST", [] | ["me"]) if !call.value("batch").is_null() => {
+                Box::pin(self.batch(&call)).await
+            }
             ("POST", [app_id, "subscriptions"]) => {
                 self.state().note(&call);
                 self.subscribe_app(app_id, &call).await
             }
             (method, path) => {
                 let mut state = self.state();
-                let answered = state.answer(method, path, &call, self.now())?;
+                let fault = state.take_fault(call.edge(), call.psid());
+                let answered = match fault.as_ref().and_then(|fault| state.instead("", fault)) {
+                    Some((_, answer)) => answer,
+                    None => match state.answer(method, path, &call, self.now()) {
+                        Some(answered) => state.written(answered),
+                        None => {
+                            drop(state);
+                            return self.receive(&Arrival::unknown());
+                        }
+                    },
+                };
                 state.note(&call);
-                answered
+                return match fault {
+                    Some(fault) => state.afterwards("", &fault, answered),
+                    None => answered,
+                };
             }
         };
-        Some(match answered {
-            Ok(body) => Answer::Json { http: 200, usage: None, body },
-            Err(refusal) => self.state().error("", 0, &refusal),
-        })
+        self.state().written(answered)
     }
 
     /// The calls that reached Graph so far, except those of the Send API, such as
@@ -85,45 +122,16 @@ impl Meta {
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state().calls)
     }
-
-    /// A batch request, with its parameters in the body.
-    async fn batch(&self, call: &NodeCall) -> Answered {
-        let parts = match call.value("batch") {
-            Value::Array(parts) => parts.clone(),
-            Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        if parts.is_empty() {
-            return Err(Refusal::invalid("The parameter batch is required"));
-        }
-        let mut answers = Vec::new();
-        for part in parts {
-            let url = part["relative_url"].as_str().unwrap_or_default().trim_start_matches('/');
-            let (path, query) = url.split_once('?').unwrap_or((url, ""));
-            let parameters =
-                axum::http::Uri::builder().path_and_query(format!("/?{query}")).build();
-            let parameters = parameters.ok().and_then(|uri| {
-                axum::extract::Query::<Map<String, Value>>::try_from_uri(&uri).ok()
-            });
-            let inner = NodeCall {
-                method: part["method"].as_str().unwrap_or("GET").to_owned(),
-                path: path.split('/').map(str::to_owned).collect(),
-                parameters: parameters.map(|query| query.0).unwrap_or_default(),
-                token: call.token.clone(),
-                proof: call.proof.clone(),
-            };
-            let answer = Box::pin(self.call(inner)).await;
-            let (code, body) = match answer {
-                Some(Answer::Json { http, body, .. }) => (http, body),
-                _ => (400, json!({"error": {"message": "Unknown path components", "code": 2500}})),
-            };
-            answers.push(json!({"code": code, "body": body.to_string()}));
-        }
-        Ok(answers.into())
-    }
 }
 
 impl State {
+    fn written(&mut self, answered: Answered) -> Answer {
+        match answered {
+            Ok(body) => Answer::Json { http: 200, usage: None, body },
+            Err(refusal) => self.error("", 0, &refusal),
+        }
+    }
+
     fn note(&mut self, call: &NodeCall) {
         self.calls.push(format!("{} /{}", call.method, call.path.join("/")));
     }
@@ -156,6 +164,9 @@ impl State {
             ("GET", [account_id]) if self.whatsapp_accounts.contains_key(*account_id) => {
                 self.whatsapp_account(account_id, call, now)
             }
+            ("GET", [id]) if *id == "me" || id.bytes().all(|digit| digit.is_ascii_digit()) => {
+                self.user_profile(id, call, now)
+            }
             _ => return None,
         })
     }
@@ -186,14 +197,4 @@ impl State {
         let message = format!("(#200) Requires {scope} permission to manage the object");
         Err(Refusal::new(403, 200, None, &message))
     }
-}
-
-/// Gets a URL and returns status and body; `None` if there is no answer.
-pub(super) async fn get(url: &str) -> Option<(u16, String)> {
-    use http_body_util::{BodyExt, Empty};
-    let http = Client::builder(TokioExecutor::new()).build_http::<Empty<axum::body::Bytes>>();
-    let answer = http.get(url.parse().ok()?).await.ok()?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.ok()?.to_bytes();
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -315,6 +315,16 @@ impl Meta {
         notification::bytes(&notification)
     }
 
+    /// An id for the next comment or post.
+    pub fn next_public_id(&self, page_id: &str) -> String {
+        let mut state = self.state();
+        state.said += 1;
+        match state.platform(page_id) {
+            Platform::Messenger => format!("{page_id}_{}", state.said),
+            Platform::Instagram => format!("{}", 17_900_000_000_000_000 + state.said),
+        }
+    }
+
     /// Adds a person to those a Page has met, without opening the window.
     pub fn add_person(&self, page_id: &str, psid: &str) {
         self.state().record.meet(page_id, Person::Psid(psid.to_owned()));
@@ -340,7 +350,8 @@ impl Meta {
         self.state().public_posts.insert((page_id.to_owned(), post), authorship);
     }
 
-    fn with_mid(&self, page_id: &str, mut message: Value) -> Value {
+    /// Gives a message or postback a mid unless it has one.
+    pub fn with_mid(&self, page_id: &str, mut message: Value) -> Value {
         if let Value::Object(fields) = &mut message
             && !fields.contains_key("mid")
         {

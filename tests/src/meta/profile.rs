@@ -35,17 +35,22 @@ impl State {
         page.profile_calls.push(now);
         match call.method.as_str() {
             "GET" => {
-                let wanted = call.list("fields");
+                let wanted = names(call);
                 let shown = page.profile.iter().filter(|(name, _)| wanted.contains(name));
                 let shown: Map<_, _> =
                     shown.map(|(name, value)| (name.clone(), value.clone())).collect();
                 return Ok(json!({"data": data(shown, page.has_flat_ice_breakers)}));
             }
             "POST" => write(page, call)?,
-            _ => remove(page, &call.list("fields"))?,
+            _ => remove(page, &names(call))?,
         }
         Ok(json!({"result": "success"}))
     }
+}
+
+/// The properties that a call names.
+fn names(call: &NodeCall) -> Vec<String> {
+    call.list("fields").iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
 /// The properties in the form of an answer: one object, beside which the ice breakers may stand, one

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, NodeCall, get};
+use super::node::{Answered, NodeCall};
 use super::tokens::Holder;
 use super::{Meta, State};
+use crate::outgoing::get;
 
 /// The webhook fields of a Page.
 const PAGE_FIELDS: [&str; 22] = [

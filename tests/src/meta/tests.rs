@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on says what it lacked")]
 
 mod access;
+mod batch;
 mod delivery;
 mod faults;
 mod limits;
@@ -11,6 +12,7 @@ mod notifications;
 mod permits;
 mod saved;
 mod threads;
+mod user_profiles;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
+use super::people::id;
 use super::{Meta, Platform, State, notification};
 
 /// Meta: the Page inbox of Messenger, as handover events name it.
@@ -62,6 +63,21 @@ impl Meta {
     pub fn holder_of(&self, page_id: &str, psid: &str) -> Option<String> {
         let now = self.now();
         self.state().holder_of_thread(page_id, psid, now).map(|holder| holder.app_id.clone())
+    }
+
+    /// The inbox or the Business AI that controls the thread writes to the person; returns the echo, which
+    /// the Page's app gets under `standby`. `None` if neither controls it.
+    pub fn holder_says(&self, page_id: &str, psid: &str, text: &str) -> Option<Vec<u8>> {
+        let holder = self.holder_of(page_id, psid)?;
+        if ![INBOX, INSTAGRAM_INBOX, BUSINESS_AI].contains(&holder.as_str()) {
+            return None;
+        }
+        let app_id = holder.parse::<u64>().ok()?;
+        let message = json!({"text": text, "is_echo": true, "app_id": app_id});
+        let message = self.with_mid(page_id, message);
+        let (sender, recipient) = (json!({"id": page_id}), json!({"id": psid}));
+        let item = json!({"sender": sender, "recipient": recipient, "message": message});
+        Some(self.person_does(page_id, psid, item))
     }
 
     fn inbox(&self, page_id: &str) -> &'static str {
@@ -140,8 +156,8 @@ impl State {
 
     /// Meta: `thread_control` beside a message hands the thread over in the same call.
     pub(super) fn hand_over(&mut self, page_id: &str, psid: &str, control: &Value, now: i64) {
-        match (control["control_type"].as_str(), control["app_id"].as_str()) {
-            (Some("pass"), Some(app_id)) => self.hold(page_id, psid, app_id, now),
+        match (control["control_type"].as_str(), id(&control["app_id"])) {
+            (Some("pass"), Some(app_id)) => self.hold(page_id, psid, &app_id, now),
             (Some("pass"), None) => {
                 let inbox = match self.platform(page_id) {
                     Platform::Messenger => INBOX,
@@ -158,10 +174,10 @@ impl State {
     /// `GET /{page}/thread_owner?recipient=…`: the app and the end of its control; nothing if nobody has it.
     pub(super) fn thread_owner(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
-        let Some(psid) = call.text("recipient") else {
+        let Some(psid) = id(call.value("recipient")) else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };
-        let owner = self.holder_of_thread(&page_id, psid, now).map(|holder| {
+        let owner = self.holder_of_thread(&page_id, &psid, now).map(|holder| {
             json!({"thread_owner": {"app_id": holder.app_id, "expiration": holder.until / 1000}})
         });
         Ok(json!({"data": owner.into_iter().collect::<Vec<_>>()}))
@@ -176,7 +192,7 @@ impl State {
         now: i64,
     ) -> Answered {
         let page_id = self.as_page(node, call, now)?;
-        let Some(psid) = call.value("recipient")["id"].as_str().map(str::to_owned) else {
+        let Some(psid) = id(&call.value("recipient")["id"]) else {
             return Err(Refusal::invalid("The parameter recipient is required"));
         };
         let own = self.app_of(&page_id).app_id.clone();
@@ -189,10 +205,10 @@ impl State {
         }
         match edge {
             "pass_thread_control" => {
-                let Some(target) = call.text("target_app_id") else {
+                let Some(target) = id(call.value("target_app_id")) else {
                     return Err(Refusal::invalid("The parameter target_app_id is required"));
                 };
-                self.hold(&page_id, &psid, target, now);
+                self.hold(&page_id, &psid, &target, now);
             }
             "take_thread_control" => self.hold(&page_id, &psid, &own, now),
             "release_thread_control" => {
@@ -201,7 +217,8 @@ impl State {
             // The app that holds the thread is asked; whether it passes it is its own decision.
             "request_thread_control" => {}
             _ => {
-                let span = call.value("duration").as_u64().filter(|s| (1..=LONGEST).contains(s));
+                let span = id(call.value("duration")).and_then(|span| span.parse().ok());
+                let span = span.filter(|span: &u64| (1..=LONGEST).contains(span));
                 let Some(span) = span.and_then(|span| i64::try_from(span).ok()) else {
                     return Err(Refusal::invalid("Param duration must be 1 to 604800 seconds"));
                 };

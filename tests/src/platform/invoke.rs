@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, Platform, SWEEP_TIMEOUT,
 };
+use crate::outgoing;
 use crate::sqs::{MessageAttribute, Received};
 
 impl Platform {
@@ -27,9 +28,13 @@ impl Platform {
         self.functions.api.handle(request, &self.invocation("api"), deadline).await
     }
 
-    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
+    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies, 504 if
+    /// another program's webhook gives no answer.
     pub async fn post(&self, body: &[u8]) -> u16 {
         self.meta.observe(body);
+        if let Some(url) = &self.options.webhook {
+            return outgoing::notify(url, &self.meta.sign(body), body).await;
+        }
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.webhook_path(&self.meta.app_notified_by(body)))

@@ -31,6 +31,8 @@ pub struct Options {
     pub now: Timestamp,
     /// What the bot says.
     pub replies: Replies,
+    /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
+    pub webhook: Option<String>,
     /// Variables of the functions that differ from the platform's own.
     pub variables: BTreeMap<String, String>,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             data: None,
             now: samples::BEGINNING,
             replies: booking::reply,
+            webhook: None,
             variables: BTreeMap::new(),
         }
     }

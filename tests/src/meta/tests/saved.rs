@@ -74,3 +74,34 @@ fn personas_are_made_listed_and_deleted() {
     let listed = call(&world, "GET", &path, "token-1", &json!({})).json();
     assert_eq!(listed, json!({"data": []}));
 }
+
+#[test]
+fn a_file_is_uploaded_or_sent_as_a_part_of_a_form() {
+    let world = World::with_open_windows();
+    let form = |edge: &str, fields: &[(&str, &str)], file: &str| {
+        let mut body = String::new();
+        for (name, value) in fields {
+            body += &format!(
+                "--e\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        body += "--e\r\nContent-Disposition: form-data; name=\"filedata\"; filename=\"a.png\"\r\n";
+        body += &format!("Content-Type: image/png\r\n\r\n{file}\r\n--e--\r\n");
+        let proof = proof("app-secret-1", "token-1");
+        let path = format!("/v24.0/me/{edge}?access_token=token-1&appsecret_proof={proof}");
+        world.exchange("POST", &path, "Content-Type: multipart/form-data; boundary=e\r\n", &body)
+    };
+    let media = r#"{"attachment":{"type":"image","payload":{"is_reusable":true}}}"#;
+    let recipient = format!(r#"{{"id":"{PSID}"}}"#);
+    let sent =
+        [("recipient", recipient.as_str()), ("messaging_type", "RESPONSE"), ("message", media)];
+    let uploaded = form("message_attachments", &[("message", media)], "PNG");
+    assert!(uploaded.contains("attachment_id"), "{uploaded}");
+    let answer = form("messages", &sent, "PNG");
+    assert!(answer.contains("message_id") && answer.contains("attachment_id"), "{answer}");
+    for refused in
+        [form("message_attachments", &[("message", media)], ""), form("messages", &sent, "")]
+    {
+        assert!(refused.contains("filedata must not be empty"), "{refused}");
+    }
+}
