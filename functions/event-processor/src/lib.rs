@@ -25,7 +25,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::runtime::{Environment, receive_count, redeliver};
-use backend::settings::{TRACK_RECEIPTS, Variables};
+use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
 use backend::telemetry::Telemetry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -90,10 +90,12 @@ pub struct Processor {
     publish: Publisher,
     telemetry: Telemetry,
     tracks_receipts: bool,
+    reads_profiles: bool,
 }
 
 impl Processor {
-    /// Builds the function with a bot; it reads its settings, those of publishing, and `TRACK_RECEIPTS`.
+    /// Builds the function with a bot; it reads its settings, those of publishing, `TRACK_RECEIPTS`, and
+    /// `USER_PROFILES`.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
@@ -104,6 +106,7 @@ impl Processor {
             publish: Publisher::new(environment),
             telemetry: environment.telemetry.clone(),
             tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
+            reads_profiles: environment.variables.is_on(USER_PROFILES),
         }
     }
 
