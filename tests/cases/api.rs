@@ -79,6 +79,11 @@ pub(crate) async fn get(platform: &Platform, path: &str) -> Value {
     ask(platform, "GET", path).await.body
 }
 
+/// The status of the answer to a deletion.
+pub(crate) async fn delete(platform: &Platform, path: &str) -> u16 {
+    ask(platform, "DELETE", path).await.status
+}
+
 async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
     with_sample(platform, "api/list-applications", |event| {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));

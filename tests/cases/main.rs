@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
 mod acts;
+mod ad_windows;
 mod api;
 mod applications;
 mod budget;
@@ -32,5 +33,6 @@ mod taken_over;
 mod template;
 mod thread_control;
 mod timeline;
+mod user_profiles;
 mod visibility;
 mod webhook;

@@ -4,6 +4,7 @@ use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
 use messenger::event::Platform;
+use messenger::profile::Profile;
 use messenger::window::{self, Purpose};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,10 +22,14 @@ pub(crate) struct Person {
     /// The person's PSID.
     psid: String,
     platform: Platform,
+    /// What Meta shows of the person. Absent if Meta shows nothing, or unless `USER_PROFILES` is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
     /// When the person last did something that opens the standard window.
     #[schema(required, format = DateTime)]
     last_message_at: Option<String>,
-    /// The end of the standard messaging window; null if it is closed.
+    /// The end of the standard messaging window, or of that of an ad if it is tried (`AD_WINDOWS`); null if
+    /// it is closed.
     #[schema(required, format = DateTime)]
     window_until: Option<String>,
     /// The last time at which a message for the purpose `human` may be sent; null if none may.
@@ -84,7 +89,9 @@ pub(crate) struct Read;
 pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
     let conversation = api.known(&conversation_key).await?;
-    Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
+    let profile = api.profile(&conversation_key, &conversation, &call).await;
+    let person = api.person(conversation_key, conversation).await?;
+    Ok(Answer::ok(&Person { profile, ..person })?)
 }
 
 pub(crate) struct Erase;
@@ -152,6 +159,7 @@ impl Api {
         let waiting = try_join_all(waiting).await?.into_iter().flatten().collect();
         Ok(Person {
             platform: conversation.platform,
+            profile: None,
             last_message_at: conversation.last_message_at.map(|at| at.to_string()),
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
@@ -165,6 +173,21 @@ impl Api {
             page_id: conversation_key.page_id,
             psid: conversation_key.person.to_string(),
         })
+    }
+
+    /// What Meta shows of a person, if that is wanted.
+    async fn profile(
+        &self,
+        conversation_key: &ConversationKey,
+        conversation: &ConversationItem,
+        call: &Call<'_>,
+    ) -> Option<Profile> {
+        if !self.reads_profiles {
+            return None;
+        }
+        let context = self.outbox.context(call.invocation, call.deadline);
+        let platform = conversation.platform;
+        self.outbox.profile(conversation_key, conversation, platform, None, &context).await
     }
 
     /// The person of the path, at the Page of the query.

@@ -5,7 +5,7 @@ use backend::store::ConversationKey;
 use messenger::event::Event;
 use messenger::window::SEVEN_DAYS;
 
-use crate::event::Processed;
+use crate::event::{Processed, seen_by_author};
 use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 
@@ -32,7 +32,8 @@ impl Processor {
         if delivery.is_again && self.outbox.resume_private_reply(conversation_key, context).await? {
             return Ok(Processed::Done);
         }
-        let decision = self.ask_bot(event, &conversation, now, delivery).await?;
+        let seen = seen_by_author(event, &conversation, None);
+        let decision = self.ask_bot(event, &conversation, &seen, now, delivery).await?;
         self.outbox.reply_privately(conversation_key, event, decision, context).await?;
         Ok(Processed::Done)
     }

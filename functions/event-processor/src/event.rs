@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
-    CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage,
-    PendingEntry,
+    AdWindow, CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, Heard,
+    LastMessage, PendingEntry,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::Conversation;
-use messenger::event::{Echo, Event, Handover, Kind};
+use messenger::event::{Echo, Event, FromAd, Handover, Kind};
+use messenger::profile::Profile;
 use messenger::window::{STANDARD_WINDOW, Standing};
 use serde_json::Value;
 
@@ -96,7 +97,7 @@ impl Processor {
         }
         let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
-        let heard = last_message(event);
+        let heard = self.heard(event);
         let opened = store
             .open_conversation(&conversation_key, heard.as_ref(), event.happened_at(), &lease, now)
             .await;
@@ -142,8 +143,26 @@ impl Processor {
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
         let event = incoming.event;
-        let decision = self.ask_bot(event, &incoming.conversation, now, delivery).await?;
+        let profile = Box::pin(self.profile(&incoming, now, context)).await;
+        let seen = seen_by_author(event, &incoming.conversation, profile);
+        let decision = self.ask_bot(event, &incoming.conversation, &seen, now, delivery).await?;
         Ok(self.outbox.commit(incoming, decision, context).await?)
+    }
+
+    /// What Meta shows of the person, for a bot that wants to know it and is asked.
+    async fn profile(
+        &self,
+        incoming: &IncomingTurn<'_>,
+        now: Timestamp,
+        context: &SendContext,
+    ) -> Option<Profile> {
+        let IncomingTurn { event, conversation_key, conversation, leased_until, .. } = incoming;
+        if !self.reads_profiles || conversation.is_quiet(now) {
+            return None;
+        }
+        let outbox = &self.outbox;
+        let platform = event.platform;
+        outbox.profile(conversation_key, conversation, platform, *leased_until, context).await
     }
 
     /// Cancels what the person's answer makes unnecessary; returns what no longer waits.
@@ -170,12 +189,16 @@ impl Processor {
         Ok(forget)
     }
 
+    fn heard(&self, event: &Event) -> Option<Heard> {
+        heard(event, self.outbox.settings().policy.ad_windows)
+    }
+
     async fn record(
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
     ) -> Result<Processed, RecordError> {
-        let Some(heard) = last_message(event) else { return Ok(Processed::Done) };
+        let Some(heard) = self.heard(event) else { return Ok(Processed::Done) };
         let happened_at = event.happened_at();
         let store = self.outbox.store();
         let recorded = store.record_activity(conversation_key, &heard, happened_at).await;
@@ -249,17 +272,31 @@ fn unless_erased(is_written: bool) -> Processed {
     if is_written { Processed::Done } else { Processed::PersonErased }
 }
 
-/// The event's last message time and window, if it opens one.
-fn last_message(event: &Event) -> Option<LastMessage> {
+/// What an event says about the windows; of those of ads only if they are tried.
+fn heard(event: &Event, tries_ads: bool) -> Option<Heard> {
     let at = event.happened_at();
-    let opened = || LastMessage { platform: event.platform, at, free_until: at + STANDARD_WINDOW };
-    event.opens_window().then(opened)
+    let from_ad = event.from_ad().filter(|_| tries_ads);
+    if !event.opens_window() {
+        return (from_ad == Some(FromAd::Click)).then_some(Heard::AdClick(at));
+    }
+    let ad_window = match from_ad {
+        Some(FromAd::Answer) => Some(AdWindow::Begins),
+        Some(FromAd::Message) => Some(AdWindow::MayBegin),
+        Some(FromAd::Click) | None => None,
+    };
+    let free_until = at + STANDARD_WINDOW;
+    Some(Heard::Opening(LastMessage { platform: event.platform, at, free_until, ad_window }))
 }
 
-pub(crate) fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
+pub(crate) fn seen_by_author(
+    event: &Event,
+    conversation: &ConversationItem,
+    profile: Option<Profile>,
+) -> Conversation {
     let state = conversation.state.as_deref().map(serde_json::from_str::<Value>);
     Conversation {
         state: state.and_then(Result::ok).unwrap_or_default(),
         standing: Standing { platform: event.platform, ..conversation.standing() },
+        profile,
     }
 }

@@ -25,7 +25,7 @@ use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::publish::{PublishError, Publisher};
 use backend::runtime::{Environment, receive_count, redeliver};
-use backend::settings::{TRACK_RECEIPTS, Variables};
+use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
 use backend::telemetry::Telemetry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -89,10 +89,12 @@ pub struct Processor {
     publisher: Publisher,
     telemetry: Telemetry,
     tracks_receipts: bool,
+    reads_profiles: bool,
 }
 
 impl Processor {
-    /// Builds the function with a bot; it reads its settings, those of publishing, and `TRACK_RECEIPTS`.
+    /// Builds the function with a bot; it reads its settings, those of publishing, `TRACK_RECEIPTS`, and
+    /// `USER_PROFILES`.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
@@ -103,6 +105,7 @@ impl Processor {
             publisher: Publisher::new(environment),
             telemetry: environment.telemetry.clone(),
             tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
+            reads_profiles: environment.variables.is_on(USER_PROFILES),
         }
     }
 

@@ -14,11 +14,11 @@ use backend::outbox::{OutboxError, SendContext, entry_id};
 use backend::runtime::receive_count;
 use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use messenger::clock::Timestamp;
-use messenger::decision::Decision;
+use messenger::decision::{Conversation, Decision};
 use messenger::event::{Event, Kind};
 use messenger::message::Invalid;
 
-use crate::event::{Processed, seen_by_author};
+use crate::event::Processed;
 use crate::{MOST_FAILURES, Processor, RecordError};
 
 /// How long to wait before a trial's end is written again.
@@ -86,6 +86,7 @@ impl Processor {
         &self,
         event: &Event,
         conversation: &ConversationItem,
+        seen: &Conversation,
         now: Timestamp,
         delivery: &Delivery,
     ) -> Result<Result<Decision, Invalid>, RecordError> {
@@ -102,7 +103,7 @@ impl Processor {
                 return Err(RecordError::Poisonous("died", trials));
             }
         }
-        Ok((self.replies)(event, &seen_by_author(event, conversation), now))
+        Ok((self.replies)(event, seen, now))
     }
 
     /// What an event's processing came to: a failure of its own is counted, unless its trial counts it

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod media;
 pub mod outbox;
 pub mod payload;
+pub mod profile;
 pub mod publish;
 pub mod request;
 pub mod runtime;

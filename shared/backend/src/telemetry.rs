@@ -47,6 +47,8 @@ pub enum Metric {
     PagePaused,
     /// Meta refused a message as outside the window although the table allowed it.
     WindowRecordWrong,
+    /// Meta refused the window of an ad, which was tried and is closed now.
+    AdWindowClosed,
     /// Another app controls the thread, so a message waits.
     ThreadTaken,
     /// Meta refuses something that only people can put right, or warns; counted for all Pages together,
@@ -56,6 +58,8 @@ pub enum Metric {
     AbuseWarning,
     /// The Page's token lacks a permission that a message needs.
     PermissionMissing,
+    /// A person's profile could not be read from the table or from Meta, or not be kept.
+    ProfileMissed,
     /// The webhook queued an event.
     EventsReceived,
     /// The webhook set aside an event for a Page that the application's secret does not name; counted

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::{Event, Platform};
 use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Outgoing, UtilityTemplate};
+use crate::profile::Profile;
 use crate::window::{Purpose, Standing};
 
 /// A bot: maps an event, its conversation and the current time to a decision.
@@ -20,6 +21,8 @@ pub struct Conversation {
     pub state: Value,
     /// The platform, the person's last message, the window's end.
     pub standing: Standing,
+    /// What Meta shows of the person; absent unless it is asked for (`USER_PROFILES`) and Meta shows it.
+    pub profile: Option<Profile>,
 }
 
 impl Conversation {

@@ -16,7 +16,7 @@ use super::*;
 /// More calls than any of the pieces of work here makes.
 const MOST_CALLS: usize = 24;
 
-/// A platform whose bot answers, promises two follow-ups and remembers something.
+/// A platform whose bot sees a profile, answers, promises two follow-ups and remembers something.
 async fn promising() -> Arc<Platform> {
     platform_with(|options| {
         options.replies = |_, _, _| {
@@ -28,6 +28,7 @@ async fn promising() -> Arc<Platform> {
                 .remember(&"state")
         };
         options.variables.insert("FEED".to_owned(), "on".to_owned());
+        options.variables.insert("USER_PROFILES".to_owned(), "on".to_owned());
     })
     .await
 }
@@ -114,6 +115,7 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
             if !dies {
                 assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
+                assert!(!has_profile(&platform).await, "after {calls} calls");
             }
             platform.advance(12 * MINUTE).await;
             assert_only_the_mark(&platform).await;
@@ -127,8 +129,35 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             calls += 1;
             assert!(calls < MOST_CALLS);
         }
-        assert!(calls >= 6, "a reply with two follow-ups takes {calls} calls");
+        assert!(calls >= 10, "a profile and a reply with two follow-ups take {calls} calls");
     }
+}
+
+/// Whether the table holds a profile, before the second pass of an erasure.
+async fn has_profile(platform: &Platform) -> bool {
+    platform.items().await.unwrap().iter().any(|item| item["sk"] == "profile")
+}
+
+#[tokio::test]
+async fn a_profile_that_the_api_asks_for_leaves_nothing() {
+    for calls in 0..MOST_CALLS {
+        let platform = promising().await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+        platform.advance(DAY).await;
+        let functions = beside(&platform);
+        let sample = samples::read("api/read-person").unwrap();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
+        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
+        assert!(!has_profile(&platform).await, "after {calls} calls");
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        if !is_midway {
+            return assert!(calls >= 5, "reading a person takes {calls} calls");
+        }
+    }
+    panic!("reading a person takes more than {MOST_CALLS} calls");
 }
 
 /// What is being sent cannot be called back. So at most the step that was begun leaves after an erasure,

@@ -1,6 +1,6 @@
 //! Nobody waits for somebody else's work: bounds on how long a message that is due stays.
 
-use backend::store::{EVENT_PROCESSOR, EntryKey, LastMessage, Lease};
+use backend::store::{EVENT_PROCESSOR, EntryKey, Heard, LastMessage, Lease};
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, FollowUp};
 use messenger::event::{Platform as Network, split};
@@ -55,7 +55,9 @@ async fn a_bot_that_thinks(platform: &Platform, body: &[u8]) -> EntryKey {
     let id = backend::outbox::entry_id(&event);
     let by = format!("{EVENT_PROCESSOR}another");
     let lease = Lease { by, until: now + 20 * SECOND, for_entry: Some(id.clone()) };
-    let heard = LastMessage { platform: Network::Messenger, at: now, free_until: now + DAY };
+    let free_until = now + DAY;
+    let heard = LastMessage { platform: Network::Messenger, at: now, free_until, ad_window: None };
+    let heard = Heard::Opening(heard);
     let store = platform.store();
     store.open_conversation(&conversation_key, Some(&heard), now, &lease, now).await.unwrap();
     EntryKey { conversation_key, id }

@@ -30,6 +30,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST people/{psid}/posts", "a person posts on the Page"),
     ("GET, PUT, DELETE people/{psid}/profile", "what Meta shows of a person"),
     ("GET, PUT people/{psid}/thread", "who controls the thread"),
+    ("PUT ad-windows", "whether Meta grants an ad's conversation a window of 7 days"),
     ("GET, POST, DELETE faults", "what goes wrong at Meta, and the errors that Meta knows"),
     ("GET, DELETE requests", "what reached the Send API"),
     ("GET state", "conversations, outbox, requests to Graph, dead letters"),
@@ -49,6 +50,7 @@ pub(super) fn router() -> Router<Weak<Platform>> {
             get(read_profile).put(put_profile).delete(delete_profile),
         )
         .route("/_simulator/people/{psid}/thread", get(read_thread).put(put_thread))
+        .route("/_simulator/ad-windows", put(put_ad_windows))
         .route("/_simulator/faults", get(faults::list).post(faults::add).delete(faults::clear))
         .route("/_simulator/requests", get(requests).delete(clear_requests))
         .route("/_simulator/state", get(state))
@@ -240,6 +242,17 @@ fn thread(platform: &Platform, account: &str, psid: &str) -> Value {
         Some(_) => "another app",
     };
     json!({"holder": name, "app_id": app_id})
+}
+
+/// Takes `{"granted": true}` or `{"granted": false}`.
+async fn put_ad_windows(State(platform): Owner, body: Bytes) -> Answer {
+    let platform = owner(&platform)?;
+    let wanted = object(&body, r#"{"granted": true}"#)?;
+    let Some(granted) = wanted.get("granted").and_then(Value::as_bool) else {
+        return Err(Refused::invalid("granted must be true or false"));
+    };
+    platform.meta.set_ad_windows(granted);
+    Ok(Json(json!({"granted": granted})))
 }
 
 /// Takes `{"holder": "inbox"}`, `business_ai`, `app` or `nobody`; with `"text"` the inbox or the AI writes it.

@@ -42,6 +42,10 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Acquaintance {
     pub(super) last_opening: Option<i64>,
+    /// The first message after the person's last click on an ad.
+    pub(super) ad_answered: Option<i64>,
+    /// Whether the person clicked an ad and has written nothing since.
+    ad_clicked: bool,
 }
 
 impl Record {
@@ -100,13 +104,38 @@ impl Record {
                     self.meet(page_id, recipient);
                 }
             }
-            Some(person) if opens_the_window(item) => self.open(page_id, person, at),
             Some(person) => {
-                self.meet(page_id, person);
+                let opens = opens_the_window(item);
+                if opens {
+                    self.open(page_id, person.clone(), at);
+                }
+                self.meet(page_id, person).hear_of_ad(item, opens, at);
             }
             None => {}
         }
     }
+}
+
+impl Acquaintance {
+    /// Reference, "Messaging windows": a click on an ad alone opens nothing, the message that follows does;
+    /// where the referral of an ad stands, "Event shapes".
+    fn hear_of_ad(&mut self, item: &Value, opens: bool, at: i64) {
+        let says = [&item["message"], &item["postback"]].iter().any(|said| said.is_object());
+        if !opens {
+            self.ad_clicked |= names_an_ad(item);
+        } else if names_an_ad(item) || says && self.ad_clicked {
+            self.ad_answered = Some(at);
+            self.ad_clicked = false;
+        }
+    }
+}
+
+/// Whether an item comes from an ad: by its own referral, or that of its message, postback or opt-in.
+fn names_an_ad(item: &Value) -> bool {
+    [item, &item["message"], &item["postback"], &item["optin"]].iter().any(|part| {
+        let source = part["referral"]["source"].as_str().unwrap_or_default();
+        source.eq_ignore_ascii_case("ADS")
+    })
 }
 
 /// Meta's table of the actions that open or refresh the standard messaging window.

@@ -1,7 +1,9 @@
 //! The profile of a person: `GET /{psid}`.
 //!
 //! Source: Meta's User Profile API (fields, and that a person is known who wrote to the Page), and of
-//! Instagram messaging (`name`, `username` and what they follow). The refusals are answers that others
+//! Instagram messaging (`name`, `username` and what they follow). Without the permissions of `locale`,
+//! `timezone` and `gender`, a call that asks for one of them is refused as a whole
+//! (bottenderjs/messaging-apis#441, howdyai/botkit#1590). The refusals are answers that others
 //! published: jgorset/facebook-messenger#202 (100/2018218), remixz/messenger-bot#98 (100/2018247),
 //! chatwoot/chatwoot#11484 (230 on Instagram).
 
@@ -14,6 +16,9 @@ use super::{Meta, Platform, State};
 
 const OF_MESSENGER: [&str; 8] =
     ["id", "name", "first_name", "last_name", "profile_pic", "locale", "timezone", "gender"];
+
+/// The fields that need a permission each.
+const EXTENDED: [&str; 3] = ["locale", "timezone", "gender"];
 
 const OF_INSTAGRAM: [&str; 8] = [
     "id",
@@ -90,6 +95,11 @@ impl Meta {
         self.state().user_profiles.remove(&(page_id.to_owned(), psid.to_owned()));
     }
 
+    /// The app of a Page lacks the permissions of `locale`, `timezone` and `gender`.
+    pub fn show_basic_profiles_only(&self, page_id: &str) {
+        self.state().basic_profiles.insert(page_id.to_owned());
+    }
+
     /// All that Meta shows of a person to an account, or the error that it answers with.
     pub fn shown_profile(&self, page_id: &str, psid: &str) -> Value {
         match self.state().profile_of(page_id, psid) {
@@ -153,6 +163,10 @@ impl State {
         if let Some(unknown) = wanted.iter().find(|name| !fields.contains(&name.as_str())) {
             let why = format!("Tried accessing nonexisting field ({unknown})");
             return Err(Refusal::invalid(&why));
+        }
+        let needs_more = wanted.iter().any(|name| EXTENDED.contains(&name.as_str()));
+        if needs_more && self.basic_profiles.contains(&page_id) {
+            return Err(NoProfile::NotPermitted.refusal());
         }
         shown.retain(|name, _| name == "id" || wanted.contains(name));
         Ok(shown.into())

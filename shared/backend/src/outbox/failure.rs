@@ -151,7 +151,9 @@ impl Outbox {
         }
         match error.fault {
             Fault::OutsideWindow => {
-                count(Metric::WindowRecordWrong);
+                let standing = attempt.conversation.standing();
+                let is_of_ad = label.is_standard() && standing.is_by_ad(began);
+                count(if is_of_ad { Metric::AdWindowClosed } else { Metric::WindowRecordWrong });
                 self.close_window(attempt, label, began).await?;
             }
             Fault::PermissionMissing => {

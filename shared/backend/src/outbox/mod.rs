@@ -7,6 +7,7 @@
 //! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
+//! - [`Outbox::profile`] finds what Meta shows of a person.
 //!
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
 //! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
@@ -26,6 +27,7 @@ mod pauses;
 mod permission;
 mod places;
 mod plan;
+mod profile;
 mod schedule;
 mod serve;
 mod settle;
@@ -59,7 +61,7 @@ use messenger::window::Policy;
 /// The settings of sending.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxSettings {
-    /// How far to stay from the windows' edges.
+    /// How far to stay from the windows' edges, and whether those of ads are tried.
     pub policy: Policy,
     /// How long to wait for an echo before an unclear message is sent again.
     pub echo_grace: Duration,
@@ -74,11 +76,14 @@ pub struct OutboxSettings {
 }
 
 impl OutboxSettings {
-    /// Reads `SAFETY_MARGIN_SECONDS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`, `GIVE_UP_DAYS`,
-    /// `QUIET_HOURS` and `MAX_STATE_BYTES`.
+    /// Reads `SAFETY_MARGIN_SECONDS`, `AD_WINDOWS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`,
+    /// `GIVE_UP_DAYS`, `QUIET_HOURS` and `MAX_STATE_BYTES`.
     pub fn new(variables: &Variables) -> Self {
         Self {
-            policy: Policy { margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600) },
+            policy: Policy {
+                margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600),
+                ad_windows: variables.is_on("AD_WINDOWS"),
+            },
             echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
             give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),

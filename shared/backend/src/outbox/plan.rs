@@ -223,7 +223,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
     const DAY: Duration = Duration::from_hours(24);
     const SETTINGS: OutboxSettings = OutboxSettings {
-        policy: Policy { margin: Duration::from_mins(1) },
+        policy: Policy { margin: Duration::from_mins(1), ad_windows: false },
         echo_grace: Duration::from_mins(2),
         retention: DAY,
         give_up_after: HOUR,

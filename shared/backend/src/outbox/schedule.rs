@@ -3,7 +3,7 @@
 use crate::secrets::SecretError;
 use crate::store::{
     AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
-    LastMessage, MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
+    Heard, LastMessage, MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
@@ -138,7 +138,9 @@ impl Outbox {
         }
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
-            let heard = LastMessage { platform: standing.platform, at, free_until: at };
+            let platform = standing.platform;
+            let comment = LastMessage { platform, at, free_until: at, ad_window: None };
+            let heard = Heard::Opening(comment);
             self.store.record_activity(&key.conversation_key, &heard, at).await?;
         }
         let first_due = later.unwrap_or(decided_at);

@@ -28,6 +28,13 @@ pub struct ConversationItem {
     /// The end of the standard window, ms since the epoch.
     #[serde(default)]
     pub free_until: Option<Timestamp>,
+    /// When the person last came by an ad, ms since the epoch, if the windows of ads are tried.
+    #[serde(default)]
+    pub ad_clicked_at: Option<Timestamp>,
+    /// The end of the ad's window: seven days after the first message since, or when Meta closed it. It
+    /// means nothing unless the person came by an ad.
+    #[serde(default)]
+    pub ad_until: Option<Timestamp>,
     /// The author's state as JSON.
     #[serde(default)]
     pub state: Option<String>,
@@ -120,6 +127,7 @@ impl ConversationItem {
             platform: self.platform,
             last_message_at: heard.map(as_meta_counts),
             free_until: self.free_until.map(as_meta_counts),
+            ad_until: self.ad_until.filter(|_| self.ad_clicked_at.is_some() && !is_closed),
         }
     }
 
@@ -198,6 +206,26 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// The end of the standard window that it opens.
     pub free_until: Timestamp,
+    /// What it does to the window of an ad, if such windows are tried.
+    pub ad_window: Option<AdWindow>,
+}
+
+/// What a message does to the window of an ad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdWindow {
+    /// It begins: the message answers an ad.
+    Begins,
+    /// It begins if the person came by an ad, and has not written since.
+    MayBegin,
+}
+
+/// What an event says about the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The person did something that opens the standard window.
+    Opening(LastMessage),
+    /// The person came by an ad at this instant, which alone opens nothing.
+    AdClick(Timestamp),
 }
 
 /// What a receipt confirms about all messages up to an instant.

@@ -8,11 +8,12 @@ use super::conversation::{SORT_KEY, adding, forgetting};
 use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
 use super::{
-    Acquired, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, LastMessage,
-    Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
+    Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Heard,
+    LastMessage, Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
+use messenger::window::AD_WINDOW;
 
 /// What a conversation holds of an event's trials: a conversation that cannot be read can be tried.
 #[derive(Deserialize)]
@@ -51,16 +52,16 @@ impl Store {
 
     /// Records what the person did and takes the lease for the event, in one write.
     ///
-    /// `heard` is what the event says if it opens the window. The last message time never goes
-    /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person. `None` if the person was erased after the event had happened.
+    /// `heard` is what the event says about the windows. The last message time never goes back. A second
+    /// write is needed only if the event is not the newest, or somebody else is sending to the person.
+    /// `None` if the person was erased after the event had happened.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn open_conversation(
         &self,
         conversation_key: &ConversationKey,
-        heard: Option<&LastMessage>,
+        heard: Option<&Heard>,
         happened_at: Timestamp,
         lease: &Lease,
         now: Timestamp,
@@ -97,14 +98,14 @@ impl Store {
         }))
     }
 
-    /// Records what the person did, and nothing else: whether they were not erased after it.
+    /// Records what the person did, and takes no lease: whether they were not erased after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn record_activity(
         &self,
         conversation_key: &ConversationKey,
-        heard: &LastMessage,
+        heard: &Heard,
         happened_at: Timestamp,
     ) -> Result<bool, StoreError> {
         let update = record(unless_erased(Update::default(), happened_at), heard);
@@ -360,7 +361,34 @@ fn latest(happened_at: Timestamp) -> Update {
         .when("attribute_not_exists(#control_at) OR #control_at < :happened")
 }
 
-fn record(update: Update, heard: &LastMessage) -> Update {
+fn record(update: Update, heard: &Heard) -> Update {
+    match heard {
+        Heard::Opening(message) => record_message(update, message),
+        // While the window of an earlier ad is open, it stays the one that counts.
+        Heard::AdClick(at) => update
+            .set("#ad_clicked_at = :clicked")
+            .remove("#ad_until")
+            .when(
+                "attribute_not_exists(#ad_clicked_at) OR #ad_clicked_at < :clicked AND \
+                 (attribute_not_exists(#ad_until) OR #ad_until < :clicked)",
+            )
+            .value("clicked", *at),
+    }
+}
+
+/// A single write cannot ask whether the person came by an ad, so the end of a window that a first message
+/// may begin is noted for everybody.
+fn record_message(update: Update, heard: &LastMessage) -> Update {
+    let ad_until = heard.at + AD_WINDOW;
+    let update = match heard.ad_window {
+        None => update,
+        Some(AdWindow::Begins) => {
+            update.set("#ad_clicked_at = :at, #ad_until = :ad_until").value("ad_until", ad_until)
+        }
+        Some(AdWindow::MayBegin) => update
+            .set("#ad_until = if_not_exists(#ad_until, :ad_until)")
+            .value("ad_until", ad_until),
+    };
     update
         .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
         .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")

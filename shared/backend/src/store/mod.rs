@@ -15,6 +15,7 @@ mod expiry;
 mod keys;
 mod lease;
 mod page;
+mod profile;
 mod reason;
 mod request;
 mod thread;
@@ -30,8 +31,8 @@ use serde::de::DeserializeOwned;
 
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
-    Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
-    PendingEntry, Receipt,
+    Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationUpdate, Heard, LastMessage,
+    MAX_WAITING, PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};

@@ -69,7 +69,16 @@ impl Store {
             Update::default().when("#last_message_at = :seen").value("seen", last_message_at);
         let update = match window {
             ClosedWindow::Standard => {
-                update.set("#free_until = :now").when("#free_until > :now").value("now", now)
+                let standing = seen.standing();
+                let ends = [("free_until", standing.free_until), ("ad_until", standing.ad_until)];
+                let is_open = |end: Option<Timestamp>| end.is_some_and(|end| now < end);
+                let open: Vec<_> = ends.into_iter().filter(|(_, end)| is_open(*end)).collect();
+                if open.is_empty() {
+                    return Ok(());
+                }
+                open.into_iter().fold(update.value("now", now), |update, (name, _)| {
+                    update.set(format!("#{name} = :now")).when(format!("#{name} > :now"))
+                })
             }
             ClosedWindow::HumanAgent => update.set("#human_closed_for = :seen"),
         };
@@ -81,7 +90,7 @@ impl Store {
 /// A window that Meta holds closed, against our record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedWindow {
-    /// The standard messaging window.
+    /// The standard messaging window, and with it that of an ad.
     Standard,
     /// The seven days of the tag `HUMAN_AGENT`, and with them the standard window.
     HumanAgent,

@@ -134,6 +134,11 @@ impl Referral {
         LINKS.iter().any(|link| link.eq_ignore_ascii_case(source))
     }
 
+    /// Whether the person came by an ad.
+    pub fn is_ad(&self) -> bool {
+        self.source.as_deref().is_some_and(|source| source.eq_ignore_ascii_case("ADS"))
+    }
+
     /// Whether the person answered the questions of a lead ad.
     pub fn is_lead(&self) -> bool {
         matches!(self.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
@@ -151,6 +156,8 @@ pub struct OptIn {
     pub reference: Option<String>,
     /// The checkbox plugin's reference to the person.
     pub user_ref: Option<String>,
+    /// Where the person came from.
+    pub referral: Option<Referral>,
 }
 
 impl OptIn {
@@ -251,6 +258,17 @@ impl TemplateStatus {
     pub fn is_sound(state: &str) -> bool {
         SOUND.contains(&state)
     }
+}
+
+/// How an event bears on the window that an ad may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromAd {
+    /// The person came by an ad, and has said nothing yet.
+    Click,
+    /// The person answered an ad, which the event names.
+    Answer,
+    /// The person wrote. If they came by an ad before, it may be the first message since.
+    Message,
 }
 
 /// A change of who controls the conversation.

@@ -79,6 +79,7 @@ pub(super) fn kind_of_messaging(item: &Value, page_id: &str) -> Option<Kind> {
             payload: text(&optin["payload"]),
             reference: text(&optin["ref"]),
             user_ref: text(&optin["user_ref"]),
+            referral: referral(&optin["referral"]),
         })
     } else if let Some(delivery) = object("delivery") {
         Kind::Delivery(Delivery {

@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::person::Person;
 
 pub use content::{
-    Attachment, Comment, Delivery, Echo, Edit, FeedChange, Handover, Message, OptIn,
+    Attachment, Comment, Delivery, Echo, Edit, FeedChange, FromAd, Handover, Message, OptIn,
     PolicyEnforcement, Post, Postback, Reaction, Read, Referral, TemplateStatus, Unsend,
     Unsupported,
 };
@@ -161,6 +161,32 @@ impl Event {
                 },
                 _ => false,
             }
+    }
+
+    /// How it bears on the window that an ad may open.
+    ///
+    /// A click alone opens none; the message that follows does, with or without naming the ad.
+    ///
+    /// Source: Meta's Messenger policy of 28 September 2026, and the referral of a message, a postback, an
+    /// opt-in, and of its own event.
+    pub fn from_ad(&self) -> Option<FromAd> {
+        let referral = match &self.kind {
+            Kind::Message(message) => message.referral.as_ref(),
+            Kind::Postback(postback) => postback.referral.as_ref(),
+            Kind::OptIn(optin) => optin.referral.as_ref(),
+            Kind::Referral(referral) => Some(referral),
+            _ => None,
+        };
+        let names_an_ad = referral.is_some_and(Referral::is_ad);
+        match (names_an_ad, self.opens_window()) {
+            _ if self.by_page => None,
+            (true, true) => Some(FromAd::Answer),
+            (true, false) => Some(FromAd::Click),
+            (false, true) if matches!(self.kind, Kind::Message(_) | Kind::Postback(_)) => {
+                Some(FromAd::Message)
+            }
+            (false, _) => None,
+        }
     }
 
     /// When it happened: by Meta's time, never after its receipt; at its receipt if Meta gives no time.

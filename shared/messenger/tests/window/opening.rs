@@ -306,3 +306,36 @@ fn without_a_time_the_window_opens_at_the_receipt() {
         }
     }
 }
+
+#[test]
+fn an_ad_is_named_by_a_click_or_by_what_the_person_then_says() {
+    use messenger::event::FromAd::{self, Answer, Click, Message};
+    let ad = r#""referral":{"ref":"r","source":"ADS","type":"OPEN_THREAD","ad_id":"9"}"#;
+    let said = |container: &str, rest: &str| format!(r#""{container}":{{{rest},{ad}}}"#);
+    let rows: [(String, Option<FromAd>); 16] = [
+        (said("message", r#""mid":"m1","text":"hi""#), Some(Answer)),
+        (said("postback", r#""mid":"m2","payload":"GS""#), Some(Answer)),
+        (said("optin", r#""ref":"plugin""#), Some(Answer)),
+        (ad.to_owned(), Some(Click)),
+        (ad.replace("ADS", "ads"), Some(Click)),
+        (ad.replace("OPEN_THREAD", "LEAD_COMPLETE"), Some(Answer)),
+        (ad.replace("OPEN_THREAD", "LEAD_INCOMPLETE"), Some(Answer)),
+        (said("optin", r#""type":"notification_messages""#), Some(Click)),
+        (r#""message":{"mid":"m3","text":"hi"}"#.to_owned(), Some(Message)),
+        (r#""postback":{"mid":"m4","payload":"GS"}"#.to_owned(), Some(Message)),
+        (said("message", r#""mid":"m5","text":"hi""#).replace("ADS", "SHORTLINK"), Some(Message)),
+        (r#""referral":{"ref":"r","source":"SHORTLINK","type":"OPEN_THREAD"}"#.to_owned(), None),
+        (r#""reaction":{"action":"react","mid":"m1"}"#.to_owned(), None),
+        (r#""read":{"watermark":1}"#.to_owned(), None),
+        (said("message", r#""mid":"m6","is_echo":true,"text":"hi""#), None),
+        (said("message", r#""mid":"m7","is_self":true,"text":"hi""#), None),
+    ];
+    for object in ["page", "instagram"] {
+        for (body, expected) in &rows {
+            let item = format!(
+                r#"{{"sender":{{"id":"77"}},"recipient":{{"id":"10"}},"timestamp":{AFTER},{body}}}"#
+            );
+            assert_eq!(event(object, "messaging", &item, AFTER).from_ad(), *expected, "{body}");
+        }
+    }
+}

@@ -116,6 +116,8 @@ fn standings() -> impl Strategy<Value = Standing> {
             platform,
             last_message_at: known.map(|(at, _)| ms(at)),
             free_until: known.and_then(|(at, window)| Some(ms(at + window?))),
+            // A test of its own reads the windows of ads.
+            ad_until: None,
         },
     )
 }
@@ -369,6 +371,7 @@ proptest! {
             platform: event.platform,
             last_message_at: Some(event.happened_at()),
             free_until: Some(event.happened_at() + STANDARD_WINDOW),
+            ad_until: None,
         };
         let too_late = received + DAY + 1;
         prop_assert_eq!(outcome(Purpose::Reply, None, &standing, too_late, 0), WINDOW_CLOSED);

@@ -61,6 +61,17 @@ fn the_fields_of_a_profile_can_be_set() {
 }
 
 #[test]
+fn without_its_permission_a_field_takes_the_others_along() {
+    let world = World::with_open_windows();
+    world.meta.show_basic_profiles_only(PAGE);
+    for field in ["locale", "timezone", "gender"] {
+        let fields = format!("name,{field}");
+        assert_eq!(profile(&world, "token-1", PSID, &fields).error(), (100, Some(2_018_247)));
+    }
+    assert_eq!(profile(&world, "token-1", PSID, "name").json()["name"], "Guest 7001");
+}
+
+#[test]
 fn a_profile_that_is_not_shown_is_refused() {
     let world = world();
     for (psid, why, error) in [

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use backend::store::{
-    ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, LastMessage, Step,
+    ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, Heard, LastMessage, Step,
 };
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
@@ -52,7 +52,8 @@ impl World {
         let (page_id, person) = (page_id.to_owned(), Person::Psid(psid));
         let conversation_key = ConversationKey { page_id, person };
         let platform = Platform::Messenger;
-        let heard = LastMessage { platform, at: now, free_until: now + STANDARD_WINDOW };
+        let free_until = now + STANDARD_WINDOW;
+        let heard = Heard::Opening(LastMessage { platform, at: now, free_until, ad_window: None });
         let store = self.platform.store();
         store.record_activity(&conversation_key, &heard, now).await?;
         let key = EntryKey { conversation_key, id: format!("campaign-{number}") };
