@@ -183,7 +183,8 @@ struct State {
     faults: Faults,
     echoes: bool,
     receipts: bool,
-    grants_ad_windows: bool,
+    /// How long an ad's conversation may be written to, in ms, if Meta grants it more than a day.
+    ad_window: Option<i64>,
     said: u64,
     sent: u64,
     errors: u64,
@@ -262,7 +263,7 @@ impl Meta {
             faults: Faults::default(),
             echoes: true,
             receipts: true,
-            grants_ad_windows: false,
+            ad_window: None,
             said: 0,
             sent: 0,
             errors: 0,

@@ -16,7 +16,7 @@ pub enum Caller<'a> {
     App(&'a str),
 }
 
-impl<'a> Caller<'a> {
+impl Caller<'_> {
     /// Whether Graph refused the caller's credentials, so that others may be accepted.
     fn is_refused(self, error: &GraphError) -> bool {
         // Source: Meta's reference of Graph API errors: 101 is about the app, not the request.

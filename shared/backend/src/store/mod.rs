@@ -42,6 +42,7 @@ pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
 pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
+pub use profile::KnownProfile;
 pub use reason::Reason;
 pub use thread::ClosedWindow;
 use update::Update;
