@@ -188,7 +188,8 @@ struct State {
     faults: Faults,
     echoes: bool,
     receipts: bool,
-    grants_ad_windows: bool,
+    /// How long an ad's conversation may be written to, in ms, if Meta grants it more than a day.
+    ad_window: Option<i64>,
     said: u64,
     sent: u64,
     renewed: u64,
@@ -278,7 +279,7 @@ impl Meta {
             faults: Faults::default(),
             echoes: true,
             receipts: true,
-            grants_ad_windows: false,
+            ad_window: None,
             said: 0,
             sent: 0,
             renewed: 0,

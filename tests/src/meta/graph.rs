@@ -227,7 +227,7 @@ impl State {
             self.demand_thread(page_id, psid, now)?;
         }
         let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
-        if !window::allows_action(known, self.grants_ad_windows, now) {
+        if !window::allows_action(known, self.ad_window, now) {
             return Err(Refusal::outside_the_window());
         }
         Ok(Done { recipient_id: psid(&person), mid: None, attachment_id: None })
@@ -260,7 +260,7 @@ impl State {
                 }
                 let known =
                     self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
-                if !reach.allows(known, self.grants_ad_windows, now) {
+                if !reach.allows(known, self.ad_window, now) {
                     return Err(Refusal::outside_the_window());
                 }
                 person

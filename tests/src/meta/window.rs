@@ -33,11 +33,12 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    pub(super) fn allows(self, known: Acquaintance, grants_ads: bool, now: i64) -> bool {
+    pub(super) fn allows(self, known: Acquaintance, ad_window: Option<i64>, now: i64) -> bool {
         match (self, known.last_opening) {
             (Self::Standard, Some(opened)) if now - opened <= DAY => true,
             (Self::Standard, _) => {
-                grants_ads && known.ad_answered.is_some_and(|answered| now - answered <= WEEK)
+                let by_ad = known.ad_answered.zip(ad_window);
+                by_ad.is_some_and(|(answered, longest)| now - answered <= longest)
             }
             (Self::Always, _) | (Self::AfterAny, Some(_)) => true,
             (Self::Within(longest), Some(opened)) => now - opened <= longest,
@@ -47,8 +48,8 @@ impl Reach {
 }
 
 /// Whether a sender action is still allowed: it has no tag, so the standard window applies.
-pub(super) fn allows_action(known: Acquaintance, grants_ads: bool, now: i64) -> bool {
-    Reach::Standard.allows(known, grants_ads, now)
+pub(super) fn allows_action(known: Acquaintance, ad_window: Option<i64>, now: i64) -> bool {
+    Reach::Standard.allows(known, ad_window, now)
 }
 
 impl Meta {
@@ -56,7 +57,7 @@ impl Meta {
     ///
     /// Reference, "Four facts", 3: it may have one, and on which terms is not clear. At first it has none.
     pub fn set_ad_windows(&self, are_granted: bool) {
-        self.state().grants_ad_windows = are_granted;
+        self.state().ad_window = are_granted.then_some(WEEK);
     }
 }
 

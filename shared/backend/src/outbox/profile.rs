@@ -68,7 +68,7 @@ impl Outbox {
         let found = async {
             let known = self.store.profile(conversation_key, erased_at, self.clock.now());
             if let Some(known) = within(TABLE_PATIENCE, "the table", known).await? {
-                return Ok(known);
+                return Ok(known.shown);
             }
             if !has_time(META_PATIENCE + TABLE_PATIENCE)
                 || self.pauses.until(page_id).await?.is_some()

@@ -43,6 +43,7 @@ pub use keys::{EntryKey, StepKey};
 pub(crate) use keys::{PRIVATE_REPLY, REQUESTED};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
 pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
+pub use profile::KnownProfile;
 pub use reason::Reason;
 pub use thread::ClosedWindow;
 use update::Update;

@@ -15,6 +15,13 @@ const SORT_KEY: &str = "profile";
 /// For how long Meta is not asked again.
 const FRESH_FOR: Duration = Duration::from_hours(24);
 
+/// What Meta said about a person's profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownProfile {
+    /// The profile; absent if Meta shows none.
+    pub shown: Option<Profile>,
+}
+
 /// What the table holds of a profile.
 #[derive(Clone, Debug, Deserialize)]
 struct ProfileItem {
@@ -29,14 +36,12 @@ struct ProfileItem {
 
 impl ProfileItem {
     /// The profile, or that there is none, unless it is too old or from before an erasure.
-    fn usable(self, erased_at: Option<Timestamp>, now: Timestamp) -> Option<Option<Profile>> {
+    fn usable(self, erased_at: Option<Timestamp>, now: Timestamp) -> Option<KnownProfile> {
         if self.expires_at.is_over(now) || self.after_erasure < erased_at {
             return None;
         }
-        match self.profile {
-            None => Some(None),
-            Some(json) => serde_json::from_str(&json).ok().map(Some),
-        }
+        let shown = self.profile.map(|json| serde_json::from_str(&json)).transpose().ok()?;
+        Some(KnownProfile { shown })
     }
 }
 
@@ -51,7 +56,7 @@ impl Store {
         conversation_key: &ConversationKey,
         erased_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<Option<Option<Profile>>, StoreError> {
+    ) -> Result<Option<KnownProfile>, StoreError> {
         let item = match self.get::<ProfileItem>(&conversation_key.pk(), SORT_KEY).await {
             // It is asked for anew, and overwritten.
             Err(error) if error.is_permanent() => None,
@@ -133,7 +138,7 @@ mod tests {
         let erased = Some(asked);
         for (after_erasure, erased_at, age, is_used) in [
             (None, None, Duration::ZERO, true),
-            (None, None, FRESH_FOR - Duration::from_millis(1), true),
+            (None, None, Duration::from_hours(23), true),
             (None, None, FRESH_FOR, false),
             (None, erased, Duration::ZERO, false),
             (earlier, erased, Duration::ZERO, false),
@@ -145,7 +150,7 @@ mod tests {
                 let item = ProfileItem { profile: profile.clone(), after_erasure, expires_at };
                 let found = item.usable(erased_at, asked + age);
                 assert_eq!(found.is_some(), is_used, "{after_erasure:?} {erased_at:?} {age:?}");
-                assert!(!is_used || found.unwrap().is_some() == profile.is_some());
+                assert!(found.is_none_or(|known| known.shown.is_some() == profile.is_some()));
             }
         }
     }
