@@ -122,7 +122,7 @@ impl Publisher {
             received_at: requested_at,
             platform,
             truncated: false,
-            event: event.map_err(WriteError::from)?,
+            event: event?,
         };
         self.spread(inbound, Some(whose), requested_at).await
     }
