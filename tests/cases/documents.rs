@@ -56,6 +56,25 @@ fn every_link_in_a_readme_leads_somewhere() {
 }
 
 #[test]
+fn every_file_that_a_readme_names_is_there() {
+    let mut checked = 0;
+    for readme in readmes() {
+        let text = fs::read_to_string(&readme).unwrap();
+        for named in text.split('`').skip(1).step_by(2) {
+            let of_root =
+                ["functions/", "shared/", "tests/", "events/"].map(|at| named.starts_with(at));
+            let is_path =
+                |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_-./".contains(c));
+            if of_root.contains(&true) && is_path(named) {
+                assert!(root().join(named).exists(), "{}: {named}", readme.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
+#[test]
 fn every_parameter_of_the_template_is_described() {
     let template = fs::read_to_string(root().join("template.yaml")).unwrap();
     let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
