@@ -1,11 +1,15 @@
 //! The API for back-office systems, through the real handler.
 
+mod attachments;
+mod bot;
 mod deletion;
 mod erased_midway;
 mod erasure;
 mod keys;
 mod liveness;
+mod places;
 mod private_replies;
+mod recipients;
 
 use std::time::Duration;
 
@@ -44,6 +48,40 @@ async fn with_sample(platform: &Platform, name: &str, change: impl FnOnce(&mut V
     change(&mut sample);
     let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
     read(platform.invoke_api(&request).await)
+}
+
+/// Status and body of the answer to a body that is posted.
+pub(crate) async fn post_to(platform: &Platform, path: &str, body: &Value) -> (u16, Value) {
+    let answer = with_sample(platform, "api/change-thread", |event| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        event["rawPath"] = path.into();
+        event["rawQueryString"] = query.into();
+        event["requestContext"]["http"]["path"] = path.into();
+        event["body"] = body.to_string().into();
+    })
+    .await;
+    (answer.status, answer.body)
+}
+
+async fn put(platform: &Platform, path: &str, body: &Value) -> Answer {
+    with_sample(platform, "api/change-bot", |event| {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        event["rawPath"] = path.into();
+        event["rawQueryString"] = query.into();
+        event["requestContext"]["http"]["path"] = path.into();
+        event["body"] = body.to_string().into();
+    })
+    .await
+}
+
+/// The body of an answer.
+pub(crate) async fn get(platform: &Platform, path: &str) -> Value {
+    ask(platform, "GET", path).await.body
+}
+
+/// The status of the answer to a deletion.
+pub(crate) async fn delete(platform: &Platform, path: &str) -> u16 {
+    ask(platform, "DELETE", path).await.status
 }
 
 async fn ask(platform: &Platform, method: &str, path: &str) -> Answer {
@@ -214,6 +252,22 @@ async fn a_repeated_call_is_the_same_message() {
         assert_eq!((other.status, other.code()), (422, "key_reused"));
     }
     assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_its_request_as_long_as_its_message_is_there() {
+    let platform = heard_from().await;
+    let send_at = (platform.clock.now() + 20 * DAY).millis();
+    let template = json!({"name": "shipped", "language": {"code": "en"}});
+    let wanted = message(json!({"send_at": send_at, "fallback_template": template}));
+    let first = post(&platform, Some("order-5"), &wanted).await;
+    assert_eq!(first.status, 202, "{}", first.body);
+    platform.advance(16 * DAY).await;
+    platform.expire().await.unwrap();
+    let other = with(wanted.clone(), json!({"message": "ho"}));
+    let other = post(&platform, Some("order-5"), &other).await;
+    assert_eq!((other.status, other.code()), (422, "key_reused"));
+    assert_eq!(post(&platform, Some("order-5"), &wanted).await.status, 200);
 }
 
 #[tokio::test]

@@ -39,20 +39,42 @@ async fn a_message_with_one_reply_costs_three_writes_and_no_read() {
     assert_eq!(cost(|_, _, _| Ok(Decision::nothing().say(Message::text("hi")?))).await, (0.0, 3.0));
 }
 
+/// The costs of two messages with a reply each on two days: reads and writes.
+#[tokio::test]
+async fn a_profile_costs_a_read_and_once_a_day_a_read_and_a_write_more() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("hi")?));
+        options.variables.insert("USER_PROFILES".to_owned(), "on".to_owned());
+    })
+    .await;
+    platform.meta.set_echoes(false);
+    platform.meta.set_receipts(false);
+    let mut costs = Vec::new();
+    for (psid, text) in [(OTHER_PSID, "the Page is known"), (PSID, "first"), (PSID, "second")] {
+        platform.aws.take_calls();
+        let body = platform.meta.person_says(PAGE, psid, text);
+        assert_eq!(platform.deliver(&body).await, 200);
+        platform.clock.forward(SECOND);
+        costs.push(taken(&platform));
+    }
+    assert_eq!(costs[1..], [(2.0, 4.0), (1.0, 3.0)]);
+}
+
 #[tokio::test]
 async fn each_further_reply_costs_one_write() {
     let replies: Replies = |_, _, _| {
         let hi = Message::text("hi")?;
         Ok(Decision::nothing().say(hi.clone()).say(hi.clone()).say(hi))
     };
-    assert_eq!(cost(replies).await, (0.0, 5.0));
+    // The read is the look at the mark of an erasure.
+    assert_eq!(cost(replies).await, (2.0, 5.0));
 }
 
 #[tokio::test]
 async fn a_sender_action_costs_one_write() {
     let replies: Replies =
         |_, _, _| Ok(Decision::nothing().say(Action::TypingOn).say(Message::text("hi")?));
-    assert_eq!(cost(replies).await, (0.0, 4.0));
+    assert_eq!(cost(replies).await, (1.0, 4.0));
 }
 
 #[tokio::test]

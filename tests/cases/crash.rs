@@ -1,5 +1,6 @@
 //! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
+use messenger::clock::Clock;
 use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
@@ -198,4 +199,67 @@ async fn an_answer_that_was_recorded_stops_the_reminder_although_its_processing_
     platform.advance((3 * MINUTE).checked_sub(2 * SECOND).unwrap()).await;
     assert_eq!(ends(&platform, PSID).await, ["sent nothing_to_say", "cancelled answered"]);
     assert_eq!(delivered(&platform, PSID), Vec::<String>::new());
+}
+
+/// The sender dies once its first message has reached Meta, and the echo of that message comes before
+/// anybody looks at the entry again.
+#[tokio::test]
+async fn the_rest_of_a_reply_goes_before_what_is_due_later_although_its_sender_died() {
+    let replies: Replies = |_, _, _| {
+        let later = FollowUp::after(30 * SECOND, Message::text("later")?);
+        let reply = Decision::nothing().say(Message::text("one")?).say(Message::text("two")?);
+        Ok(reply.later(later))
+    };
+    let mut deaths_after_a_delivery = 0;
+    for call in 1..20 {
+        let platform = platform_with(|options| options.replies = replies).await;
+        platform.gate.crash_at(call, Moment::After);
+        say(&platform, "hello").await;
+        let survived = platform.gate.spare();
+        deaths_after_a_delivery += usize::from(delivered(&platform, PSID).len() == 1);
+        platform.advance(2 * HOUR).await;
+        let all = ["RESPONSE one", "RESPONSE two", "UPDATE later"];
+        assert_eq!(delivered(&platform, PSID), all, "death after call {call}");
+        assert_no_leftovers(&platform, PSID).await;
+        if survived {
+            break;
+        }
+    }
+    assert!(deaths_after_a_delivery > 0);
+}
+
+/// The sender dies with its reply under way, and whoever takes its lease next dies at any of its calls.
+#[tokio::test]
+async fn a_reply_goes_before_what_is_due_later_although_two_senders_died() {
+    let replies: Replies = |event, _, _| {
+        let text = if event.raw.contains("hello") { "reply" } else { "welcome" };
+        Ok(Decision::nothing().say(Message::text(text)?))
+    };
+    let mut deaths = 0;
+    for call in 1..30 {
+        let platform = platform_with(|options| options.replies = replies).await;
+        say(&platform, "first").await;
+        let due = json!({"page_id": PAGE, "psid": PSID, "message": "later", "purpose": "update",
+            "send_at": (platform.clock.now() + 5 * SECOND).millis()});
+        platform.invoke_follow_ups(due).await.unwrap();
+        platform.gate.crash_at_each(|call| call.body.contains("\"text\":\"reply\""));
+        say(&platform, "hello").await;
+        platform.gate.spare();
+        // The reply's lease is over, and the event does not come again within three minutes.
+        platform.clock.forward(40 * SECOND);
+        platform.gate.crash_at(call, Moment::After);
+        deaths += usize::from(platform.tick().await.is_err());
+        let survived = platform.gate.spare();
+        // The dead sweep's lease on the Page is over as well.
+        platform.clock.forward(125 * SECOND);
+        let _ = platform.tick().await;
+        platform.advance(2 * HOUR).await;
+        let all = ["RESPONSE welcome", "RESPONSE reply", "UPDATE later"];
+        assert_eq!(delivered(&platform, PSID), all, "death after call {call}");
+        assert_no_leftovers(&platform, PSID).await;
+        if survived {
+            break;
+        }
+    }
+    assert!(deaths > 4, "the sweep died {deaths} times only");
 }

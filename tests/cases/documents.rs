@@ -56,6 +56,25 @@ fn every_link_in_a_readme_leads_somewhere() {
 }
 
 #[test]
+fn every_file_that_a_readme_names_is_there() {
+    let mut checked = 0;
+    for readme in readmes() {
+        let text = fs::read_to_string(&readme).unwrap();
+        for named in text.split('`').skip(1).step_by(2) {
+            let of_root =
+                ["functions/", "shared/", "tests/", "events/"].map(|at| named.starts_with(at));
+            let is_path =
+                |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_-./".contains(c));
+            if of_root.contains(&true) && is_path(named) {
+                assert!(root().join(named).exists(), "{}: {named}", readme.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
+#[test]
 fn every_parameter_of_the_template_is_described() {
     let template = fs::read_to_string(root().join("template.yaml")).unwrap();
     let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
@@ -67,5 +86,22 @@ fn every_parameter_of_the_template_is_described() {
     for name in names {
         let name = name.trim().trim_end_matches(':');
         assert!(architecture.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+/// Files of the stand-in that only read and pass on.
+const WITHOUT_RULES: [&str; 3] = ["node.rs", "server.rs", "tests.rs"];
+
+#[test]
+fn each_file_of_the_stand_in_names_the_source_of_its_rules() {
+    let folder = root().join("tests/src/meta");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<_> = files.filter(|file| file.is_file()).collect();
+    assert!(files.len() > 20);
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(WITHOUT_RULES.contains(&name) || head.contains("Source:"), "{name}");
     }
 }

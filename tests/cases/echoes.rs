@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use messenger::event::{METADATA_MARK, digest};
 use serde_json::{Value, json};
-use simulator::meta::Fault;
+use simulator::meta::{Fault, Outcome};
 use simulator::platform::{Application, Platform, page_token};
 use simulator::samples::{APP_ID, APP_SECRET};
 
+use crate::acts::{EVERYWHERE, Ends, ON_PAGE, naming};
 use crate::processor::{PARROT, say};
 use crate::support::*;
 
@@ -144,4 +145,79 @@ fn rotate(platform: &Platform) {
     platform.meta.set_app_secret("the-new-app-secret");
     // The webhook rereads the secret; the event processor still has the older one.
     platform.clock.forward(MINUTE);
+}
+
+/// An echo on a Page or an account, as Meta sends it now.
+fn echo_of(ends: Ends, message: &Value) -> Vec<u8> {
+    let mut item = ends.by_page(&json!({"message": {"mid": "m_foreign", "is_echo": true}}));
+    item["message"].as_object_mut().unwrap().extend(message.as_object().unwrap().clone());
+    ends.entry(&json!({"messaging": [item]}))
+}
+
+#[tokio::test]
+async fn an_echo_that_names_no_app_silences_the_bot_unless_it_shows_a_post() {
+    let media = |kind: &str| json!([{"type": kind, "payload": {"url": "https://example.com/a"}}]);
+    let post = |kind: &str, url: Value| json!([{"title": "Spring sale", "url": url, "type": kind, "payload": null}]);
+    for ends in EVERYWHERE {
+        for (message, is_silenced) in [
+            (json!({"text": "It is me"}), true),
+            (json!({"text": "It is me", "app_id": null}), true),
+            (json!({"text": "It is me", "app_id": INBOX}), true),
+            (json!({"text": "It is me", "metadata": "of another system"}), true),
+            (
+                json!({"text": "Look", "attachments": post("fallback", "https://example.com".into())}),
+                true,
+            ),
+            (json!({"attachments": media("image")}), true),
+            (json!({"attachments": media("ig_post")}), true),
+            (json!({"attachments": [{"type": "audio", "payload": null}]}), true),
+            (json!({"is_unsupported": true}), true),
+            (json!({}), true),
+            (json!({"attachments": post("template", Value::Null)}), false),
+            (json!({"attachments": post("fallback", "https://example.com/posts/1".into())}), false),
+            (json!({"attachments": post("post", Value::Null), "app_id": INBOX}), false),
+            (json!({"is_deleted": true}), false),
+            (json!({"text": "Sent by us", "app_id": APP_ID}), false),
+            (json!({"text": "Sent by us", "app_id": APP_ID.parse::<u64>().unwrap()}), false),
+        ] {
+            let platform = naming().await;
+            assert_eq!(platform.deliver(&echo_of(ends, &message)).await, 200);
+            platform.clock.forward(SECOND);
+            platform.deliver(&platform.meta.person_says(ends.page, ends.psid, "hello")).await;
+            assert_eq!(ends.got(&platform).is_empty(), is_silenced, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_own_echo_is_known_by_its_mid_although_metadata_and_app_id_are_missing_or_other() {
+    for ends in EVERYWHERE {
+        for app_id in [Value::Null, json!("999999")] {
+            let platform = naming().await;
+            platform.meta.set_echoes(false);
+            platform.deliver(&platform.meta.person_says(ends.page, ends.psid, "hello")).await;
+            let Outcome::Delivered { mid } = platform.meta.requests()[0].outcome.clone() else {
+                panic!("it is delivered");
+            };
+            let echo = json!({"mid": mid, "text": "message", "app_id": app_id});
+            platform.deliver(&echo_of(ends, &echo)).await;
+            platform.deliver(&platform.meta.person_says(ends.page, ends.psid, "again")).await;
+            assert_eq!(ends.got(&platform), ["message", "message"], "{app_id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_echo_without_metadata_confirms_an_unclear_message_that_says_the_same() {
+    for (text, is_ours) in [("message", true), ("It is me", false)] {
+        let platform = naming().await;
+        platform.meta.set_echoes(false);
+        platform.meta.fail_next(Fault::LostAnswer);
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+        platform.deliver(&echo_of(ON_PAGE, &json!({"text": text}))).await;
+        let expected = if is_ours { "sent" } else { "open unclear" };
+        assert_eq!(ends(&platform, PSID).await, [expected]);
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "again")).await;
+        assert_eq!(ON_PAGE.got(&platform).len(), 1 + usize::from(is_ours), "{text}");
+    }
 }

@@ -250,10 +250,25 @@ async fn a_template_that_meta_would_refuse_is_named() {
         (json!("still_free"), "fallback_template: "),
         (json!({"name": "", "language": {"code": "en"}}), "fallback_template.name: "),
         (json!({"name": "n"}), "fallback_template.language: "),
-        (json!({"name": "n", "language": {"code": "en"}, "text": "x"}), "fallback_template.text: "),
+        (
+            json!({"name": "n", "language": {"code": "en"}, "components": "x"}),
+            "fallback_template.components: ",
+        ),
     ] {
         let wanted = request(json!({"fallback_template": template}));
         let error = platform.invoke_follow_ups(wanted).await.unwrap_err();
         assert!(error.starts_with(&format!("bad request: {field}")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_known_of_a_template_is_kept_and_named() {
+    let platform = heard_from().await;
+    let template = json!({"name": "n", "language": {"code": "en"}, "namespace": "x"});
+    let stored =
+        platform.invoke_follow_ups(request(json!({"fallback_template": template}))).await.unwrap();
+    let warning = "fallback_template.namespace: is not known here; it is sent as it is";
+    assert_eq!(stored["warnings"], json!([warning]));
+    let steps = entries(&platform, PSID).await.remove(0)["steps"].clone();
+    assert!(steps[1]["body"].as_str().unwrap().contains("\"namespace\":\"x\""), "{steps}");
 }

@@ -59,6 +59,11 @@ impl Receiver {
         self.got.lock().unwrap().clone()
     }
 
+    /// The bodies that came.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.got().iter().map(|got| serde_json::from_str(&got.body).unwrap()).collect()
+    }
+
     /// The texts of the messages that came.
     pub(crate) fn texts(&self) -> Vec<String> {
         let text = |got: Got| {

@@ -86,7 +86,6 @@ async fn final_errors_end_the_entry_with_metas_code() {
         (error(551, 0), "person_unreachable: Meta's error 551"),
         (error(100, 2_018_001), "person_unreachable: Meta's error 100/2018001"),
         (error(100, 0), "invalid: Meta's error 100"),
-        (error(200, 0), "permission_missing: Meta's error 200"),
     ] {
         let platform = after(fault).await;
         platform.advance(HOUR).await;

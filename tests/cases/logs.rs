@@ -20,6 +20,8 @@ use crate::webhook::everything_that_is_answered;
 
 /// A part of every text that a person, the bot or a caller writes here.
 const TEXT: &str = "hush";
+/// A part of every name that the stand-in for Meta shows.
+const NAME: &str = "Guest";
 const USER_TOKEN: &str = "a-user-token";
 
 /// Where a log line comes from, and a part of one that must have been written there: without them
@@ -40,6 +42,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
             "the Page is paused",
             "the cached one is used",
             "a panic",
+            "a profile was not read or not kept",
         ],
     ),
 ];
@@ -47,7 +50,7 @@ const LINES: [(&[&str], &[&str]); 7] = [
 const REPLIES: Replies = |event, _, _| {
     assert!(!event.raw.contains("panic"), "the bot: {TEXT} {}", event.raw);
     if event.raw.contains("too long") {
-        return Ok(Decision::nothing().say(Message::text(TEXT.repeat(500))?));
+        return Ok(Decision::nothing().say(Message::text(TEXT.repeat(501))?));
     }
     let later = FollowUp::after(HOUR, Message::text(format!("{TEXT} later"))?);
     let decision = Decision::nothing().say(Action::TypingOn).say(Message::text(TEXT)?).later(later);
@@ -90,6 +93,7 @@ async fn no_log_line_tells_a_secret_or_a_person() {
         OTHER_PSID,
         APP_SCOPED_ID,
         TEXT,
+        NAME,
     ] {
         let telling: Vec<_> = lines.lines().filter(|line| line.contains(hidden)).collect();
         assert!(telling.is_empty(), "{hidden} is in {telling:#?}");
@@ -121,6 +125,7 @@ async fn platform_without(variable: &str, urls: &str) -> std::sync::Arc<Platform
         options.replies = REPLIES;
         let variables = [
             ("FEED", "on"),
+            ("USER_PROFILES", "on"),
             ("FORWARD_URLS", urls),
             ("FORWARD_ALLOW_LOCAL", "true"),
             (variable, "http://127.0.0.1:1/nothing"),

@@ -6,9 +6,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use backend::runtime::Environment;
 use messenger::decision::{Decision, FollowUp};
-use messenger::message::{Message, TemplateLanguage, UtilityTemplate};
+use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
-use simulator::platform::{Platform, TABLE};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, TABLE};
 
 use crate::support::*;
 
@@ -72,6 +72,29 @@ async fn an_entry_that_cannot_be_read_or_applied_ends_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn an_event_that_the_table_itself_rejects_ends_and_holds_up_nobody() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| {
+            let later = FollowUp::after(HOUR, Message::text("later")?);
+            Ok(Decision::nothing().say(Message::text("now")?).later(later))
+        };
+    })
+    .await;
+    // The list of what waits is of a type into which nothing can be written.
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    let pk = format!("{PAGE}#{PSID}");
+    spoil(&platform, &pk, "conversation", "waiting", AttributeValue::N("1".to_owned())).await;
+    platform.post(&platform.meta.person_says(PAGE, OTHER_PSID, "hi")).await;
+    platform.settle().await;
+    platform.advance(30 * MINUTE).await;
+    assert_eq!(delivered(&platform, OTHER_PSID), ["RESPONSE now"]);
+    let dead = platform.sqs.messages(DEAD_LETTERS);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attributes["reason"].value, "rejected_by_table");
+    assert!(platform.sqs.is_empty(EVENTS));
+}
+
+#[tokio::test]
 async fn what_a_conversation_holds_of_an_entry_need_not_be_readable() {
     let platform = heard_from(&[PSID]).await;
     ask_for(&platform, PSID, "one").await;
@@ -104,11 +127,8 @@ async fn a_decision_that_the_table_cannot_hold_ends_as_invalid() {
     let platform = platform_with(|options| {
         options.replies = |_, _, now| {
             let parameter = json!({"type": "text", "text": "x".repeat(300_000)});
-            let template = UtilityTemplate {
-                name: "large".into(),
-                language: TemplateLanguage { code: "en".into() },
-                components: vec![json!({"type": "body", "parameters": [parameter]})],
-            };
+            let components = vec![json!({"type": "body", "parameters": [parameter]})];
+            let template = UtilityTemplate::new("large", "en").with_components(components);
             let later = FollowUp::at(now + MINUTE, Message::text("later")?).or_template(template);
             Ok(Decision::nothing().say(Message::text("now")?).later(later))
         };

@@ -4,7 +4,7 @@ use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
-use simulator::gate::Moment;
+use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
 
@@ -98,6 +98,59 @@ async fn failures_of_aws_never_count_against_an_event() {
 }
 
 #[tokio::test]
+async fn what_fails_before_the_bot_is_asked_never_counts_against_an_event() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    // It dies with its decision once, so it is suspect.
+    platform
+        .gate
+        .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(PSID));
+    platform.settle().await;
+    let takes_the_lease = |call: &Call| {
+        call.target.ends_with("UpdateItem")
+            && call.body.contains(PSID)
+            && call.body.contains("busy_for")
+    };
+    for delivery in 0..9 {
+        platform.clock.forward(181 * SECOND);
+        if delivery < 7 {
+            platform.gate.crash_at_each(takes_the_lease);
+        } else {
+            platform.gate.refuse_each(takes_the_lease);
+        }
+        platform.settle().await;
+    }
+    platform.gate.spare();
+    platform.advance(10 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said hello"]);
+    assert!(platform.sqs.is_empty(DEAD_LETTERS));
+    assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn a_table_that_fails_after_the_bot_was_asked_never_counts_against_an_event() {
+    let platform = platform_with(|options| options.replies = PARROT).await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    for _ in 0..8 {
+        // Neither the decision nor the trial's end can be written at once.
+        let mut ends = 0;
+        platform.gate.refuse_each(move |call| {
+            let is_end = call.body.contains("REMOVE #trial_for");
+            let is_decision = call.target.ends_with("PutItem") && call.body.contains(PSID);
+            ends += usize::from(is_end);
+            is_decision || (is_end && ends < 8)
+        });
+        platform.settle().await;
+        platform.clock.forward(181 * SECOND);
+    }
+    platform.gate.spare();
+    platform.advance(10 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said hello"]);
+    assert!(platform.sqs.is_empty(DEAD_LETTERS));
+    assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
 async fn an_event_is_given_up_for_its_own_failures_alone() {
     let platform = platform_with(|options| {
         options.replies = |_, _, _| panic!("a fault of the bot");
@@ -117,13 +170,13 @@ async fn an_event_is_given_up_for_its_own_failures_alone() {
 #[tokio::test]
 async fn a_decision_that_breaks_a_limit_ends_as_failed_and_says_which() {
     let platform = platform_with(|options| {
-        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("x".repeat(2000))?));
+        options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("x".repeat(2001))?));
     })
     .await;
     say(&platform, PSID, "hello").await;
     assert_eq!(ends(&platform, PSID).await, ["failed invalid"]);
     let reason = entries(&platform, PSID).await[0]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("text") && reason.contains("1999"), "{reason}");
+    assert!(reason.contains("text") && reason.contains("2000"), "{reason}");
     assert!(requested(&platform, PSID).is_empty());
     assert!(platform.sqs.is_empty(EVENTS));
 }

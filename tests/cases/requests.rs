@@ -59,7 +59,7 @@ async fn a_bad_request_names_the_field_and_stores_nothing() {
     for (change, field) in [
         (json!({"purpose": "human"}), "author"),
         (json!({"page_id": "42"}), "page_id"),
-        (json!({"message": {"text": "x".repeat(2000)}}), "message.text"),
+        (json!({"message": {"text": "x".repeat(2001)}}), "message.text"),
         (json!({"send_at": "tomorrow"}), "send_at"),
         (json!({"purpose": "utility"}), "message"),
         (json!({"due_at": 1}), "due_at"),
@@ -171,7 +171,7 @@ async fn whoever_finds_the_person_busy_leaves_its_entry_waiting() {
     let now = platform.clock.now();
     let other = Lease { by: "another".to_owned(), until: now + MINUTE, for_entry: None };
     let seen = platform.store().conversation(&conversation_key).await.unwrap().unwrap();
-    let taken = platform.store().take_lease(&conversation_key, &seen, &other).await;
+    let taken = platform.store().take_lease(&conversation_key, &seen, &other, None).await;
     assert!(taken.unwrap().is_some());
     assert_eq!(platform.tick().await.unwrap()["skipped"], 1);
     assert!(requested(&platform, PSID).is_empty());

@@ -9,7 +9,7 @@ use messenger::message::Message;
 use serde_json::{Value, json};
 use simulator::gate::{Call, GRAPH, Verdict};
 use simulator::platform::{Platform, SWEEP_TIMEOUT};
-use simulator::samples::APP_SECRET;
+use simulator::samples::{self, APP_SCOPED_ID, APP_SECRET};
 
 use crate::support::*;
 
@@ -229,5 +229,62 @@ async fn release_until(platform: &Platform, fits: impl Fn(&[Call]) -> bool) {
             platform.gate.release(place, Verdict::Go);
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// A data deletion that Meta signed at this instant: its confirmation code.
+async fn begin_deletion(platform: &Platform) -> String {
+    let issued_at = platform.clock.now().millis() / 1000;
+    let payload =
+        json!({"algorithm": "HMAC-SHA256", "issued_at": issued_at, "user_id": APP_SCOPED_ID});
+    let mut sample = samples::read("api/begin-deletion").unwrap();
+    let signed = samples::sign_request(&payload, APP_SECRET).unwrap();
+    sample["body"] = format!("signed_request={signed}").into();
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    let answer = platform.invoke_api(&request).await;
+    assert_eq!(answer.status(), 200);
+    let confirmation: Value = serde_json::from_slice(answer.body()).unwrap();
+    confirmation["confirmation_code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_rotation_in_either_order_fails_no_data_deletion() {
+    for sides in [
+        &[Side::Secret { previous: true }][..],
+        &[Side::Meta, Side::Secret { previous: true }],
+        &[Side::Meta, Side::Secret { previous: false }],
+    ] {
+        let platform = heard_from().await;
+        platform.tick().await.unwrap();
+        let code = begin_deletion(&platform).await;
+        for side in sides {
+            side.change(&platform);
+        }
+        platform.clock.forward(SECOND);
+        platform.tick().await.unwrap();
+        let deletion = platform.store().deletion(&code).await.unwrap().unwrap();
+        assert_eq!(deletion.state.name(), "erased", "{sides:?}");
+    }
+}
+
+#[tokio::test]
+async fn setup_uses_the_app_secret_that_meta_accepts() {
+    for sides in
+        [&[Side::Secret { previous: true }][..], &[Side::Meta, Side::Secret { previous: true }]]
+    {
+        let platform = heard_from().await;
+        for side in sides {
+            side.change(&platform);
+        }
+        for action in ["register", "status", "unregister"] {
+            let report = platform.invoke_setup(json!({"action": action})).await.unwrap();
+            assert_eq!(report["ok"], true, "{sides:?} {action} {report:#}");
+        }
+        for request in [
+            json!({"action": "templates", "page_id": PAGE}),
+            json!({"action": "conversations", "page_id": PAGE}),
+        ] {
+            platform.invoke_setup(request).await.unwrap();
+        }
     }
 }

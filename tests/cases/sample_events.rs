@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 use simulator::platform::{DEAD_LETTERS, Options, UNREADABLE};
-use simulator::samples::{self, IGSID, INSTAGRAM};
+use simulator::samples::{self, IGSID, INSTAGRAM, INSTAGRAM_LOGIN};
 
 use crate::support::*;
 
@@ -18,6 +18,7 @@ fn names(function: &str) -> BTreeSet<String> {
 
 pub(crate) fn with_instagram(options: &mut Options) {
     options.instagram = vec![INSTAGRAM.to_owned()];
+    options.instagram_login = vec![INSTAGRAM_LOGIN.to_owned()];
 }
 
 #[test]
@@ -140,10 +141,14 @@ async fn setup_takes_each_of_its_samples() {
     let expected = [
         ("applications", "/applications/0/key", json!("default")),
         ("conversations", "/data/0/participants/data/0/id", json!(PSID)),
+        ("create-persona", "/id", json!("260000000000000")),
         ("create-template", "/category", json!("UTILITY")),
+        ("delete-persona", "/deleted", json!(true)),
         ("first-message", "/status", json!("sent")),
         ("pages", "/data/0/id", json!(PAGE)),
+        ("personas", "/data/0/id", json!(samples::PERSONA)),
         ("register", "/ok", json!(true)),
+        ("renew-tokens", "/ok", json!(true)),
         ("requeue", "/findings/0/level", json!("ok")),
         ("status", "/ok", json!(true)),
         ("templates", "/data", json!([])),
@@ -180,6 +185,8 @@ async fn the_api_answers_each_of_its_samples() {
     let expected = [
         ("begin-deletion", 200),
         ("cancel-message", 404),
+        ("change-thread", 200),
+        ("change-bot", 200),
         ("create-message", 201),
         ("create-message-later", 202),
         ("create-private-reply", 201),
@@ -191,6 +198,7 @@ async fn the_api_answers_each_of_its_samples() {
         ("read-deletion", 404),
         ("read-message", 404),
         ("read-person", 200),
+        ("upload-attachment", 201),
     ];
     let mut left = names("api");
     for (name, status) in expected {

@@ -23,6 +23,9 @@ async fn heard_from() -> std::sync::Arc<Platform> {
     .await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
     platform.advance(3 * MINUTE).await;
+    platform.meta.add_attachment(PAGE, "9", "image");
+    platform.meta.add_attachment(PAGE, "8", "audio");
+    platform.meta.add_persona(PAGE, "27");
     platform
 }
 
@@ -66,7 +69,7 @@ async fn every_message_reaches_meta_as_it_was_asked_for() {
             {"content_type": "text", "title": "Red", "payload": "RED", "image_url": URL},
             {"content_type": "user_phone_number"}, {"content_type": "user_email"}]}),
         json!({"attachment": {"type": "image", "payload": {"url": URL, "is_reusable": true}}}),
-        json!({"attachment": {"type": "audio", "payload": {"attachment_id": "9"}}}),
+        json!({"attachment": {"type": "audio", "payload": {"attachment_id": "8"}}}),
         json!({"attachment": {"type": "video", "payload": {"url": URL}}}),
         json!({"attachment": {"type": "file", "payload": {"url": URL}}}),
         json!({"attachments": [{"type": "image", "payload": {"url": URL}},
@@ -87,7 +90,18 @@ async fn every_message_reaches_meta_as_it_was_asked_for() {
         template(json!({"template_type": "coupon", "title": "t", "coupon_code": "TEN"})),
         template(json!({"template_type": "customer_information", "countries": ["DE"],
             "business_privacy": {"url": URL}})),
+        template(json!({"template_type": "customer_information",
+            "business_privacy": {"url": URL}})),
         template(json!({"template_type": "instant_form", "form_id": "7"})),
+        template(json!({"template_type": "image_grid", "elements": [{"title": "Rooms",
+            "images": [{"url": URL, "is_hero_image": true},
+                {"url": URL, "action": {"type": "postback", "payload": "ROOM"}}],
+            "buttons": [{"type": "web_url", "url": URL, "title": "All"}]}]})),
+        template(json!({"template_type": "button", "text": "t", "buttons": [
+            {"type": "audio_call", "title": "Call us", "expires_in_days": 3}]})),
+        json!({"attachments": vec![json!({"type": "image", "payload": {"url": URL}}); 30]}),
+        json!({"attachments": [{"type": "image", "payload": {"url": URL}}]}),
+        json!({"text": "é".repeat(2000)}),
     ] {
         let requests = sent(&platform, json!({"message": message})).await;
         let [request] = requests.as_slice() else {
@@ -100,6 +114,64 @@ async fn every_message_reaches_meta_as_it_was_asked_for() {
         platform.clock.forward(SECOND);
     }
     assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn what_is_not_known_reaches_meta_as_it_is_and_is_counted() {
+    let platform = heard_from().await;
+    let template = |payload: Value| json!({"attachment": {"type": "template", "payload": payload}});
+    let sent_as_it_is = "is not known here; it is sent as it is";
+    for (message, place, is_taken) in [
+        (
+            template(json!({"template_type": "carousel_3d", "faces": [1, 2]})),
+            "message.attachment.payload.template_type: \"carousel_3d\" ",
+            false,
+        ),
+        (
+            template(json!({"template_type": "button", "text": "t", "buttons": [
+                {"type": "teleport", "title": "Go"}]})),
+            "message.attachment.payload.buttons[0].type: \"teleport\" ",
+            false,
+        ),
+        (json!({"text": "hi", "mood": {"happy": true}}), "message.mood: ", true),
+    ] {
+        let stored =
+            platform.invoke_follow_ups(request(json!({"message": message}))).await.unwrap();
+        assert_eq!(stored["warnings"], json!([format!("{place}{sent_as_it_is}")]));
+        platform.meta.clear_requests();
+        platform.tick().await.unwrap();
+        let requests = requested(&platform, PSID);
+        let mut arrived = requests[0].message.clone();
+        arrived.as_object_mut().unwrap().remove("metadata");
+        assert_eq!(arrived, message);
+        assert_eq!(matches!(requests[0].outcome, Outcome::Delivered { .. }), is_taken);
+        platform.clock.forward(SECOND);
+    }
+    assert_eq!(counted(&platform, "UnknownContents"), 3);
+    assert_eq!(ends(&platform, PSID).await, ["failed invalid", "failed invalid", "sent"]);
+    assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn the_bot_may_say_what_is_not_known() {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| {
+            let message = Message::from_json(&json!({"text": "hi", "mood": 1}))?;
+            Ok(Decision::nothing().say(message))
+        };
+    })
+    .await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    assert_eq!(requested(&platform, PSID)[0].message["mood"], 1);
+    assert_eq!(counted(&platform, "UnknownContents"), 1);
+}
+
+#[tokio::test]
+async fn a_persona_that_does_not_exist_fails_the_message() {
+    let platform = heard_from().await;
+    let requests = sent(&platform, json!({"message": "hi", "persona_id": "28"})).await;
+    assert!(matches!(requests[0].outcome, Outcome::Refused { code: 100, .. }));
+    assert_eq!(ends(&platform, PSID).await, ["failed invalid"]);
 }
 
 #[tokio::test]
@@ -156,6 +228,7 @@ async fn the_bot_types_reacts_and_answers_under_a_persona() {
         };
     })
     .await;
+    platform.meta.add_persona(PAGE, "27");
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
     let requests = requested(&platform, PSID);
     assert_eq!(said(&requests), ["react", "typing_on", "RESPONSE hello"]);

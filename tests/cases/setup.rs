@@ -1,9 +1,15 @@
 //! Setup from outside: each action through the real function, against the stand-in for Meta.
 
+mod broken;
 mod cloudformation;
 mod discovery;
+mod instagram;
+mod personas;
+mod profile;
 mod register;
+mod renewal;
 mod requeue;
+mod standing;
 mod status;
 mod templates;
 mod whatsapp;
@@ -156,9 +162,9 @@ async fn the_applications_are_listed_without_their_secrets() {
         listed,
         json!({"applications": [
             {"key": "default", "app_id": APP_ID, "webhook": format!("{url}/webhook"), "pages": [PAGE],
-                "has_api_key": false, "missing": []},
+                "instagram_accounts": [], "has_api_key": false, "missing": []},
             {"key": "shop", "app_id": SHOP, "webhook": format!("{url}/shop/webhook"),
-                "pages": [SHOP_PAGE], "has_api_key": true, "missing": ["verify_token"]},
+                "pages": [SHOP_PAGE], "instagram_accounts": [], "has_api_key": true, "missing": ["verify_token"]},
         ]})
     );
 }

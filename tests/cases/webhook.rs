@@ -242,6 +242,10 @@ fn describe(event: &Event) -> String {
         Kind::Reaction(reaction) => reaction.reaction.clone(),
         Kind::Postback(postback) => postback.payload.clone(),
         Kind::Delivery(delivery) => delivery.mids.first().cloned(),
+        Kind::Comment(comment) => comment.text.clone(),
+        Kind::Post(post) => post.text.clone(),
+        Kind::PolicyEnforcement(policy) => policy.action.clone(),
+        Kind::TemplateStatus(template) => template.event.clone(),
         Kind::Unknown { name } => Some(name.clone()),
         _ => None,
     };

@@ -1,5 +1,6 @@
 //! The single entry point of the local AWS: every call of every service passes here and is counted.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::gate::{self, Gate, Verdict};
 use crate::guard::Guard;
+use crate::index::LaggingIndex;
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::Sqs;
 
@@ -37,6 +39,9 @@ pub struct Aws {
     calls: Arc<Mutex<Vec<Call>>>,
     gate: Arc<Gate>,
     without: Arc<Mutex<Option<Guard>>>,
+    /// Requests that were put off once.
+    put_off: Arc<Mutex<BTreeSet<String>>>,
+    index: Arc<Mutex<Option<LaggingIndex>>>,
 }
 
 impl Aws {
@@ -56,6 +61,8 @@ impl Aws {
             calls: Arc::default(),
             gate,
             without: Arc::default(),
+            put_off: Arc::default(),
+            index: Arc::default(),
         }
     }
 
@@ -67,6 +74,11 @@ impl Aws {
     /// Disables a guard of the functions.
     pub fn without(&self, guard: Guard) {
         *self.without.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    }
+
+    /// Lets the index of what is due lag behind the table, for the functions of numbered instances.
+    pub fn delay_index(&self, index: LaggingIndex) {
+        *self.index.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
     }
 
     /// Answers one call of a function instance, unless the instance crashes at it.
@@ -82,14 +94,16 @@ impl Aws {
         let passed = self.gate.enter(gate::Call::new(instance, &target, &body)).await;
         let response = match passed.verdict {
             Verdict::Refused => failed(),
-            Verdict::Go | Verdict::CallerDies => self.answer(&target, &headers, &body).await,
+            Verdict::Go | Verdict::CallerDies => {
+                self.answer(instance, &target, &headers, &body).await
+            }
             Verdict::AnswerLost => {
-                self.answer(&target, &headers, &body).await;
+                self.answer(instance, &target, &headers, &body).await;
                 failed()
             }
             Verdict::Twice => {
-                self.answer(&target, &headers, &body).await;
-                self.answer(&target, &headers, &body).await
+                self.answer(instance, &target, &headers, &body).await;
+                self.answer(instance, &target, &headers, &body).await
             }
         };
         self.gate.leave(passed).await;
@@ -101,14 +115,20 @@ impl Aws {
     }
 
     /// Answers one call, by its `X-Amz-Target`.
-    async fn answer(&self, target: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+    async fn answer(
+        &self,
+        instance: u64,
+        target: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Response {
         let (mut reads, mut writes) = (0.0, 0.0);
         let response = if target.starts_with("AmazonSQS.") {
             self.sqs.handle(target, body).await
         } else if target.starts_with("secretsmanager.") {
             self.secrets_manager.handle(target, body).await
         } else {
-            let (response, used) = self.dynamodb(target, headers, body).await;
+            let (response, used) = self.dynamodb(instance, target, headers, body).await;
             let is_write =
                 ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"]
                     .iter()
@@ -122,8 +142,17 @@ impl Aws {
     }
 
     /// Forwards a call to `DynamoDB`, and returns its answer and the capacity that it used.
-    async fn dynamodb(&self, target: &str, headers: &HeaderMap, body: &[u8]) -> (Response, f64) {
+    async fn dynamodb(
+        &self,
+        instance: u64,
+        target: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
+        if let Some(answer) = self.answer_here(instance, &request) {
+            return ((StatusCode::OK, answer.to_string()).into_response(), 0.0);
+        }
         let counted = [
             "GetItem",
             "PutItem",
@@ -168,6 +197,11 @@ impl Aws {
             None if failed_condition => 1.0,
             None => 0.0,
         };
+        if status.is_success()
+            && let Some(index) = &mut *self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            index.note(&request, &parsed);
+        }
         let bytes = match self.guard() {
             None => bytes,
             Some(guard) => changed(&bytes, |answer| guard.take_from_answer(answer)),
@@ -176,6 +210,20 @@ impl Aws {
         let json = HeaderValue::from_static("application/x-amz-json-1.0");
         response.headers_mut().insert("content-type", json);
         (response, used)
+    }
+}
+
+impl Aws {
+    /// What the door answers by itself: from an index that lags, or to what is put off without a guard.
+    fn answer_here(&self, instance: u64, request: &Value) -> Option<Value> {
+        if let Some(name) = self.guard().and_then(|guard| guard.put_off(request)) {
+            let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+            if put_off.insert(name) {
+                return Some(Value::Object(serde_json::Map::new()));
+            }
+        }
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.as_mut().filter(|_| instance > 0)?.query(request)
     }
 }
 

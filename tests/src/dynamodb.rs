@@ -105,19 +105,28 @@ pub async fn next_due(
     Ok(first.map(|at| at.parse()).transpose()?)
 }
 
-/// Deletes the items whose time to live has passed, as AWS does within days.
+/// Deletes the items whose time to live has passed, as AWS does within days, and that are `wanted`; the
+/// items as they were.
 ///
 /// # Errors
 /// If the database does not answer.
-pub async fn expire(client: &Client, table: &str, now_secs: i64) -> Result<(), Box<dyn Error>> {
-    for item in items(client, table).await? {
-        if item.get("expires_at").and_then(Value::as_i64).is_some_and(|at| at <= now_secs) {
-            let name = |key: &str| AttributeValue::S(item[key].as_str().unwrap_or_default().into());
-            let delete = client.delete_item().table_name(table);
-            delete.key("pk", name("pk")).key("sk", name("sk")).send().await?;
-        }
+pub async fn expire(
+    client: &Client,
+    table: &str,
+    now_secs: i64,
+    wanted: impl Fn(&Map<String, Value>) -> bool,
+) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+    let has_expired = |item: &Map<String, Value>| {
+        item.get("expires_at").and_then(Value::as_i64).is_some_and(|at| at <= now_secs)
+    };
+    let mut expired = items(client, table).await?;
+    expired.retain(|item| has_expired(item) && wanted(item));
+    for item in &expired {
+        let name = |key: &str| AttributeValue::S(item[key].as_str().unwrap_or_default().into());
+        let delete = client.delete_item().table_name(table);
+        delete.key("pk", name("pk")).key("sk", name("sk")).send().await?;
     }
-    Ok(())
+    Ok(expired)
 }
 
 /// Everything in the table, as JSON.

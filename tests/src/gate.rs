@@ -64,12 +64,24 @@ pub struct Gate {
     crashed: Notify,
 }
 
-/// Which calls a function does not survive.
-struct Fatal(Box<dyn Fn(&Call) -> bool + Send>);
+/// What a rule does to a call.
+#[derive(Clone, Copy, Debug)]
+enum Ruling {
+    /// Its function dies of it.
+    Death,
+    /// The service says that it failed.
+    Refusal,
+}
 
-impl std::fmt::Debug for Fatal {
+/// What happens to calls of a kind.
+struct Rule {
+    applies: Box<dyn FnMut(&Call) -> bool + Send>,
+    ruling: Ruling,
+}
+
+impl std::fmt::Debug for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fatal")
+        f.debug_struct("Rule").field("ruling", &self.ruling).finish_non_exhaustive()
     }
 }
 
@@ -77,7 +89,7 @@ impl std::fmt::Debug for Fatal {
 struct State {
     closed: bool,
     crash: Option<(usize, Moment)>,
-    fatal: Option<Fatal>,
+    rule: Option<Rule>,
     next: u64,
     held: BTreeMap<(Call, u64), oneshot::Sender<Verdict>>,
     inside: usize,
@@ -95,9 +107,13 @@ impl Gate {
     /// Lets a call in: at once, when it is released, or never if its function dies of it.
     pub async fn enter(&self, call: Call) -> Passed {
         if call.instance == 0 || !self.state().closed {
-            if self.state().fatal.as_ref().is_some_and(|Fatal(is_fatal)| is_fatal(&call)) {
-                self.crashed.notify_one();
-                std::future::pending::<()>().await;
+            match self.rule_for(&call) {
+                Some(Ruling::Refusal) => return Passed { verdict: Verdict::Refused },
+                Some(Ruling::Death) => {
+                    self.crashed.notify_one();
+                    std::future::pending::<()>().await;
+                }
+                None => {}
             }
             let verdict = match self.count_down() {
                 Some(Moment::Before) => {
@@ -143,9 +159,24 @@ impl Gate {
         self.state().closed = true;
     }
 
-    /// The calls that wait, in an order that depends on nothing but themselves.
+    /// The calls that wait, in an order that depends on nothing but themselves. One that its caller gave
+    /// up is no longer among them.
     pub fn held(&self) -> Vec<Call> {
-        self.state().held.keys().map(|(call, _)| call.clone()).collect()
+        let mut state = self.state();
+        state.held.retain(|_, release| !release.is_closed());
+        state.held.keys().map(|(call, _)| call.clone()).collect()
+    }
+
+    /// How many calls wait.
+    pub fn held_count(&self) -> usize {
+        let mut state = self.state();
+        state.held.retain(|_, release| !release.is_closed());
+        state.held.len()
+    }
+
+    /// Whether a call of an instance waits.
+    pub fn holds(&self, instance: u64) -> bool {
+        self.state().held.keys().any(|(call, _)| call.instance == instance)
     }
 
     /// Releases the call at this place of [`Self::held`].
@@ -173,8 +204,13 @@ impl Gate {
     }
 
     /// Kills every function that makes a call like this, until [`Self::spare`].
-    pub fn crash_at_each(&self, is_fatal: impl Fn(&Call) -> bool + Send + 'static) {
-        self.state().fatal = Some(Fatal(Box::new(is_fatal)));
+    pub fn crash_at_each(&self, is_fatal: impl FnMut(&Call) -> bool + Send + 'static) {
+        self.state().rule = Some(Rule { applies: Box::new(is_fatal), ruling: Ruling::Death });
+    }
+
+    /// Refuses every call like this, until [`Self::spare`].
+    pub fn refuse_each(&self, is_refused: impl FnMut(&Call) -> bool + Send + 'static) {
+        self.state().rule = Some(Rule { applies: Box::new(is_refused), ruling: Ruling::Refusal });
     }
 
     /// Kills the function that makes the call with this number, counted from 1 from now on.
@@ -182,16 +218,23 @@ impl Gate {
         self.state().crash = Some((call, moment));
     }
 
-    /// Cancels the planned death; returns whether one was pending.
+    /// Cancels what was planned; returns whether a death at a numbered call was pending.
     pub fn spare(&self) -> bool {
         let mut state = self.state();
-        state.fatal = None;
+        state.rule = None;
         state.crash.take().is_some()
     }
 
     /// Completes when the planned death occurs; the caller then drops the function.
     pub async fn crashed(&self) {
         self.crashed.notified().await;
+    }
+
+    /// What the rule says about a call that it applies to.
+    fn rule_for(&self, call: &Call) -> Option<Ruling> {
+        let mut state = self.state();
+        let rule = state.rule.as_mut()?;
+        (rule.applies)(call).then_some(rule.ruling)
     }
 
     /// Whether this call is the one that its function does not survive.

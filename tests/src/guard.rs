@@ -3,8 +3,13 @@
 //!
 //! The functions are unchanged: the door alters their requests, or the answers.
 
+use backend::store::StepKey;
 use clap::ValueEnum;
+use messenger::event::{Event, Kind};
+use secrecy::SecretString;
 use serde_json::{Value, json};
+
+use crate::samples;
 
 /// Something without which a promise is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,12 +32,42 @@ pub enum Guard {
     ReceiptsGroup,
     /// A state is written only over the one that its decision saw.
     StateRevision,
+    /// The one resend of an unclear message is held back until Graph has answered clearly.
+    HeldResend,
+    /// Who takes the lease from a bot that has not decided leaves a placeholder for its decision.
+    Placeholder,
+    /// An erasure writes its mark before it deletes anything.
+    MarkFirst,
+    /// An echo confirms a message only if its metadata carries a tag that the app secret made.
+    EchoTag,
+    /// What people wrote waits in a partition of the index of its own, and goes before campaigns.
+    PeopleFirst,
+    /// Who answers, people or the bot, follows from when it happened, not from when it arrived.
+    EventTime,
 }
 
 impl Guard {
     /// Removes the guard from a request.
     pub(crate) fn take_from_request(self, request: &mut Value) {
         match self {
+            Self::EventTime => void(request, "#control_at < :happened"),
+            Self::Placeholder if request["Item"]["is_placeholder"]["BOOL"] == true => {
+                request["Item"]["sk"]["S"] = "nowhere".into();
+            }
+            Self::PeopleFirst => {
+                if let Some(partition) = request.pointer_mut("/Item/due_page/S")
+                    && let Some(page_id) =
+                        partition.as_str().and_then(|it| it.strip_suffix("#people"))
+                {
+                    *partition = format!("{page_id}#bot").into();
+                }
+            }
+            Self::EchoTag => each_message(request, |message| {
+                let body = message["MessageBody"].as_str().unwrap_or_default();
+                if let Some(tagged) = with_true_tag(body) {
+                    message["MessageBody"] = tagged.into();
+                }
+            }),
             Self::Lease => void(request, "attribute_not_exists(#lease_until)"),
             Self::MonotonicUpdate => void(request, "#last_message_at < :at"),
             Self::BusyMark => {
@@ -57,12 +92,34 @@ impl Guard {
                     message["MessageBody"] = record.to_string().into();
                 }
             }),
-            Self::Condition | Self::Grace | Self::Order => {}
+            Self::Condition
+            | Self::Grace
+            | Self::Order
+            | Self::HeldResend
+            | Self::Placeholder
+            | Self::MarkFirst => {}
         }
+    }
+
+    /// Whether a request is to be carried out only when it comes again: its name, if so.
+    ///
+    /// An erasure writes its mark twice, before its first pass and before its second one.
+    pub(crate) fn put_off(self, request: &Value) -> Option<String> {
+        let erased_at = request["ExpressionAttributeValues"][":erased"]["N"].as_str()?;
+        let key = &request["Key"];
+        (self == Self::MarkFirst && key["sk"]["S"] == "conversation")
+            .then(|| format!("{} {erased_at}", key["pk"]["S"]))
     }
 
     /// Removes the guard from an answer.
     pub(crate) fn take_from_answer(self, answer: &mut Value) {
+        for part in ["Item", "Attributes"] {
+            if self == Self::HeldResend
+                && let Some(fields) = answer.get_mut(part).and_then(Value::as_object_mut)
+            {
+                fields.remove("unclear_at");
+            }
+        }
         let Some(item) = answer.get_mut("Item") else { return };
         if self == Self::BusyMark
             && let Some(fields) = item.as_object_mut()
@@ -102,8 +159,20 @@ fn void(request: &mut Value, condition: &str) {
     }
 }
 
+/// A queued event whose metadata has the form of the outbox's, with the tag that it would need.
+fn with_true_tag(text: &str) -> Option<String> {
+    let event = Event::from_queue_text(text).ok()?;
+    let Kind::Echo(echo) = &event.kind else { return None };
+    let metadata = echo.metadata.as_deref()?;
+    let step: StepKey = metadata.rsplit_once('.')?.0.parse().ok()?;
+    let tagged = step.to_metadata(&SecretString::from(samples::APP_SECRET));
+    Some(text.replace(metadata, &tagged))
+}
+
 fn each_message(request: &mut Value, change: impl Fn(&mut Value)) {
     if let Some(entries) = request.get_mut("Entries").and_then(Value::as_array_mut) {
         entries.iter_mut().for_each(change);
+    } else if request.get("MessageBody").is_some() {
+        change(request);
     }
 }

@@ -1,28 +1,28 @@
 //! The platform over HTTP: the webhook, the local AWS, and a window into what happens.
 
+mod faults;
+mod world;
+
 use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use axum::{Json, Router};
+use axum::routing::{get, post};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, RequestExt};
-use messenger::clock::{Clock, Timestamp};
-use serde_json::{Value, json};
+use messenger::clock::Clock;
 use tokio::net::TcpListener;
 
 use crate::platform::Platform;
-use crate::samples;
+use world::Owner;
 
 /// What Lambda takes in one request.
 const LARGEST_BODY: usize = 6 * 1024 * 1024;
-
-type Owner = State<Weak<Platform>>;
 
 /// Serves the platform until the task is ended.
 pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
@@ -33,12 +33,7 @@ pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
         .route("/{application}/webhook", get(webhook).post(webhook))
         // As the template has it, every other path is the API's.
         .fallback(api)
-        .route("/_simulator/state", get(state))
-        .route("/_simulator/clock", get(read_clock).post(move_clock))
-        .route("/_simulator/environment", get(environment))
-        .route("/_simulator/people/{psid}", post(say))
-        .route("/_simulator/observe", post(observe))
-        .route("/_simulator/cloudformation", put(async || StatusCode::OK))
+        .merge(world::router())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(platform);
     let _ = axum::serve(listener, router).await;
@@ -152,78 +147,6 @@ fn answered(answer: lambda_http::Response<Body>) -> Response {
         }
     }
     response
-}
-
-async fn state(State(platform): Owner) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    match platform.state().await {
-        Ok(state) => Json(state).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-async fn read_clock(State(platform): Owner) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    clock_of(&platform)
-}
-
-/// Takes `{"to": <ms or RFC 3339>}` or `{"forward_seconds": n}`; whatever falls due on the way
-/// happens at its time.
-async fn move_clock(State(platform): Owner, Json(wanted): Json<Value>) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    let to = match (&wanted["to"], wanted["forward_seconds"].as_u64()) {
-        (_, Some(seconds)) => Some(platform.clock.now() + Duration::from_secs(seconds)),
-        (Value::Number(millis), None) => millis.as_i64().map(Timestamp::from_millis),
-        (Value::String(text), None) => Timestamp::from_rfc3339(text),
-        _ => None,
-    };
-    if let Some(to) = to {
-        platform.advance_to(to).await;
-        clock_of(&platform)
-    } else {
-        let form = "give to (ms since the epoch, or RFC 3339) or forward_seconds";
-        (StatusCode::BAD_REQUEST, form).into_response()
-    }
-}
-
-fn clock_of(platform: &Platform) -> Response {
-    let now = platform.clock.now();
-    Json(json!({"now": now.to_string(), "millis": now.millis()})).into_response()
-}
-
-async fn environment(State(platform): Owner) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    let lines = platform.environment().iter().map(|(name, value)| format!("{name}={value}\n"));
-    lines.collect::<String>().into_response()
-}
-
-/// A person writes the body's text to the first Page.
-async fn say(State(platform): Owner, Path(psid): Path<String>, text: String) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    let page = platform.options().pages.first().map_or(samples::PAGE, String::as_str);
-    let body = platform.meta.person_says(page, &psid, &text);
-    let status = platform.deliver(&body).await;
-    let said = platform.meta.delivered(page, &psid);
-    Json(json!({"webhook": status, "delivered": said})).into_response()
-}
-
-/// The body is a notification that another webhook got: Meta's stand-in takes it as having happened.
-async fn observe(State(platform): Owner, body: Bytes) -> Response {
-    let Some(platform) = platform.upgrade() else {
-        return gone();
-    };
-    platform.meta.observe(&body);
-    StatusCode::NO_CONTENT.into_response()
 }
 
 fn gone() -> Response {

@@ -77,9 +77,16 @@ struct Values {
     /// The id of a Page; may be repeated.
     #[arg(long = "page", global = true, default_values_t = [samples::PAGE.to_owned()])]
     pages: Vec<String>,
-    /// The id of an Instagram account; may be repeated.
+    /// The id of the Instagram account that is linked to the first Page, the second, and so on.
     #[arg(long, global = true, default_values_t = [samples::INSTAGRAM.to_owned()])]
     instagram: Vec<String>,
+    /// The id of an Instagram account with a login of its own; may be repeated.
+    #[arg(long, global = true, default_values_t = [samples::INSTAGRAM_LOGIN.to_owned()])]
+    instagram_login: Vec<String>,
+    /// Where Meta sends its signed notifications instead of this project's webhook, such as
+    /// <http://127.0.0.1:3000/webhook>; the functions then get none.
+    #[arg(long, global = true, value_parser = webhook)]
+    webhook: Option<String>,
     /// The bot to serve. What is played is always played with the sample bot `booking`.
     #[arg(long, global = true, value_enum, default_value_t = Bot::Own)]
     bot: Bot,
@@ -102,6 +109,15 @@ impl Bot {
     }
 }
 
+/// Reads the address of another program's webhook, which is reached without TLS.
+fn webhook(url: &str) -> Result<String, String> {
+    let host = url.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
+    match host {
+        Some(host) if !host.is_empty() => Ok(url.to_owned()),
+        _ => Err("it must begin with http:// and name a host".to_owned()),
+    }
+}
+
 impl Values {
     fn options(&self) -> Options {
         Options {
@@ -109,10 +125,12 @@ impl Values {
             verify_token: self.verify_token.clone(),
             pages: self.pages.clone(),
             instagram: self.instagram.clone(),
+            instagram_login: self.instagram_login.clone(),
             port: self.port,
             data: self.data.clone(),
             now: SystemClock.now(),
             replies: self.bot.replies(),
+            webhook: self.webhook.clone(),
             ..Options::default()
         }
     }
@@ -207,9 +225,7 @@ Serving, from {now} by this machine's clock, until Ctrl-C:
   {url}/webhook                 for Meta: GET verification, signed POST
   {url}/messages                and the rest of the API, with Authorization: Bearer {key}
   {url}/_simulator/people/PSID  POST a text: a person writes to Page {page}
-  {url}/_simulator/state        GET conversations, outbox, requests to Graph, dead letters
-  {url}/_simulator/clock        GET the time; POST {{\"forward_seconds\": 3600}} moves it forward
-  {url}/_simulator/observe      POST a notification that went to another webhook
+  {url}/_simulator              GET everything else that can be made to happen: comments, threads, faults
   {url}/_simulator/environment  GET the variables that a function under cargo lambda watch needs:
 ",
         now = platform.clock.now(),

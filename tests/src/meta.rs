@@ -11,23 +11,33 @@
 
 mod accounts;
 mod answer;
+mod attachments;
+mod batch;
 mod conversations;
+mod errors;
+mod faults;
 mod graph;
+mod instagram;
 mod limits;
 mod node;
 mod notification;
+mod parameters;
 mod people;
+mod permits;
+mod personas;
 mod profile;
 mod server;
 mod subscriptions;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tokens;
+mod user_profiles;
 mod whatsapp;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,11 +46,20 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
+use attachments::Attachments;
 use conversations::Line;
+pub use errors::{KNOWN, KnownError};
+use faults::Faults;
+pub use faults::{Fault, FaultRule};
 use people::Record;
+use permits::Permits;
+use personas::Persona;
 use subscriptions::Subscription;
 use templates::Template;
+pub use threads::{BUSINESS_AI, INBOX, INSTAGRAM_INBOX};
 pub use tokens::UserToken;
+pub use user_profiles::NoProfile;
+use user_profiles::UserProfile;
 use whatsapp::WhatsAppAccount;
 
 /// A Meta app, which owns a webhook and makes calls.
@@ -67,8 +86,10 @@ pub enum Platform {
 pub struct GraphRequest {
     /// When it arrived, in ms since the epoch.
     pub at: i64,
-    /// The Page in the path, or the token's Page for `me`; empty for a path that is not the Send API's.
+    /// The Page or Instagram account that speaks; empty for a path that is not the Send API's.
     pub page_id: String,
+    /// The node in the path as sent; a linked Instagram account speaks through its Page's.
+    pub node: Option<String>,
     /// Its addressee: `recipient.id`, or the author of the comment or post that it answers.
     pub psid: Option<String>,
     /// The recipient as sent.
@@ -124,38 +145,6 @@ pub enum Outcome {
     },
 }
 
-/// A fault on Meta's side, injected on demand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The answer is this error and nothing is delivered.
-    Error {
-        /// The answer's HTTP status.
-        http: u16,
-        /// The Graph error's code.
-        code: i64,
-        /// The Graph error's subcode.
-        subcode: Option<i64>,
-    },
-    /// The Page's rate limit is used up: 80006 (Messenger) or 613 (Instagram), nothing is delivered.
-    Throttled {
-        /// The usage header's `estimated_time_to_regain_access`, in minutes.
-        regain_minutes: u32,
-    },
-    /// The request is processed, then the connection is closed without an answer.
-    LostAnswer,
-    /// The connection is closed once the request has been read; nothing is delivered.
-    LostRequest,
-    /// The request is processed, and if that delivers, the answer is error 1 / 1357046.
-    UnknownDelivered,
-    /// A server in front of the Graph API answers 503 with an HTML page; nothing is delivered.
-    Http5xx,
-    /// A server in front of the Graph API answers with an HTML page; nothing is delivered.
-    Edge {
-        /// The answer's HTTP status.
-        http: u16,
-    },
-}
-
 /// Meta, as seen by one app: its Pages, the people who write to them, the Send API, the webhooks.
 ///
 /// Clones share one state.
@@ -179,31 +168,61 @@ struct State {
     /// By app and object.
     app_subscriptions: BTreeMap<(String, String), Subscription>,
     heeds_subscriptions: bool,
+    /// The apps without a privacy policy.
+    without_privacy_policy: BTreeSet<String>,
     /// By the person's id in the app: Page and PSID.
     app_scoped_ids: BTreeMap<String, Vec<(String, String)>>,
     templates: Vec<Template>,
+    attachments: Attachments,
+    personas: Vec<Persona>,
+    personas_made: usize,
+    permits: Permits,
+    user_profiles: BTreeMap<(String, String), UserProfile>,
+    /// The accounts whose app lacks the permissions of locale, time zone and gender.
+    basic_profiles: BTreeSet<String>,
     whatsapp_accounts: BTreeMap<String, WhatsAppAccount>,
     skew: i64,
     webhooks: Vec<Vec<u8>>,
-    faults: VecDeque<(Option<String>, Fault)>,
-    lasting_fault: Option<Fault>,
+    threads: BTreeMap<(String, String), threads::Holder>,
+    other_limits: Vec<OtherLimit>,
+    faults: Faults,
     echoes: bool,
     receipts: bool,
+    /// How long an ad's conversation may be written to, in ms, if Meta grants it more than a day.
+    ad_window: Option<i64>,
     said: u64,
     sent: u64,
+    renewed: u64,
     errors: u64,
 }
 
+/// A Page, or an Instagram account.
 struct Page {
     app_id: String,
     platform: Platform,
+    /// The Page that an Instagram account is linked to; without it, it has a login and a token of its own.
+    linked_to: Option<String>,
     token: Option<String>,
+    /// In ms since the epoch.
+    token_issued_at: i64,
     /// In seconds since the epoch; 0 for never.
     token_expires_at: i64,
+    /// Whether conversations are routed among several apps.
+    is_routed: bool,
+    /// The app that new conversations are routed to, if it is another one than the Page's here.
+    routed_to: Option<String>,
     scopes: Vec<String>,
     subscribed_fields: Option<BTreeSet<String>>,
     profile: Map<String, Value>,
     profile_calls: Vec<i64>,
+    has_flat_ice_breakers: bool,
+}
+
+/// A limit of another business object or use case, which Meta reports beside every answer.
+struct OtherLimit {
+    object_id: String,
+    kind: String,
+    regain_minutes: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -243,17 +262,27 @@ impl Meta {
             user_tokens: BTreeMap::new(),
             app_subscriptions: BTreeMap::new(),
             heeds_subscriptions: false,
+            without_privacy_policy: BTreeSet::new(),
             app_scoped_ids: BTreeMap::new(),
             templates: Vec::new(),
+            attachments: Attachments::default(),
+            personas: Vec::new(),
+            personas_made: 0,
+            permits: Permits::default(),
+            user_profiles: BTreeMap::new(),
+            basic_profiles: BTreeSet::new(),
             whatsapp_accounts: BTreeMap::new(),
             skew: 0,
             webhooks: Vec::new(),
-            faults: VecDeque::new(),
-            lasting_fault: None,
+            threads: BTreeMap::new(),
+            other_limits: Vec::new(),
+            faults: Faults::default(),
             echoes: true,
             receipts: true,
+            ad_window: None,
             said: 0,
             sent: 0,
+            renewed: 0,
             errors: 0,
         };
         Self { now, state: Arc::new(Mutex::new(state)) }
@@ -271,16 +300,24 @@ impl Meta {
     }
 
     /// Connects a Page to one of several apps, with its access token.
+    ///
+    /// An Instagram account that is connected like this has a login of its own: see
+    /// [`Meta::link_instagram`] for one that speaks through its Page.
     pub fn add_page_of(&self, app_id: &str, page_id: &str, token: &str, platform: Platform) {
         let page = Page {
             app_id: app_id.to_owned(),
             platform,
+            linked_to: None,
             token: Some(token.to_owned()),
+            token_issued_at: self.now(),
             token_expires_at: 0,
+            is_routed: true,
+            routed_to: None,
             scopes: tokens::PAGE_SCOPES.map(str::to_owned).to_vec(),
             subscribed_fields: None,
             profile: Map::new(),
             profile_calls: Vec::new(),
+            has_flat_ice_breakers: false,
         };
         let mut state = self.state();
         state.dead_tokens.remove(token);
@@ -342,6 +379,21 @@ impl Meta {
         std::mem::take(&mut self.state().webhooks)
     }
 
+    /// The Pages and accounts that are connected.
+    pub fn accounts(&self) -> Vec<String> {
+        self.state().pages.keys().cloned().collect()
+    }
+
+    /// The id of the app that a Page is connected to.
+    pub fn app_connected_to(&self, page_id: &str) -> String {
+        self.state().app_of(page_id).app_id.clone()
+    }
+
+    /// Whether it is an Instagram account.
+    pub fn is_instagram(&self, page_id: &str) -> bool {
+        self.state().platform(page_id) == Platform::Instagram
+    }
+
     /// Every request that reached the Graph API so far, in order.
     pub fn requests(&self) -> Vec<GraphRequest> {
         self.state().requests.clone()
@@ -361,21 +413,6 @@ impl Meta {
     /// Forgets the requests so far; Meta's record of conversations stays.
     pub fn clear_requests(&self) {
         self.state().requests.clear();
-    }
-
-    /// Queues a fault for the next request.
-    pub fn fail_next(&self, fault: Fault) {
-        self.state().faults.push_back((None, fault));
-    }
-
-    /// Queues a fault for the next request to this person.
-    pub fn fail_next_for(&self, psid: &str, fault: Fault) {
-        self.state().faults.push_back((Some(psid.to_owned()), fault));
-    }
-
-    /// Sets a fault for every request that no queued fault applies to, until set to `None`.
-    pub fn set_fault(&self, fault: Option<Fault>) {
-        self.state().lasting_fault = fault;
     }
 
     fn now(&self) -> i64 {
@@ -422,17 +459,6 @@ impl State {
     /// A Page that is not connected counts as one of Messenger: its people can still act.
     fn platform(&self, page_id: &str) -> Platform {
         self.pages.get(page_id).map_or(Platform::Messenger, |page| page.platform)
-    }
-
-    fn take_fault(&mut self, psid: Option<&str>) -> Option<Fault> {
-        let waiting = self
-            .faults
-            .iter()
-            .position(|(target, _)| target.is_none() || target.as_deref() == psid);
-        match waiting.and_then(|index| self.faults.remove(index)) {
-            Some((_, fault)) => Some(fault),
-            None => self.lasting_fault.clone(),
-        }
     }
 }
 

@@ -25,8 +25,18 @@ pub const API_KEY: &str = "sample-api-key";
 pub const APP_SCOPED_ID: &str = "8000000000000001";
 /// The Page.
 pub const PAGE: &str = "100000000000001";
-/// The Instagram account.
+/// A persona of the Page.
+pub const PERSONA: &str = "2700000000000001";
+/// A video that the Page has saved at Meta.
+pub const SAVED_VIDEO: &str = "1745504518999123";
+/// The Instagram account that is linked to the Page.
 pub const INSTAGRAM: &str = "17800000000000001";
+/// The Instagram account that has a login of its own.
+pub const INSTAGRAM_LOGIN: &str = "17800000000000002";
+/// The Instagram app's id.
+pub const INSTAGRAM_APP_ID: &str = "300000000000005";
+/// The Instagram app's secret.
+pub const INSTAGRAM_APP_SECRET: &str = "sample-instagram-app-secret";
 /// A person on Instagram.
 pub const IGSID: &str = "7800000000000001";
 /// A person.
@@ -64,7 +74,8 @@ pub fn body(name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     })
 }
 
-/// Moves all times in a sample by the same span, so that its latest is `now`, and signs it anew.
+/// Moves all times in a sample by the same span, so that its latest is `now`, and signs it anew: with
+/// `app_secret`, or for the Instagram app's webhook with its own.
 ///
 /// Samples carry fixed times because a signature covers them. A function that runs by the machine's
 /// clock takes a sample for an old event; this makes it a new one.
@@ -94,6 +105,8 @@ pub fn refresh(sample: &str, now: Timestamp, app_secret: &str) -> Result<Value, 
         sample["body"] = format!("{SIGNED_REQUEST}{signed}").into();
         return Ok(sample);
     }
+    let is_of_instagram_app = sample["rawPath"] == "/instagram/webhook";
+    let app_secret = if is_of_instagram_app { INSTAGRAM_APP_SECRET } else { app_secret };
     let is_base64 = sample["isBase64Encoded"] == true;
     let body = if is_base64 { STANDARD.decode(body)? } else { body.as_bytes().to_vec() };
     let mut notification: Value = serde_json::from_slice(&body)?;
@@ -121,7 +134,8 @@ pub fn sign_request(payload: &Value, app_secret: &str) -> Result<String, Box<dyn
 /// Moves the times of an event, in milliseconds and in seconds, so that the latest is `now`.
 fn move_times(value: &mut Value, now: Timestamp) {
     fn each(value: &mut Value, change: &mut impl FnMut(i64) -> i64) {
-        const NAMES: [&str; 5] = ["timestamp", "time", "watermark", "received_at", "entry_time"];
+        const NAMES: [&str; 6] =
+            ["timestamp", "time", "watermark", "received_at", "entry_time", "created_time"];
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| each(item, change)),
             Value::Object(fields) => {

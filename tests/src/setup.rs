@@ -20,7 +20,8 @@ const WHATSAPP_TOKEN: &str = "sample-whatsapp-token";
 /// The `WhatsApp` business account of the samples.
 const WHATSAPP_ACCOUNT: &str = "400000000000004";
 
-/// Adds what the samples of setup ask for: a user with Pages, and a `WhatsApp` business account.
+/// Adds what the samples ask for: a user with Pages, a `WhatsApp` business account, a persona and saved
+/// media of each Page.
 pub(crate) fn add_sample_accounts(meta: &Meta, pages: &[String]) {
     let user = UserToken {
         user_id: "600000000000006".to_owned(),
@@ -37,6 +38,10 @@ pub(crate) fn add_sample_accounts(meta: &Meta, pages: &[String]) {
         pages: Vec::new(),
         ..user.clone()
     };
+    for page in pages {
+        meta.add_persona(page, samples::PERSONA);
+        meta.add_attachment(page, samples::SAVED_VIDEO, "video");
+    }
     meta.add_user_token(USER_TOKEN, user);
     meta.add_user_token(WHATSAPP_TOKEN, system_user);
     let account = json!({

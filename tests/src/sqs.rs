@@ -146,6 +146,13 @@ impl Sqs {
         self.queue(name, now, |queue| queue.delete(receipt_handle, now) == Ok(true))
     }
 
+    /// Ends the visibility timeout of a received message now, as if its receiver had taken too long:
+    /// whether it was in flight.
+    pub fn show_again(&self, name: &str, receipt_handle: &str) -> bool {
+        let now = (self.now)();
+        self.queue(name, now, |queue| queue.change_visibility(receipt_handle, 0, now).is_ok())
+    }
+
     /// The earliest instant, in ms since the epoch, at which a receive call finds a message.
     ///
     /// It is not after the present if there is one right now, and `None` if no message that is in

@@ -20,7 +20,8 @@ SOON = 60
 # The schedule runs every minute, and the local AWS looks at it every ten seconds.
 SCHEDULED = 180
 
-FIRST, SECOND, THIRD, FOURTH = (f"70000000000000{number}" for number in (11, 12, 13, 14))
+FIRST, SECOND, THIRD, FOURTH, FIFTH = (f"70000000000000{number}" for number in range(11, 16))
+OTHER_PAGE = "200000000000002"
 OPENING_HOURS = "We are open every day from 9 to 18."
 
 
@@ -187,13 +188,58 @@ def poison_sent(stack):
 
 def unreadable(stack):
     """Signed bodies that cannot be read are kept with their reasons"""
-    strange, foreign = b"signed, but no JSON", notification(said(FOURTH, "Hello", "m_1"), page="200000000000002")
+    # What is put back later is a receipt, which nobody answers.
+    people = {"sender": {"id": FOURTH}, "recipient": {"id": OTHER_PAGE}}
+    receipt = people | {"timestamp": now(), "delivery": {"watermark": now()}}
+    strange, foreign = b"signed, but no JSON", notification(receipt, page=OTHER_PAGE)
     must_be("the answer", post(stack, strange), 200)
     must_be("the answer about another Page", post(stack, foreign), 200)
     kept = {}
     until("both", lambda: kept.update(received(stack, "UnreadableQueueUrl")) or len(kept) >= 2, SOON)
     must_be("their reasons", sorted(kept), ["not_json", "unknown_page"])
     must_be("the body", base64.b64decode(kept["not_json"]["Body"]), strange)
+
+
+def erasure_overdue(stack):
+    """An erasure that is overdue is counted for its alarm, and completed by the next run"""
+    alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    (alarm,) = [alarm for alarm in alarms if alarm.get("MetricName") == "ErasureOverdue"]
+    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    must_be("what the alarm is about", (alarm["Namespace"], dimensions), ("MessengerBackend", {"page": "all"}))
+    asked_at = now() - 2 * 60 * 60 * 1000
+    job = {"pk": "erasure#overdue", "sk": "erasure", "due_page": "erasures", "page_id": PAGE, "person": FIFTH}
+    item = {name: {"S": text} for name, text in job.items()}
+    item |= {name: {"N": str(asked_at)} for name in ("asked_at", "due_at", "erased_at")}
+    boto3.client("dynamodb").put_item(TableName=stack.outputs["TableName"], Item=item)
+    until("its end", lambda: all(item["pk"]["S"] != job["pk"] for item in stack.items()), SCHEDULED)
+    (mark,) = [item for item in stack.items() if item["pk"]["S"] == f"{PAGE}#{FIFTH}"]
+    must_be("when the person was erased", mark["erased_at"]["N"], str(asked_at))
+    counted = [line for line in stack.log_lines() if '"_aws"' in line and '"ErasureOverdue":' in line]
+    must(any('"all"' in line for line in counted), f"the metric is missing: {counted}")
+
+
+def requeued(stack):
+    """What was set aside is put back by setup once its Page is in the secret"""
+    secrets, setup = boto3.client("secretsmanager"), stack.outputs["SetupFunctionName"]
+    secret = json.loads(secrets.get_secret_value(SecretId=stack.outputs["SecretArn"])["SecretString"])
+    secret["pages"][OTHER_PAGE] = {"access_token": "token-of-the-other-page"}
+    secrets.put_secret_value(SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(secret))
+    reports = []
+
+    def put_back():
+        answer = boto3.client("lambda").invoke(FunctionName=setup, Payload=json.dumps({"action": "requeue"}))
+        report = json.loads(answer["Payload"].read())
+        must("FunctionError" not in answer, f"requeue failed: {report}")
+        reports.append(report)
+        return any("1 events of 1 messages are queued again" in one["finding"] for one in report["findings"])
+
+    # The check of what was set aside has received it, so it is not seen for half a minute.
+    try:
+        until("what was set aside", put_back, SOON)
+    except Failure as failure:
+        raise Failure(f"{failure}: {reports}") from failure
+    must_be("what stays", waiting(stack, "UnreadableQueueUrl"), 1)
+    until("an empty queue of events", lambda: waiting(stack, "EventsQueueUrl") == 0, SOON)
 
 
 def poison_given_up(stack):
@@ -230,7 +276,7 @@ def end(stack):
         must_be("said to each of the others", texts(stack, psid), [OPENING_HOURS])
     must_be("requests to Meta", {sent["outcome"]["kind"] for sent in stack.graph_requests()}, {"delivered"})
     queues = ["EventsQueueUrl", "DeadLetterQueueUrl", "UnreadableQueueUrl", "ScheduleDeadLetterQueueUrl"]
-    must_be("left in the queues", [waiting(stack, queue) for queue in queues], [0, 1, 2, 0])
+    must_be("left in the queues", [waiting(stack, queue) for queue in queues], [0, 1, 1, 0])
     # The third person's two reminders ended with the answers, and the one for tomorrow waits.
     outbox = Counter(item["status"]["S"] for item in stack.items() if "status" in item)
     must_be("the outbox", dict(outbox), {"sent": 7, "cancelled": 2, "open": 1})
@@ -264,6 +310,8 @@ CHECKS = [
     unreadable,
     poison_given_up,
     follow_up_fired,
+    requeued,
+    erasure_overdue,
     echoes,
     end,
     logs,

@@ -7,6 +7,7 @@ use backend::feed::{FEED, Feed};
 use backend::outbox::Outbox;
 use backend::runtime::Environment;
 use backend::secrets::Secrets;
+use backend::settings::USER_PROFILES;
 use messenger::clock::SharedClock;
 
 use crate::auth::{ApiAuth, Caller};
@@ -23,10 +24,11 @@ pub struct Api {
     pub(crate) erasures: Erasures,
     pub(crate) auth: ApiAuth,
     pub(crate) webhook_url: String,
+    pub(crate) reads_profiles: bool,
 }
 
 impl Api {
-    /// Builds the function; it reads `API_AUTH`, `WEBHOOK_URL` and `FEED`.
+    /// Builds the function; it reads `API_AUTH`, `WEBHOOK_URL`, `FEED` and `USER_PROFILES`.
     pub fn new(environment: &Environment) -> Self {
         Self {
             outbox: Outbox::new(environment),
@@ -37,6 +39,7 @@ impl Api {
             erasures: Erasures::new(environment),
             auth: ApiAuth::new(&environment.variables),
             webhook_url: environment.variables.required("WEBHOOK_URL"),
+            reads_profiles: environment.variables.is_on(USER_PROFILES),
         }
     }
 

@@ -5,7 +5,9 @@
 mod answer;
 mod api;
 mod applications;
+mod attachments;
 mod auth;
+mod bot;
 mod deletion;
 mod events;
 mod messages;
@@ -14,5 +16,6 @@ mod people;
 mod problem;
 mod route;
 mod routes;
+mod thread;
 
 pub use api::Api;

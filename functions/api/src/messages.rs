@@ -58,13 +58,18 @@ pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let wanted = request::read(&body, &name, api.clock.now())?;
     let page_id = &wanted.conversation_key.page_id;
     api.check_page(&call.caller, page_id).await?;
+    let entry_key =
+        EntryKey { conversation_key: wanted.conversation_key.clone(), id: wanted.id.clone() };
+    let there = api.outbox.store().entry(&entry_key).await?;
     if let Some(key) = key {
+        // A message for much later outlives the name of its request.
+        if there.as_ref().is_some_and(|there| !wanted.is_of(there)) {
+            return Err(key_reused());
+        }
         api.claim_key(key, page_id, &body).await?;
     }
-    let store = api.outbox.store();
-    let key = EntryKey { conversation_key: wanted.conversation_key.clone(), id: wanted.id.clone() };
-    if let Some(there) = store.entry(&key).await? {
-        return Ok(Answer::ok(&Message::new(&key, there))?);
+    if let Some(there) = there {
+        return Ok(Answer::ok(&Message::new(&entry_key, there))?);
     }
     let stored = api.schedule(&call, wanted).await?;
     let message = api.message(&stored.key).await?;
@@ -113,11 +118,16 @@ pub(crate) async fn cancel(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let entry = api.outbox.store().entry(&key).await?.ok_or_else(unknown)?;
     let conflict = |code, message| Problem::new(StatusCode::CONFLICT, code, message);
     let outcome = match entry.status {
-        Status::Open => api.outbox.cancel(&key, Cancellation::Withdrawn).await?,
+        // A cancellation that was interrupted is completed.
+        Status::Open | Status::Cancelled => {
+            api.outbox.cancel(&key, Cancellation::Withdrawn).await?
+        }
         _ => CancelOutcome::EndedBefore,
     };
     match outcome {
-        CancelOutcome::Cancelled(_) => Ok(Answer::ok(&api.message(&key).await?)?),
+        CancelOutcome::Cancelled(_) | CancelOutcome::Unforgotten(_) => {
+            Ok(Answer::ok(&api.message(&key).await?)?)
+        }
         CancelOutcome::Kept => Err(conflict("being_sent", "the message is being sent")),
         CancelOutcome::EndedBefore => Err(conflict("ended", "the message has ended")),
     }
@@ -131,9 +141,7 @@ impl Api {
         if self.outbox.store().claim_name(&name, &fingerprint, self.clock.now()).await? {
             return Ok(());
         }
-        let message = "the key was used for another request";
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Err(Problem::new(status, "key_reused", message).at(IDEMPOTENCY_KEY))
+        Err(key_reused())
     }
 
     /// The message that a path names, if its Page is the caller's.
@@ -190,6 +198,12 @@ fn idempotency_key<'a>(call: &'a Call<'_>, body: &Value) -> Result<Option<&'a st
         return Err(Problem::wrong("id", "cannot be combined with the Idempotency-Key header"));
     }
     Ok(Some(key))
+}
+
+fn key_reused() -> Problem {
+    let message = "the key was used for another request";
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    Problem::new(status, "key_reused", message).at(IDEMPOTENCY_KEY)
 }
 
 fn unknown() -> Problem {

@@ -4,6 +4,7 @@ use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
 use messenger::event::Platform;
+use messenger::profile::Profile;
 use messenger::window::{self, Purpose};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,10 +22,14 @@ pub(crate) struct Person {
     /// The person's PSID.
     psid: String,
     platform: Platform,
+    /// What Meta shows of the person. Absent if Meta shows nothing, or unless `USER_PROFILES` is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Profile>,
     /// When the person last did something that opens the standard window.
     #[schema(required, format = DateTime)]
     last_message_at: Option<String>,
-    /// The end of the standard messaging window; null if it is closed.
+    /// The end of the standard messaging window, or of that of an ad if it is tried (`AD_WINDOWS`); null if
+    /// it is closed.
     #[schema(required, format = DateTime)]
     window_until: Option<String>,
     /// The last time at which a message for the purpose `human` may be sent; null if none may.
@@ -33,7 +38,20 @@ pub(crate) struct Person {
     /// The time until which the bot is silent, because a person of the business took over.
     #[schema(required, format = DateTime)]
     quiet_until: Option<String>,
-    /// Other recipients that are this person: `user_ref:…`, `comment:…`, `post:…`.
+    /// The app that controls the thread, if it is another one: `unknown` if it is not known which. The
+    /// messages wait for it.
+    #[schema(required)]
+    thread_owner: Option<String>,
+    /// The time at which that control ends if nothing else happens in the thread.
+    #[schema(required, format = DateTime)]
+    thread_until: Option<String>,
+    /// The time until which the Page's messages have reached the person; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    delivered_until: Option<String>,
+    /// The time until which the person has read the Page's messages; null if receipts are not tracked.
+    #[schema(required, format = DateTime)]
+    read_until: Option<String>,
+    /// Other recipients that are this person, such as `user_ref:…` or `comment:…`.
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,
@@ -70,12 +88,10 @@ pub(crate) struct Read;
 )]
 pub(crate) async fn read(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let conversation_key = api.conversation_key(&call).await?;
-    let conversation = api.outbox.store().conversation(&conversation_key).await?;
-    let Some(conversation) = conversation.filter(|conversation| !conversation.is_erased()) else {
-        let message = "the person is unknown";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_person", message));
-    };
-    Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
+    let conversation = api.known(&conversation_key).await?;
+    let profile = api.profile(&conversation_key, &conversation, &call).await;
+    let person = api.person(conversation_key, conversation).await?;
+    Ok(Answer::ok(&Person { profile, ..person })?)
 }
 
 pub(crate) struct Erase;
@@ -102,7 +118,18 @@ pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
 }
 
 impl Api {
-    async fn person(
+    /// The conversation with a person who is known.
+    pub(crate) async fn known(
+        &self,
+        conversation_key: &ConversationKey,
+    ) -> Result<ConversationItem, Problem> {
+        let conversation = self.outbox.store().conversation(conversation_key).await?;
+        conversation.filter(|conversation| !conversation.is_erased()).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_person", "the person is unknown")
+        })
+    }
+
+    pub(crate) async fn person(
         &self,
         conversation_key: ConversationKey,
         conversation: ConversationItem,
@@ -126,13 +153,21 @@ impl Api {
                 }
             }))
         });
+        let thread_until = conversation.thread_taken_until(now);
+        let thread_owner =
+            conversation.thread_owner.clone().unwrap_or_else(|| "unknown".to_owned());
         let waiting = try_join_all(waiting).await?.into_iter().flatten().collect();
         Ok(Person {
             platform: conversation.platform,
+            profile: None,
             last_message_at: conversation.last_message_at.map(|at| at.to_string()),
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),
+            thread_owner: thread_until.and(Some(thread_owner)),
+            thread_until: thread_until.map(|at| at.to_string()),
+            delivered_until: conversation.delivered_until.map(|at| at.to_string()),
+            read_until: conversation.read_until.map(|at| at.to_string()),
             known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
             page_id: conversation_key.page_id,
@@ -140,8 +175,26 @@ impl Api {
         })
     }
 
+    /// What Meta shows of a person, if that is wanted.
+    async fn profile(
+        &self,
+        conversation_key: &ConversationKey,
+        conversation: &ConversationItem,
+        call: &Call<'_>,
+    ) -> Option<Profile> {
+        if !self.reads_profiles {
+            return None;
+        }
+        let context = self.outbox.context(call.invocation, call.deadline);
+        let platform = conversation.platform;
+        self.outbox.profile(conversation_key, conversation, platform, None, &context).await
+    }
+
     /// The person of the path, at the Page of the query.
-    async fn conversation_key(&self, call: &Call<'_>) -> Result<ConversationKey, Problem> {
+    pub(crate) async fn conversation_key(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<ConversationKey, Problem> {
         let page_id = call.query("page_id")?;
         let person = call.parameter("psid").parse();
         let person = person.map_err(|_| Problem::wrong("psid", "is not a valid id"))?;

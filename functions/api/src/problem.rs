@@ -103,7 +103,7 @@ impl Problem {
         self
     }
 
-    fn unavailable(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request failed");
         let message = "the table, the secret or Meta does not respond; try again with the same idempotency key";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
@@ -142,6 +142,10 @@ impl From<ScheduleError> for Problem {
             ScheduleError::AlreadyReplied => conflict(
                 "already_replied",
                 "a comment or post gets one private reply, and another one was requested",
+            ),
+            ScheduleError::TokenUsed => conflict(
+                "token_used",
+                "a one-time token allows one message, and another one was requested",
             ),
             ScheduleError::PersonErased => conflict(
                 "person_erased",

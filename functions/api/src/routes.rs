@@ -11,14 +11,17 @@ use crate::api::Api;
 use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::route::{Access, Call, Found, Route, Router, route};
-use crate::{applications, deletion, events, messages, openapi, people};
+use crate::{applications, attachments, bot, deletion, events, messages, openapi, people, thread};
 
 static ROUTES: &[Route] = &[
     route!(Callers, messages::create, messages::Create),
     route!(Callers, messages::read, messages::Read),
     route!(Callers, messages::cancel, messages::Cancel),
+    route!(Callers, attachments::upload, attachments::Upload),
     route!(Callers, people::read, people::Read),
     route!(Callers, people::erase, people::Erase),
+    route!(Callers, thread::change, thread::Change),
+    route!(Callers, bot::change, bot::Change),
     route!(Callers, events::pull, events::Pull),
     route!(Callers, applications::list, applications::List),
     route!(Everybody, deletion::begin, deletion::Begin),

@@ -26,6 +26,7 @@ pub fn reply(
 ) -> Result<Decision, Invalid> {
     let said = match &event.kind {
         Kind::Postback(postback) => postback.payload.as_deref(),
+        Kind::Message(message) if message.is_empty() => return Ok(Decision::nothing()),
         Kind::Message(message) => message.quick_reply.as_deref().or(message.text.as_deref()),
         _ => return Ok(Decision::nothing()),
     };
@@ -76,7 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reaction_is_not_answered() {
-        assert!(decide(r#""reaction":{"mid":"a","action":"react"}"#).is_nothing());
+    fn what_says_nothing_is_not_answered() {
+        for item in [
+            r#""reaction":{"mid":"a","action":"react"}"#,
+            r#""message":{"mid":"a"}"#,
+            r#""message":{"mid":"a","is_deleted":true}"#,
+            r#""message":{"mid":"a","is_unsupported":true}"#,
+        ] {
+            assert!(decide(item).is_nothing(), "{item}");
+        }
     }
 }

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
-    CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, LastMessage,
-    PendingEntry,
+    AdWindow, CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, Heard,
+    LastMessage, PendingEntry,
 };
 use messenger::clock::Timestamp;
-use messenger::decision::{Conversation, Decision};
-use messenger::event::{Echo, Event, Handover, Kind};
+use messenger::decision::Conversation;
+use messenger::event::{Echo, Event, FromAd, Handover, Kind};
+use messenger::profile::Profile;
 use messenger::window::{STANDARD_WINDOW, Standing};
 use serde_json::Value;
 
+use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 
 /// An event that is older is recorded and published, but not decided: what was decided about it may
@@ -35,32 +37,46 @@ impl Processor {
     pub(crate) async fn process(
         &self,
         event: &Event,
-        is_redelivered: bool,
+        delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
+        self.record_policy(event).await?;
+        self.count(event);
         let Some(person) = event.person.clone() else {
             tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
             return Ok(Processed::Done);
         };
+        if event.at.is_none() && event.opens_window() {
+            // Meta may count from earlier, and then refuses what is sent towards the end.
+            tracing::warn!(
+                event = event.id,
+                "an event without a time: the window counts from its receipt"
+            );
+        }
         let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
+        if event.is_standby() {
+            self.outbox.hear_control(&conversation_key, event, context).await?;
+        }
         match &event.kind {
-            Kind::Delivery(_) | Kind::Read(_) => {}
-            Kind::Echo(echo) => {
-                if let Some(step) = self.outbox.own_step(&conversation_key, echo).await? {
-                    self.outbox
-                        .confirm(&step, echo.mid.as_deref(), Some(&conversation_key))
-                        .await?;
-                    return Ok(Processed::OwnEcho);
-                }
-                return self.hear_echo(&conversation_key, event, echo).await;
+            Kind::Delivery(_) | Kind::Read(_) => {
+                self.record_receipt(&conversation_key, event).await?;
             }
+            Kind::Echo(echo) => return self.hear_echo(&conversation_key, event, echo).await,
             Kind::Handover(handover) => {
-                return self.change_control(&conversation_key, event, handover).await;
+                let processed =
+                    self.change_control(&conversation_key, event, handover, context).await?;
+                self.outbox.hear_control(&conversation_key, event, context).await?;
+                return Ok(processed);
+            }
+            _ if event.by_page => {}
+            Kind::Comment(_) | Kind::Post(_) => {
+                let answer = self.answer_comment(&conversation_key, event, delivery, context);
+                return Box::pin(answer).await;
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
             _ => {
-                let answer = self.answer(conversation_key, event, is_redelivered, context);
+                let answer = self.answer(conversation_key, event, delivery, context);
                 return Box::pin(answer).await;
             }
         }
@@ -71,7 +87,7 @@ impl Processor {
         &self,
         conversation_key: ConversationKey,
         event: &Event,
-        is_redelivered: bool,
+        delivery: &Delivery,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -81,13 +97,13 @@ impl Processor {
         }
         let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
-        let heard = last_message(event);
+        let heard = self.heard(event);
         let opened = store
             .open_conversation(&conversation_key, heard.as_ref(), event.happened_at(), &lease, now)
             .await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!(event = event.id, "an event of a person who was erased after it");
-            if is_redelivered {
+            if delivery.is_again {
                 self.outbox.forget_decision(&conversation_key, event).await?;
             }
             return Ok(Processed::PersonErased);
@@ -104,7 +120,7 @@ impl Processor {
             ended: Vec::new(),
             blocked_until: None,
         };
-        match self.decide(incoming, is_redelivered, now, context).await {
+        match self.decide(incoming, delivery, now, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 tracing::info!(event = event.id, "a person was erased while they were answered");
                 self.outbox.forget_decision(&key, event).await?;
@@ -118,21 +134,35 @@ impl Processor {
     async fn decide(
         &self,
         mut incoming: IncomingTurn<'_>,
-        is_redelivered: bool,
+        delivery: &Delivery,
         now: Timestamp,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        if is_redelivered && self.outbox.resume_decided(&incoming, context).await? {
+        if delivery.is_again && self.outbox.resume_decided(&incoming, context).await? {
             return Ok(());
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
         let event = incoming.event;
-        let decision = if incoming.conversation.is_quiet(now) {
-            Ok(Decision::nothing())
-        } else {
-            (self.replies)(event, &seen_by_author(event, &incoming.conversation), now)
-        };
+        let profile = Box::pin(self.profile(&incoming, now, context)).await;
+        let seen = seen_by_author(event, &incoming.conversation, profile);
+        let decision = self.ask_bot(event, &incoming.conversation, &seen, now, delivery).await?;
         Ok(self.outbox.commit(incoming, decision, context).await?)
+    }
+
+    /// What Meta shows of the person, for a bot that wants to know it and is asked.
+    async fn profile(
+        &self,
+        incoming: &IncomingTurn<'_>,
+        now: Timestamp,
+        context: &SendContext,
+    ) -> Option<Profile> {
+        let IncomingTurn { event, conversation_key, conversation, leased_until, .. } = incoming;
+        if !self.reads_profiles || conversation.is_quiet(now) {
+            return None;
+        }
+        let outbox = &self.outbox;
+        let platform = event.platform;
+        outbox.profile(conversation_key, conversation, platform, *leased_until, context).await
     }
 
     /// Cancels what the person's answer makes unnecessary; returns what no longer waits.
@@ -143,9 +173,10 @@ impl Processor {
         conversation: &mut ConversationItem,
     ) -> Result<Vec<PendingEntry>, RecordError> {
         let mut forget = Vec::new();
-        let Some(answered_at) = event.at.filter(|_| event.opens_window()) else {
+        if !event.opens_window() {
             return Ok(forget);
-        };
+        }
+        let answered_at = event.happened_at();
         for waiting in conversation.waiting.iter().filter(|waiting| waiting.cancelled_by_answer) {
             let key =
                 EntryKey { conversation_key: conversation_key.clone(), id: waiting.id.clone() };
@@ -158,30 +189,45 @@ impl Processor {
         Ok(forget)
     }
 
+    fn heard(&self, event: &Event) -> Option<Heard> {
+        heard(event, self.outbox.settings().policy.ad_windows)
+    }
+
     async fn record(
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
     ) -> Result<Processed, RecordError> {
-        let Some(heard) = last_message(event) else { return Ok(Processed::Done) };
+        let Some(heard) = self.heard(event) else { return Ok(Processed::Done) };
         let happened_at = event.happened_at();
         let store = self.outbox.store();
         let recorded = store.record_activity(conversation_key, &heard, happened_at).await;
         Ok(unless_erased(recorded.map_err(OutboxError::from)?))
     }
 
-    /// A message that somebody else sent from the Page: people, or another app, have taken over.
+    /// A message that was sent from the Page. If this deployment sent it, the echo confirms it; if not,
+    /// people or another app have taken over, unless it only shows a post.
     async fn hear_echo(
         &self,
         conversation_key: &ConversationKey,
         event: &Event,
         echo: &Echo,
     ) -> Result<Processed, RecordError> {
+        let mut step = self.outbox.own_step(conversation_key, echo).await?;
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
-        if echo.app_id.is_some() && echo.app_id != own {
-            return self.silence(conversation_key, event).await;
+        let is_of_our_app = own.is_some() && echo.app_id == own;
+        if step.is_none() && !echo.is_post {
+            let is_of_another_app = echo.app_id.is_some() && !is_of_our_app;
+            step = self.outbox.step_like(conversation_key, echo, is_of_another_app).await?;
         }
-        Ok(Processed::Done)
+        if let Some(step) = step {
+            self.outbox.confirm(&step, echo.mid.as_deref(), Some(conversation_key)).await?;
+            return Ok(Processed::OwnEcho);
+        }
+        if is_of_our_app || echo.is_post {
+            return Ok(Processed::Done);
+        }
+        self.silence(conversation_key, event).await
     }
 
     async fn change_control(
@@ -189,16 +235,18 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         handover: &Handover,
+        context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
-        let is_own = |app: &Option<String>| own.is_none() || *app == own;
         match handover {
-            Handover::Pass { to } if is_own(to) => self.end_silence(conversation_key, event).await,
-            Handover::Request { by } if is_own(by) => {
-                self.end_silence(conversation_key, event).await
-            }
-            Handover::Take { to } if own.is_some() && *to == own => {
-                self.end_silence(conversation_key, event).await
+            Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
+                let ended = self.outbox.end_silence(
+                    conversation_key,
+                    event.happened_at(),
+                    context,
+                    Duration::ZERO,
+                );
+                Ok(unless_erased(Box::pin(ended).await?))
             }
             Handover::Pass { .. } | Handover::Take { .. } => {
                 self.silence(conversation_key, event).await
@@ -218,31 +266,37 @@ impl Processor {
         let set = self.outbox.store().silence(conversation_key, until, happened_at).await;
         Ok(unless_erased(set.map_err(OutboxError::from)?))
     }
-
-    async fn end_silence(
-        &self,
-        conversation_key: &ConversationKey,
-        event: &Event,
-    ) -> Result<Processed, RecordError> {
-        let ended = self.outbox.store().end_silence(conversation_key, event.happened_at()).await;
-        Ok(unless_erased(ended.map_err(OutboxError::from)?))
-    }
 }
 
 fn unless_erased(is_written: bool) -> Processed {
     if is_written { Processed::Done } else { Processed::PersonErased }
 }
 
-/// The event's last message time and window, if it opens one.
-fn last_message(event: &Event) -> Option<LastMessage> {
-    let at = event.at.filter(|_| event.opens_window())?;
-    Some(LastMessage { platform: event.platform, at, free_until: at + STANDARD_WINDOW })
+/// What an event says about the windows; of those of ads only if they are tried.
+fn heard(event: &Event, tries_ads: bool) -> Option<Heard> {
+    let at = event.happened_at();
+    let from_ad = event.from_ad().filter(|_| tries_ads);
+    if !event.opens_window() {
+        return (from_ad == Some(FromAd::Click)).then_some(Heard::AdClick(at));
+    }
+    let ad_window = match from_ad {
+        Some(FromAd::Answer) => Some(AdWindow::Begins),
+        Some(FromAd::Message) => Some(AdWindow::MayBegin),
+        Some(FromAd::Click) | None => None,
+    };
+    let free_until = at + STANDARD_WINDOW;
+    Some(Heard::Opening(LastMessage { platform: event.platform, at, free_until, ad_window }))
 }
 
-fn seen_by_author(event: &Event, conversation: &ConversationItem) -> Conversation {
+pub(crate) fn seen_by_author(
+    event: &Event,
+    conversation: &ConversationItem,
+    profile: Option<Profile>,
+) -> Conversation {
     let state = conversation.state.as_deref().map(serde_json::from_str::<Value>);
     Conversation {
         state: state.and_then(Result::ok).unwrap_or_default(),
         standing: Standing { platform: event.platform, ..conversation.standing() },
+        profile,
     }
 }

@@ -8,10 +8,12 @@ compile_error!(
     "a panic of the bot must end one event, not the process: build without panic = \"abort\""
 );
 
+mod comment;
 mod dead_letters;
 mod event;
-mod publish;
+mod report;
 mod suspects;
+mod visibility;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -21,15 +23,17 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
+use backend::publish::{PublishError, Publisher};
 use backend::runtime::{Environment, receive_count, redeliver};
-use backend::settings::Variables;
+use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
+use backend::telemetry::Telemetry;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::Replies;
-use messenger::event::Event;
+use messenger::event::{Event, Kind};
 
-use publish::{PublishError, Publisher};
+use suspects::Delivery;
 
 /// No record is started with less time left: it may need two calls to the table, and its message
 /// may have to be rescheduled.
@@ -82,11 +86,15 @@ pub struct Processor {
     clock: SharedClock,
     replies: Replies,
     settings: ProcessorSettings,
-    publish: Publisher,
+    publisher: Publisher,
+    telemetry: Telemetry,
+    tracks_receipts: bool,
+    reads_profiles: bool,
 }
 
 impl Processor {
-    /// Builds the function with a bot.
+    /// Builds the function with a bot; it reads its settings, those of publishing, `TRACK_RECEIPTS`, and
+    /// `USER_PROFILES`.
     pub fn new(environment: &Environment, replies: Replies) -> Self {
         Self {
             outbox: Arc::new(Outbox::new(environment)),
@@ -94,7 +102,10 @@ impl Processor {
             clock: Arc::clone(&environment.clock),
             replies,
             settings: ProcessorSettings::new(&environment.variables),
-            publish: Publisher::new(environment),
+            publisher: Publisher::new(environment),
+            telemetry: environment.telemetry.clone(),
+            tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
+            reads_profiles: environment.variables.is_on(USER_PROFILES),
         }
     }
 
@@ -119,19 +130,13 @@ impl Processor {
             Ok(Some(place)) => return self.process_alone(batch.records, place, &context).await,
             Err(error) => {
                 tracing::error!(%error, "a batch was not begun");
-                let all = batch.records.into_iter();
-                return redeliver(all.filter_map(|message| message.message_id));
+                let lanes = lanes(batch.records);
+                join_all(lanes.iter().map(|lane| self.pause(lane, &context))).await;
+                return redeliver(lanes.into_iter().flatten().filter_map(|it| it.message_id));
             }
         }
-        let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
-        for message in batch.records {
-            lanes
-                .entry(attribute(&message, "MessageGroupId").to_owned())
-                .or_default()
-                .push(message);
-        }
-        let failed =
-            join_all(lanes.into_values().map(|lane| self.process_lane(lane, &context))).await;
+        let lanes = lanes(batch.records).into_iter();
+        let failed = join_all(lanes.map(|lane| self.process_lane(lane, false, &context))).await;
         redeliver(failed.into_iter().flatten())
     }
 
@@ -145,28 +150,40 @@ impl Processor {
         let suspect = messages.remove(place);
         tracing::warn!(message = suspect.message_id, "an event is processed alone");
         self.give_back(&messages).await;
-        let failed = self.process_lane(vec![suspect], context).await;
+        let failed = self.process_lane(vec![suspect], true, context).await;
         let others = messages.into_iter().filter_map(|message| message.message_id);
         redeliver(failed.into_iter().chain(others))
     }
 
     /// Processes a group's messages: the ids of those that are to be delivered again.
-    async fn process_lane(&self, lane: Vec<SqsMessage>, context: &SendContext) -> Vec<String> {
+    async fn process_lane(
+        &self,
+        lane: Vec<SqsMessage>,
+        is_suspect: bool,
+        context: &SendContext,
+    ) -> Vec<String> {
         let mut left = lane.into_iter();
         while let Some(message) = left.next() {
-            let Err(error) = self.process_message(&message, context).await else {
+            let Err(error) = self.process_message(&message, is_suspect, context).await else {
                 continue;
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
-            if let RecordError::Poisonous(reason, failures) = error
-                && failures >= MOST_FAILURES
-                && self.dead_letter(&message, reason).await
-            {
-                continue;
+            let is_own_fault = match error {
+                RecordError::Poisonous(reason, MOST_FAILURES..) => {
+                    if self.dead_letter(&message, reason).await {
+                        continue;
+                    }
+                    false
+                }
+                RecordError::Poisonous(..) => true,
+                _ => false,
+            };
+            let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
+            if !is_own_fault {
+                self.pause(&rest, context).await;
             }
-            let rest = std::iter::once(message).chain(left);
-            return rest.filter_map(|message| message.message_id).collect();
+            return rest.into_iter().filter_map(|message| message.message_id).collect();
         }
         Vec::new()
     }
@@ -174,34 +191,41 @@ impl Processor {
     async fn process_message(
         &self,
         message: &SqsMessage,
+        is_suspect: bool,
         context: &SendContext,
     ) -> Result<(), RecordError> {
         let publish_budget =
-            if self.publish.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
+            if self.publisher.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
         if self.clock.now() + RECORD_BUDGET + publish_budget > context.deadline {
             return Err(RecordError::NoTimeLeft);
         }
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record", receive_count(message).into()))?;
-        let is_redelivered = receive_count(message) > 1;
-        let trials = if is_redelivered { self.trials(&event).await? } else { 0 };
-        let outcome = if trials > MOST_FAILURES {
-            Err(RecordError::Poisonous("died", trials))
-        } else {
-            let work = AssertUnwindSafe(self.process(&event, is_redelivered, context));
-            self.judge(&event, trials, work.catch_unwind().await).await?
-        };
+        let delivery = Delivery::of(message, is_suspect);
+        let work = AssertUnwindSafe(self.process(&event, &delivery, context));
+        let outcome = self.judge(&event, &delivery, work.catch_unwind().await, context).await?;
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
             Ok(event::Processed::Done) => true,
             Err(RecordError::Poisonous(_, failures)) => failures >= MOST_FAILURES,
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
-        if is_over {
-            self.publish.publish(&event).await?;
+        let is_receipt = matches!(event.kind, Kind::Delivery(_) | Kind::Read(_));
+        if is_over && !self.publisher.is_off() && (!is_receipt || self.tracks_receipts) {
+            self.publisher.publish(&event).await?;
         }
         outcome.map(drop)
     }
+}
+
+/// The messages of each group, in order.
+fn lanes(messages: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
+    let mut lanes = BTreeMap::<String, Vec<SqsMessage>>::new();
+    for message in messages {
+        let group = attribute(&message, "MessageGroupId").to_owned();
+        lanes.entry(group).or_default().push(message);
+    }
+    lanes.into_values().collect()
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

@@ -5,19 +5,45 @@
 //! not decided, and comes again, is processed by itself: a death then has one owner, and everybody
 //! else's events go on at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use aws_lambda_events::sqs::SqsMessage;
-use backend::aws::describe;
-use backend::outbox::{OutboxError, entry_id};
+use backend::aws::CALL_TIMEOUT;
+use backend::outbox::{OutboxError, SendContext, entry_id};
 use backend::runtime::receive_count;
-use backend::store::{ConversationKey, EntryKey};
-use futures_util::future::join_all;
-use messenger::event::Event;
+use backend::store::{ConversationItem, ConversationKey, EntryKey};
+use messenger::clock::Timestamp;
+use messenger::decision::{Conversation, Decision};
+use messenger::event::{Event, Kind};
+use messenger::message::Invalid;
 
 use crate::event::Processed;
-use crate::{Processor, RecordError};
+use crate::{MOST_FAILURES, Processor, RecordError};
+
+/// How long to wait before a trial's end is written again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How an event came to be processed.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// Whether it was delivered before.
+    pub(crate) is_again: bool,
+    /// Whether it is processed alone.
+    pub(crate) is_suspect: bool,
+    /// How often it was tried by now, 0 until its trial begins.
+    trials: AtomicU64,
+}
+
+impl Delivery {
+    pub(crate) fn of(message: &SqsMessage, is_suspect: bool) -> Self {
+        Self { is_again: receive_count(message) > 1, is_suspect, trials: AtomicU64::new(0) }
+    }
+}
 
 impl Processor {
-    /// The place of the first message of a batch whose event was begun before and not decided.
+    /// The place of the first message of a batch whose event was begun before and not decided, or whose
+    /// conversation cannot be read.
     ///
     /// An event that failed together with AWS looks the same; to process it alone does no harm.
     pub(crate) async fn first_suspect(
@@ -25,8 +51,13 @@ impl Processor {
         messages: &[SqsMessage],
     ) -> Result<Option<usize>, OutboxError> {
         for (place, message) in messages.iter().enumerate() {
-            if receive_count(message) > 1 && self.is_suspect(message).await? {
-                return Ok(Some(place));
+            if receive_count(message) < 2 {
+                continue;
+            }
+            match self.is_suspect(message).await {
+                Ok(false) => {}
+                Err(error) if !error.is_permanent() => return Err(error),
+                Ok(true) | Err(_) => return Ok(Some(place)),
             }
         }
         Ok(None)
@@ -35,31 +66,44 @@ impl Processor {
     async fn is_suspect(&self, message: &SqsMessage) -> Result<bool, OutboxError> {
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default());
         let Ok(event) = event else { return Ok(false) };
-        Ok(self.undecided(&event).await?.is_some())
+        let Some((conversation_key, id)) = key_of(&event) else { return Ok(false) };
+        let store = self.outbox.store();
+        // Nothing is written before a comment is decided, so each one that comes again may be the one.
+        if !matches!(event.kind, Kind::Comment(_) | Kind::Post(_)) {
+            let conversation = store.conversation(&conversation_key).await?.unwrap_or_default();
+            let begun = [conversation.busy_for, conversation.trial_for];
+            if !begun.into_iter().flatten().any(|begun| begun == id) {
+                return Ok(false);
+            }
+        }
+        let entry = store.entry(&EntryKey { conversation_key, id }).await?;
+        Ok(entry.is_none_or(|entry| entry.is_placeholder))
     }
 
-    /// The entry that an event would be decided in, if it was begun and not decided.
-    async fn undecided(
+    /// Lets the bot decide, unless it is quiet. The trial of a suspect begins here: what fails before is
+    /// never the event's fault.
+    pub(crate) async fn ask_bot(
         &self,
         event: &Event,
-    ) -> Result<Option<(ConversationKey, String)>, OutboxError> {
-        let Some((conversation_key, id)) = key_of(event) else { return Ok(None) };
-        let store = self.outbox.store();
-        let conversation = store.conversation(&conversation_key).await?.unwrap_or_default();
-        let was_begun = conversation.busy_for.as_deref() == Some(&id)
-            || conversation.trial_for.as_deref() == Some(&id);
-        if !was_begun {
-            return Ok(None);
+        conversation: &ConversationItem,
+        seen: &Conversation,
+        now: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<Result<Decision, Invalid>, RecordError> {
+        if conversation.is_quiet(now) {
+            return Ok(Ok(Decision::nothing()));
         }
-        let key = EntryKey { conversation_key: conversation_key.clone(), id: id.clone() };
-        let entry = store.entry(&key).await?;
-        Ok(entry.is_none_or(|entry| entry.is_placeholder).then_some((conversation_key, id)))
-    }
-
-    /// Notes that a suspect is tried: how often by now, 0 for an event that is not suspect.
-    pub(crate) async fn trials(&self, event: &Event) -> Result<u64, OutboxError> {
-        let Some((key, id)) = self.undecided(event).await? else { return Ok(0) };
-        Ok(self.outbox.store().begin_trial(&key, &id).await?)
+        if delivery.is_suspect
+            && let Some((key, id)) = key_of(event)
+        {
+            let trials = self.outbox.store().begin_trial(&key, &id).await;
+            let trials = trials.map_err(OutboxError::from)?;
+            delivery.trials.store(trials, Ordering::Relaxed);
+            if trials > MOST_FAILURES {
+                return Err(RecordError::Poisonous("died", trials));
+            }
+        }
+        Ok((self.replies)(event, seen, now))
     }
 
     /// What an event's processing came to: a failure of its own is counted, unless its trial counts it
@@ -67,20 +111,23 @@ impl Processor {
     pub(crate) async fn judge(
         &self,
         event: &Event,
-        trials: u64,
+        delivery: &Delivery,
         outcome: std::thread::Result<Result<Processed, RecordError>>,
+        context: &SendContext,
     ) -> Result<Result<Processed, RecordError>, OutboxError> {
+        let trials = delivery.trials.load(Ordering::Relaxed);
         let reason = match outcome {
             Err(_) => "panic",
             Ok(Err(RecordError::Outbox(error))) if error.is_permanent() => {
                 tracing::error!(event = event.id, %error, "the table cannot hold what was decided");
                 "rejected_by_table"
             }
+            Ok(Err(died @ RecordError::Poisonous(..))) => return Ok(Err(died)),
             Ok(outcome) => {
                 if trials > 0
                     && let Some((key, id)) = key_of(event)
                 {
-                    self.outbox.store().end_trial(&key, &id).await?;
+                    self.end_trial(&key, &id, context).await?;
                 }
                 return Ok(outcome);
             }
@@ -92,18 +139,22 @@ impl Processor {
         Ok(Err(RecordError::Poisonous(reason, failures)))
     }
 
-    /// Gives messages back to the queue, so that another invocation gets them at once. If that fails,
-    /// they come when their visibility timeout ends.
-    pub(crate) async fn give_back(&self, messages: &[SqsMessage]) {
-        let calls = messages.iter().map(async |message| {
-            let call = self.sqs.change_message_visibility().queue_url(&self.settings.queue_url);
-            let call = call.receipt_handle(message.receipt_handle.as_deref().unwrap_or_default());
-            if let Err(error) = call.visibility_timeout(0).send().await {
-                let error = describe(&error);
-                tracing::warn!(message = message.message_id, %error, "an event comes again late");
+    /// Writes that a trial did not kill the process, for as long as this invocation may: whoever finds
+    /// it begun takes it for a death.
+    async fn end_trial(
+        &self,
+        conversation_key: &ConversationKey,
+        id: &str,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        loop {
+            match self.outbox.store().end_trial(conversation_key, id).await {
+                Err(_) if self.clock.now() + PAUSE + 2 * CALL_TIMEOUT <= context.deadline => {
+                    self.clock.sleep(PAUSE).await;
+                }
+                ended => return Ok(ended?),
             }
-        });
-        join_all(calls).await;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod request;
 mod sweep;
 mod tick;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backend::erasure::Erasures;
 use backend::outbox::{Outbox, OutboxError, ScheduleError};
@@ -66,6 +66,8 @@ pub struct FollowUps {
     erasures: Erasures,
     clock: SharedClock,
     settings: FollowUpsSettings,
+    /// The secret's version in the last sweep.
+    swept_with: Mutex<Option<String>>,
 }
 
 impl FollowUps {
@@ -76,12 +78,20 @@ impl FollowUps {
             erasures: Erasures::new(environment),
             clock: Arc::clone(&environment.clock),
             settings: FollowUpsSettings::new(&environment.variables),
+            swept_with: Mutex::default(),
         }
     }
 
     /// Opens the connections while the function is initialised.
     pub async fn warm_up(&self) {
         self.outbox.warm_up().await;
+    }
+
+    /// Whether the secret may have changed since the last sweep, as far as this container knows.
+    fn may_have_changed(&self, version: &str) -> bool {
+        let mut last = self.swept_with.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(version.to_owned());
+        before.is_none_or(|before| before != version)
     }
 
     /// Sweeps and returns a summary, or stores the message of a request and returns it.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backend::outbox::{CLOCK_SKEW, OutboxError, Outcome, Pace, SendContext};
+use backend::secrets::Secret;
 use backend::store::{ConversationKey, Due, DueClass, DueRest, EntryKey, Lease, Status};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
@@ -86,6 +87,9 @@ impl FollowUps {
     ) -> Result<Summary, OutboxError> {
         let secret = self.outbox.secret().await?;
         let summary = Mutex::new(Summary::default());
+        if self.may_have_changed(&secret.version) {
+            Box::pin(self.retry_permissions(&secret, &summary)).await;
+        }
         let mut waiting: VecDeque<_> =
             secret.page_ids().map(|page_id| self.turn(page_id, invocation, deadline)).collect();
         let mut served = FuturesUnordered::new();
@@ -103,6 +107,15 @@ impl FollowUps {
         }
         drop(served);
         Ok(summary.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn retry_permissions(&self, secret: &Secret, summary: &Mutex<Summary>) {
+        for page_id in secret.page_ids() {
+            if let Err(error) = self.outbox.retry_permissions(page_id).await {
+                tracing::error!(page = page_id, %error, "what waits for a permission waits on");
+                add(summary, |summary| summary.errors += 1);
+            }
+        }
     }
 
     fn turn<'a>(&self, page_id: &'a str, invocation: &str, deadline: Timestamp) -> PageTurn<'a> {

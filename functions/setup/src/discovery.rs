@@ -32,6 +32,12 @@ pub(crate) struct List<T> {
     pub(crate) data: Vec<T>,
 }
 
+/// The cursor of what follows in a list.
+pub(crate) fn next_page(paging: &Value) -> Option<String> {
+    let cursor = paging["cursors"]["after"].as_str().filter(|_| paging["next"].is_string());
+    cursor.map(str::to_owned)
+}
+
 /// A Page that a user manages.
 #[derive(Debug, Deserialize, Serialize)]
 struct ManagedPage {
@@ -81,7 +87,9 @@ impl Setup {
             return Err(SetupError::unknown_application());
         };
         let show_tokens = payload.show_tokens.unwrap_or(false);
-        let access = Access { token: &token, app_secret: application.app_secret().ok() };
+        let app = self.app(key, application).await.ok();
+        let app_secret = app.as_ref().map(App::secret).or(application.app_secret().ok());
+        let access = Access { token: &token, app_secret };
         let mut pages: List<ManagedPage> = List { data: Vec::new() };
         let mut after: Option<String> = None;
         loop {
@@ -89,9 +97,7 @@ impl Setup {
             let mut parameters = vec![fields, ("limit", "100")];
             parameters.extend(after.as_deref().map(|after| ("after", after)));
             let answer = self.outbox.graph().get(&["me", "accounts"], access, &parameters).await?;
-            let paging = &answer.body["paging"];
-            let has_next = paging["next"].is_string();
-            after = paging["cursors"]["after"].as_str().map(str::to_owned).filter(|_| has_next);
+            after = next_page(&answer.body["paging"]);
             pages.data.extend(serde_json::from_value::<List<ManagedPage>>(answer.body)?.data);
             if after.is_none() {
                 break;
@@ -112,15 +118,17 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = payload.page_id.as_str();
-        let platform = payload.platform.unwrap_or_default().name();
-        let app = App::of_page(secret, page_id)?;
+        let app = self.app_of_page(secret, page_id).await?;
+        let sender = app.application.sender(page_id)?;
+        let platform = payload.platform.unwrap_or(sender.platform).name();
         let mut parameters =
             vec![("platform", platform), ("fields", "participants,messages{id,message}")];
         let psid = payload.psid.as_deref();
         parameters.extend(psid.map(|psid| ("user_id", psid)));
-        let access = app.page_access(page_id)?;
-        let path = format!("{page_id}/conversations");
-        let answer = get_privately(self.outbox.graph(), &path, access, &parameters).await?;
+        let access = app.access_of(page_id)?;
+        let path = format!("{}/conversations", sender.node);
+        let graph = self.outbox.graph().of(sender.login);
+        let answer = get_privately(&graph, &path, access, &parameters).await?;
         Ok(serde_json::to_value(serde_json::from_value::<List<Conversation>>(answer.body)?)?)
     }
 

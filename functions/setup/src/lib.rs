@@ -1,17 +1,22 @@
 //! Setup: registers the applications and their Pages with Meta, and reports their status.
 //!
-//! `CloudFormation` invokes it at each deployment to register; by hand it is invoked with an `action`
-//! in the payload. The secret is read again at each invocation, because people invoke this function
-//! right after they have changed it.
+//! `CloudFormation` invokes it at each deployment to register, a schedule every day to renew tokens; by
+//! hand it is invoked with an `action` in the payload. The secret is read again at each invocation,
+//! because people invoke this function right after they have changed it.
 
 mod app;
 mod cloudformation;
 mod discovery;
+mod instagram;
 mod payload;
+mod personas;
 mod profile;
 mod register;
+mod renewal;
 mod report;
 mod requeue;
+mod routing;
+mod standing;
 mod status;
 mod subscriptions;
 mod templates;
@@ -27,8 +32,9 @@ use backend::intake::{Intake, IntakeError};
 use backend::outbox::{Outbox, OutboxError, ScheduleError};
 use backend::runtime::Environment;
 use backend::secrets::{SecretError, Secrets, callback_url};
-use backend::settings::Variables;
+use backend::settings::{TRACK_RECEIPTS, Variables};
 use backend::store::StoreError;
+use backend::telemetry::Telemetry;
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::message::Invalid;
 use serde_json::{Value, json};
@@ -47,10 +53,12 @@ struct SetupSettings {
     webhook_url: String,
     /// Whether the apps are also subscribed to Instagram's events.
     subscribe_instagram: bool,
+    /// Whether receipts are subscribed to.
+    track_receipts: bool,
 }
 
 impl SetupSettings {
-    /// Reads `WEBHOOK_URL` and `SUBSCRIBE_INSTAGRAM` (default false).
+    /// Reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM` (default false) and `TRACK_RECEIPTS`.
     fn new(variables: &Variables) -> Self {
         const NAME: &str = "WEBHOOK_URL";
         let webhook_url = variables.required(NAME);
@@ -58,7 +66,8 @@ impl SetupSettings {
             variables.reject(NAME, "must end in /webhook");
         }
         let subscribe_instagram = variables.parsed_or("SUBSCRIBE_INSTAGRAM", false);
-        Self { webhook_url, subscribe_instagram }
+        let track_receipts = variables.is_on(TRACK_RECEIPTS);
+        Self { webhook_url, subscribe_instagram, track_receipts }
     }
 
     /// The callback URL of an application: `…/webhook`, or `…/{key}/webhook`.
@@ -113,6 +122,7 @@ pub struct Setup {
     outbox: Outbox,
     intake: Intake,
     secrets: Arc<Secrets>,
+    telemetry: Telemetry,
     http: reqwest::Client,
     clock: SharedClock,
     settings: SetupSettings,
@@ -126,6 +136,7 @@ impl Setup {
             outbox: Outbox::new(environment),
             intake: Intake::new(environment),
             secrets: Arc::clone(&environment.secrets),
+            telemetry: environment.telemetry.clone(),
             http: http::client(ANSWER_TIMEOUT),
             clock: Arc::clone(&environment.clock),
             settings: SetupSettings::new(&environment.variables),
@@ -161,6 +172,7 @@ impl Setup {
             Action::Register {} => in_json(&self.register(&secret).await),
             Action::Unregister {} => in_json(&self.unregister(&secret).await),
             Action::Status {} => in_json(&self.status(&secret).await),
+            Action::RenewTokens {} => in_json(&self.renew_tokens(&secret).await),
             Action::Applications {} => {
                 Ok(serde_json::to_value(secret.list(&self.settings.webhook_url, |_| true))?)
             }
@@ -172,6 +184,9 @@ impl Setup {
             Action::WhatsappAccount(payload) => self.whatsapp_account(payload, &secret).await,
             Action::Templates(payload) => self.templates(payload, &secret).await,
             Action::CreateTemplate(payload) => self.create_template(payload, &secret).await,
+            Action::Personas(payload) => self.personas(payload, &secret).await,
+            Action::CreatePersona(payload) => self.create_persona(payload, &secret).await,
+            Action::DeletePersona(payload) => self.delete_persona(payload, &secret).await,
             Action::Requeue(payload) => self.requeue(payload, &secret).await,
         }
     }

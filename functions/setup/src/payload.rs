@@ -14,6 +14,7 @@ pub(crate) enum Action {
     Register {},
     Unregister {},
     Status {},
+    RenewTokens {},
     Applications {},
     Pages(Pages),
     Conversations(Conversations),
@@ -21,6 +22,9 @@ pub(crate) enum Action {
     WhatsappAccount(WhatsappAccount),
     Templates(Templates),
     CreateTemplate(CreateTemplate),
+    Personas(Personas),
+    CreatePersona(CreatePersona),
+    DeletePersona(DeletePersona),
     Requeue(Requeue),
 }
 
@@ -89,6 +93,36 @@ pub(crate) struct CreateTemplate {
     pub(crate) template: Map<String, Value>,
 }
 
+/// Lists the personas of a Page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Personas {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+}
+
+/// Creates a persona of a Page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreatePersona {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+    #[serde(deserialize_with = "text")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "text")]
+    pub(crate) profile_picture_url: String,
+}
+
+/// Deletes a persona of a Page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeletePersona {
+    #[serde(deserialize_with = "id")]
+    pub(crate) page_id: String,
+    #[serde(deserialize_with = "id")]
+    pub(crate) persona_id: String,
+}
+
 /// Takes in again what was set aside.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,8 +176,9 @@ mod tests {
             (json!({"action": {"hush": 1}}), "action: must be a string"),
             (
                 json!({"action": "hush"}),
-                "action: must be one of register, unregister, status, applications, pages, \
-                 conversations, first-message, whatsapp-account, templates, create-template, requeue",
+                "action: must be one of register, unregister, status, renew-tokens, applications, \
+                 pages, conversations, first-message, whatsapp-account, templates, create-template, \
+                 personas, create-persona, delete-persona, requeue",
             ),
             (json!({"action": "status", "pages": 1}), "pages: unknown field; there are none here"),
             (json!({"action": "pages"}), "user_token: is missing"),

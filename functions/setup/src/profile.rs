@@ -1,8 +1,12 @@
-//! The Messenger profile: the properties in `profile.json`, and which of them differ at Meta.
+//! The Messenger profile: the properties in `profile.json`, and how Meta's differ from them.
 //!
 //! Source of the limits: Meta's Messenger Profile API reference.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt;
+
+use messenger::event::Platform;
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::{Setup, SetupError};
@@ -10,7 +14,21 @@ use crate::{Setup, SetupError};
 const FILE: &str = include_str!("../profile.json");
 
 /// The supported properties.
-const PROPERTIES: [&str; 4] = ["get_started", "greeting", "ice_breakers", "persistent_menu"];
+const PROPERTIES: [&str; 7] = [
+    "get_started",
+    "greeting",
+    "ice_breakers",
+    "persistent_menu",
+    "whitelisted_domains",
+    "account_linking_url",
+    "commands",
+];
+
+/// Those of them that Instagram has.
+const ON_INSTAGRAM: [&str; 2] = ["ice_breakers", "persistent_menu"];
+
+/// The edge of the profile.
+const PATH: [&str; 2] = ["me", "messenger_profile"];
 
 /// The most characters of a greeting.
 const LONGEST_GREETING: usize = 160;
@@ -22,6 +40,8 @@ const LONGEST_QUESTION: usize = 80;
 const MENU_ITEMS: usize = 20;
 /// The most characters of a menu item's title.
 const LONGEST_TITLE: usize = 30;
+/// The most domains whose pages may use Messenger Extensions.
+const DOMAINS: usize = 50;
 /// The most characters of a payload.
 const LONGEST_PAYLOAD: usize = 1000;
 
@@ -69,6 +89,14 @@ impl Profile {
                         at_most(place, &item["payload"], LONGEST_PAYLOAD)
                     })
                 })?,
+                "whitelisted_domains" => each(value, name, DOMAINS, https)?,
+                "account_linking_url" => https(name, value)?,
+                "commands" => each_language(value, name, |place, language| {
+                    each(&language["commands"], place, usize::MAX, |place, command| {
+                        at_most(place, &command["name"], LONGEST_PAYLOAD)?;
+                        at_most(place, &command["description"], LONGEST_PAYLOAD)
+                    })
+                })?,
                 _ if !has_start => {
                     return Err(ProfileError::new(name, "also needs get_started"));
                 }
@@ -80,15 +108,85 @@ impl Profile {
         Ok(Self(properties))
     }
 
-    /// The names of the properties that it sets.
-    pub(crate) fn names(&self) -> String {
-        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(",")
+    /// How the properties at Meta differ, among those that the platform has.
+    pub(crate) fn difference(&self, theirs: &Value, platform: Platform) -> Difference {
+        let has = |name: &str| properties_of(platform).contains(&name);
+        let differing = self.0.iter().filter(|(name, ours)| match name.as_str() {
+            name if !has(name) => false,
+            "whitelisted_domains" => domains(&theirs["whitelisted_domains"]) != domains(ours),
+            name => !covers(&theirs[name], ours),
+        });
+        let is_set = |name: &&str| !is_empty(&theirs[*name]) && !self.0.contains_key(*name);
+        Difference {
+            lacking: differing.map(|(name, ours)| (name.clone(), ours.clone())).collect(),
+            surplus: properties_of(platform).iter().copied().filter(is_set).collect(),
+        }
     }
+}
 
-    /// The properties that are missing or different at Meta.
-    pub(crate) fn lacking(&self, theirs: &Value) -> Map<String, Value> {
-        let differing = self.0.iter().filter(|(name, ours)| !covers(&theirs[name.as_str()], ours));
-        differing.map(|(name, ours)| (name.clone(), ours.clone())).collect()
+/// How the profile at Meta differs from the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Difference {
+    /// What is missing or different there.
+    pub(crate) lacking: Map<String, Value>,
+    /// What is there and no longer in the file.
+    pub(crate) surplus: Vec<&'static str>,
+}
+
+impl Difference {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.lacking.is_empty() && self.surplus.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lacking = self.lacking.keys().cloned();
+        let surplus = self.surplus.iter().map(|name| format!("{name} (not in the file)"));
+        f.write_str(&lacking.chain(surplus).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The properties in Meta's answer.
+///
+/// Two forms of it are documented: one object with all of them, and ice breakers as an object for each
+/// language, beside that of the others. Older ice breakers have no language.
+fn properties(data: &Value) -> Value {
+    let mut properties = Map::new();
+    let mut by_language = Vec::new();
+    for item in data.as_array().into_iter().flatten() {
+        match item {
+            Value::Object(fields) if fields.contains_key("call_to_actions") => {
+                by_language.push(item.clone());
+            }
+            Value::Object(fields) => properties.extend(fields.clone()),
+            _ => {}
+        }
+    }
+    if !by_language.is_empty() {
+        properties.insert("ice_breakers".to_owned(), by_language.into());
+    }
+    if let Some(breakers) = properties.get_mut("ice_breakers")
+        && breakers[0].get("question").is_some()
+    {
+        *breakers = json!([{"locale": "default", "call_to_actions": breakers.take()}]);
+    }
+    properties.into()
+}
+
+/// Domains as Meta compares them: in any order, in lower case, without a slash at the end.
+fn domains(list: &Value) -> BTreeSet<String> {
+    let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.map(|text| text.trim_end_matches('/').to_lowercase()).collect()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
     }
 }
 
@@ -113,8 +211,16 @@ fn each_item(
     most: usize,
     check: impl Fn(&str, &Value) -> Result<(), ProfileError>,
 ) -> Result<(), ProfileError> {
-    let place = format!("{place}.call_to_actions");
-    let items = language["call_to_actions"].as_array().map_or(&[][..], Vec::as_slice);
+    each(&language["call_to_actions"], &format!("{place}.call_to_actions"), most, check)
+}
+
+fn each(
+    list: &Value,
+    place: &str,
+    most: usize,
+    check: impl Fn(&str, &Value) -> Result<(), ProfileError>,
+) -> Result<(), ProfileError> {
+    let items = list.as_array().map_or(&[][..], Vec::as_slice);
     if items.is_empty() || items.len() > most {
         return Err(ProfileError::new(place, format!("must have 1 to {most} items")));
     }
@@ -131,6 +237,13 @@ fn check_menu_item(place: &str, item: &Value) -> Result<(), ProfileError> {
         Some("web_url") => Err(ProfileError::new(place, "needs a url that starts with https://")),
         _ => Err(ProfileError::new(place, "type must be postback or web_url")),
     }
+}
+
+fn https(place: &str, url: &Value) -> Result<(), ProfileError> {
+    if url.as_str().is_some_and(|url| url.starts_with("https://")) {
+        return Ok(());
+    }
+    Err(ProfileError::new(place, "must be a URL that starts with https://"))
 }
 
 fn at_most(place: &str, text: &Value, most: usize) -> Result<(), ProfileError> {
@@ -157,36 +270,67 @@ fn covers(theirs: &Value, ours: &Value) -> bool {
 }
 
 impl Setup {
-    /// The properties that a Page's profile lacks or has differently.
-    pub(crate) async fn profile_lacks(
+    /// How an account's profile differs from the file.
+    pub(crate) async fn profile_difference(
         &self,
         app: &App<'_>,
         page_id: &str,
         ours: &Profile,
-    ) -> Result<Map<String, Value>, SetupError> {
-        let access = app.page_access(page_id)?;
-        let fields = ours.names();
-        let path = ["me", "messenger_profile"];
-        let answer = self.outbox.graph().get(&path, access, &[("fields", &fields)]).await?;
-        Ok(ours.lacking(&answer.body["data"][0]))
+    ) -> Result<Difference, SetupError> {
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let fields = properties_of(sender.platform).join(",");
+        let mut parameters = vec![("fields", fields.as_str())];
+        parameters.extend(platform_parameter(sender.platform));
+        let graph = self.outbox.graph().of(sender.login);
+        let answer = graph.get(&PATH, access, &parameters).await?;
+        Ok(ours.difference(&properties(&answer.body["data"]), sender.platform))
     }
 
+    /// Makes a Page's profile that of the file, with at most one call for each direction: Meta allows ten
+    /// calls in ten minutes.
     pub(crate) async fn write_profile(
         &self,
         app: &App<'_>,
         page_id: &str,
-        properties: &Map<String, Value>,
+        difference: &Difference,
     ) -> Result<(), SetupError> {
-        let access = app.page_access(page_id)?;
-        self.outbox.graph().post(&["me", "messenger_profile"], access, properties).await?;
+        let sender = app.application.sender(page_id)?;
+        let access = app.access_of(page_id)?;
+        let graph = self.outbox.graph().of(sender.login);
+        let platform = platform_parameter(sender.platform);
+        if !difference.lacking.is_empty() {
+            let mut body = difference.lacking.clone();
+            body.extend(platform.map(|(name, value)| (name.to_owned(), value.into())));
+            graph.post(&PATH, access, &body).await?;
+        }
+        if !difference.surplus.is_empty() {
+            let fields = json!(difference.surplus).to_string();
+            let mut parameters = vec![("fields", fields.as_str())];
+            parameters.extend(platform);
+            graph.delete(&PATH, access, &parameters).await?;
+        }
         Ok(())
     }
 }
 
+/// The properties that a platform has.
+fn properties_of(platform: Platform) -> &'static [&'static str] {
+    match platform {
+        Platform::Messenger => &PROPERTIES,
+        Platform::Instagram => &ON_INSTAGRAM,
+    }
+}
+
+/// Without it, a linked account's call would be about its Page's profile.
+///
+/// Source: Meta's Instagram Messaging documentation, ice breakers and persistent menu.
+fn platform_parameter(platform: Platform) -> Option<(&'static str, &'static str)> {
+    (platform == Platform::Instagram).then_some(("platform", platform.name()))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn problem(change: impl FnOnce(&mut Value)) -> String {
@@ -239,15 +383,99 @@ mod tests {
     fn what_meta_adds_is_no_difference() {
         let ours = Profile::of_file().unwrap();
         let mut theirs: Value = serde_json::from_str(FILE).unwrap();
-        assert!(ours.lacking(&theirs).is_empty());
+        assert!(ours.difference(&theirs, Platform::Messenger).is_nothing());
         theirs["persistent_menu"][0]["disabled_surfaces"] = json!([]);
         drop(
             theirs["persistent_menu"][0].as_object_mut().unwrap().remove("composer_input_disabled"),
         );
-        theirs["whitelisted_domains"] = json!(["https://example.com"]);
-        assert!(ours.lacking(&theirs).is_empty());
+        theirs["payment_settings"] = json!({"testers": ["1"]});
+        theirs["commands"] = json!([]);
+        assert!(ours.difference(&theirs, Platform::Messenger).is_nothing());
         theirs["greeting"][0]["text"] = "Another".into();
-        assert_eq!(ours.lacking(&theirs).keys().collect::<Vec<_>>(), ["greeting"]);
-        assert_eq!(ours.lacking(&Value::Null).len(), 4);
+        let lacking = ours.difference(&theirs, Platform::Messenger).lacking;
+        assert_eq!(lacking.keys().collect::<Vec<_>>(), ["greeting"]);
+        assert_eq!(ours.difference(&Value::Null, Platform::Messenger).lacking.len(), 4);
+    }
+
+    #[test]
+    fn domains_are_compared_as_a_set() {
+        let ours = json!({"whitelisted_domains": ["https://a.example", "https://b.example/"]});
+        let ours = Profile::parse(&ours.to_string()).unwrap();
+        let differs = |theirs: Value| {
+            !ours
+                .difference(&json!({"whitelisted_domains": theirs}), Platform::Messenger)
+                .is_nothing()
+        };
+        assert!(!differs(json!(["https://B.example", "https://a.example/"])));
+        assert!(differs(json!(["https://a.example"])));
+        assert!(differs(json!(["https://a.example", "https://b.example", "https://c.example"])));
+    }
+
+    #[test]
+    fn what_is_not_in_the_file_is_surplus() {
+        let ours = Profile::parse(r#"{"get_started": {"payload": "GS"}}"#).unwrap();
+        let theirs = json!({"get_started": {"payload": "GS"}, "commands": [{"locale": "default"}],
+            "account_linking_url": "https://example.com", "whitelisted_domains": []});
+        let difference = ours.difference(&theirs, Platform::Messenger);
+        assert_eq!(difference.surplus, ["account_linking_url", "commands"]);
+        assert!(difference.lacking.is_empty());
+    }
+
+    #[test]
+    fn instagram_has_two_of_the_properties() {
+        let ours = Profile::parse(
+            r#"{"get_started": {"payload": "GS"},
+            "ice_breakers": [{"locale": "default",
+                "call_to_actions": [{"question": "q", "payload": "p"}]}]}"#,
+        );
+        let ours = ours.unwrap();
+        let theirs = json!({"persistent_menu": menu_of(1), "greeting": [{"locale": "default"}]});
+        let names = |difference: Difference| {
+            (difference.lacking.keys().cloned().collect::<Vec<_>>().join(","), difference.surplus)
+        };
+        for (platform, lacking, surplus) in [
+            (Platform::Instagram, "ice_breakers", vec!["persistent_menu"]),
+            (Platform::Messenger, "get_started,ice_breakers", vec!["greeting", "persistent_menu"]),
+        ] {
+            let expected = (lacking.to_owned(), surplus);
+            assert_eq!(names(ours.difference(&theirs, platform)), expected, "{platform:?}");
+        }
+    }
+
+    #[test]
+    fn the_other_properties_are_checked() {
+        let url = "https://example.com/";
+        let commands = json!([{"locale": "default", "commands": [
+            {"name": "book", "description": "Books a table"}]}]);
+        for (name, good, bad) in [
+            ("whitelisted_domains", json!([url]), json!(["http://example.com/"])),
+            ("whitelisted_domains", json!(vec![url; 50]), json!(vec![url; 51])),
+            ("account_linking_url", json!(url), json!("example.com")),
+            ("commands", commands, json!([{"locale": "default", "commands": []}])),
+        ] {
+            let parse = |value: &Value| Profile::parse(&json!({name: value}).to_string());
+            parse(&good).unwrap();
+            let error = parse(&bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("profile.json: {name}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_documented_form_of_an_answer_is_read() {
+        let actions = json!([{"question": "q", "payload": "p"}]);
+        let breakers = json!([{"locale": "default", "call_to_actions": actions}]);
+        let start = json!({"get_started": {"payload": "GS"}});
+        let both = json!({"get_started": {"payload": "GS"}, "ice_breakers": breakers});
+        for (data, expected) in [
+            (json!([both]), &both),
+            (json!([start, breakers[0]]), &both),
+            (json!([breakers[0], start]), &both),
+            (json!([{"get_started": {"payload": "GS"}, "ice_breakers": actions}]), &both),
+            (json!([start]), &start),
+            (json!([]), &json!({})),
+            (Value::Null, &json!({})),
+        ] {
+            assert_eq!(properties(&data), *expected, "{data}");
+        }
     }
 }

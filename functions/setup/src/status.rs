@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use backend::graph::{Fault, GraphError};
-use backend::secrets::Secret;
+use backend::secrets::{Login, Secret};
 use messenger::clock::Timestamp;
 
 use crate::Setup;
-use crate::app::{App, remedy_for_app, remedy_for_page};
+use crate::app::{App, remedy_for_app, remedy_for_page, remedy_of};
+use crate::instagram::report_mixed;
 use crate::profile::Profile;
-use crate::register::{is_complete, remedy_for, usable};
+use crate::register::{is_complete, remedy_for};
 use crate::report::Report;
-use crate::subscriptions::{Fields, PAGE_FIELDS, lacking};
+use crate::subscriptions::Fields;
 use crate::token::TokenFacts;
 
 /// Until when Meta serves each version of Graph.
@@ -29,7 +30,7 @@ const VERSION_ENDS: [(&str, &str); 5] = [
 const NEWEST_VERSION: &str = "v26.0";
 
 /// How long before it expires a token is reported.
-const SOON: Duration = Duration::from_hours(24 * 14);
+pub(crate) const SOON: Duration = Duration::from_hours(24 * 14);
 
 /// How long before its end a Graph version is reported: an upgrade takes work.
 const SOON_FOR_VERSIONS: Duration = Duration::from_hours(24 * 90);
@@ -37,7 +38,7 @@ const SOON_FOR_VERSIONS: Duration = Duration::from_hours(24 * 90);
 /// `Date` has a resolution of one second, and an answer takes a while.
 const TOLERATED_SKEW: Duration = Duration::from_secs(5);
 
-const REGISTER: &str = "invoke the setup function with {\"action\":\"register\"}";
+pub(crate) const REGISTER: &str = "invoke the setup function with {\"action\":\"register\"}";
 
 impl Setup {
     pub(crate) async fn status(&self, secret: &Secret) -> Report {
@@ -50,18 +51,25 @@ impl Setup {
         let profile = profile.ok();
         let mut clocks = None;
         for (key, application) in secret.applications() {
-            let Some(app) = usable(key, application, &mut report) else {
+            let Some(app) = self.usable(key, application, &mut report).await else {
                 continue;
             };
-            let app_fields = self.check_app(&app, &mut clocks, &mut report).await;
-            for page_id in application.page_ids() {
-                let name = app.name_of_page(page_id);
-                self.check_token(&app, page_id, &name, &mut report).await;
-                self.check_page_fields(&app, page_id, app_fields.as_ref(), &mut report).await;
-                if let Some(profile) = &profile {
-                    self.check_profile(&app, page_id, profile, &mut report).await;
+            report_mixed(&app, &mut report);
+            let app_fields = if app.is_of_instagram_login() {
+                self.note_dashboard(&app, &mut report);
+                None
+            } else {
+                self.check_app(&app, &mut clocks, &mut report).await
+            };
+            for account_id in application.page_ids() {
+                let name = app.name_of(account_id);
+                if self.check_sender(&app, account_id, &mut report).await {
+                    self.check_fields(&app, account_id, app_fields.as_ref(), &mut report).await;
+                    if let Some(profile) = &profile {
+                        self.check_profile(&app, account_id, profile, &mut report).await;
+                    }
                 }
-                self.check_pause(page_id, secret, &name, &mut report).await;
+                self.check_pause(&app, account_id, secret, &name, &mut report).await;
             }
         }
         self.check_clock(clocks, &mut report);
@@ -70,7 +78,47 @@ impl Setup {
             "Meta does not report whether an app may use HUMAN_AGENT",
             "if people answer after 24 hours, check App Review for Human Agent; the metric PermissionMissing counts refusals",
         );
+        report.note(
+            "stack",
+            "Meta does not report whether an app is published",
+            "if only people with a role in the app are answered, publish it in its dashboard",
+        );
         report
+    }
+
+    /// Checks whether the sender node of an account is the right one and its token works; returns
+    /// whether it is worth asking more about the account.
+    async fn check_sender(&self, app: &App<'_>, account_id: &str, report: &mut Report) -> bool {
+        let name = app.name_of(account_id);
+        // What is missing has been reported as missing.
+        let Ok(sender) = app.application.sender(account_id) else { return false };
+        if let Some(account) = app.application.instagram_account(account_id)
+            && sender.login == Login::Instagram
+        {
+            return self.check_instagram_token(account_id, account, &name, report).await;
+        }
+        match app.application.page(account_id) {
+            // A linked account, whose token is its Page's.
+            None => true,
+            Some(_) if sender.node != account_id => {
+                let node = sender.node;
+                report.warning(
+                    &name,
+                    format!("listed like a Page as well as in the instagram_id of Page {node}, which counts"),
+                    "remove its own entry from pages in the secret",
+                );
+                true
+            }
+            Some(page) => {
+                let is_readable = self.check_token(app, account_id, &name, report).await;
+                if is_readable {
+                    self.check_link(app, account_id, page, report).await;
+                    self.check_routing(app, account_id, report).await;
+                    self.check_templates(app, account_id, report).await;
+                }
+                is_readable
+            }
+        }
     }
 
     fn check_version(&self, report: &mut Report) {
@@ -136,12 +184,13 @@ impl Setup {
                 return None;
             }
         };
+        self.check_app_can_be_published(app, report).await;
         *clocks = subscriptions.date.map(|theirs| (theirs, self.clock.now())).or(*clocks);
         let callback_url = self.settings.callback_url(app.key);
-        for (object, fields) in self.objects() {
+        for (object, fields) in self.objects(app) {
             match subscriptions.of(object) {
                 None => report.error(&name, format!("{object}: not subscribed"), REGISTER),
-                Some(there) if is_complete(there, &callback_url, fields) => {
+                Some(there) if is_complete(there, &callback_url, &fields) => {
                     report.ok(&name, format!("{object}: subscribed, callback {callback_url}"));
                 }
                 Some(there) if there.callback_url != callback_url => {
@@ -160,7 +209,7 @@ impl Setup {
                     );
                 }
                 Some(there) => {
-                    let lacking = lacking(fields, &there.fields).join(", ");
+                    let lacking = fields.lacking(&there.fields).join(", ");
                     report.error(&name, format!("{object}: missing fields: {lacking}"), REGISTER);
                 }
             }
@@ -168,17 +217,34 @@ impl Setup {
         Some(subscriptions.of("page").map(|page| page.fields.clone()).unwrap_or_default())
     }
 
-    async fn check_token(&self, app: &App<'_>, page_id: &str, name: &str, report: &mut Report) {
-        let Ok(page) = app.application.page(page_id) else {
-            return;
-        };
-        match self.debug_token(app, &page.access_token).await {
-            Ok(facts) => self.check_token_facts(&facts, app, page_id, name, report),
+    /// Checks a Page's token; returns false if it is dead, or of no Page at all: then nothing else can
+    /// be read.
+    async fn check_token(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+        name: &str,
+        report: &mut Report,
+    ) -> bool {
+        let Ok(access) = app.access_of(page_id) else { return true };
+        match self.debug_token(app, access.token).await {
+            Ok(facts) => {
+                let other = facts.profile_id.as_deref().filter(|id| *id != page_id);
+                if let Some(other) = other
+                    && facts.is_valid
+                    && self.is_listed_like_a_page(page_id, other, access, name, report).await
+                {
+                    return false;
+                }
+                self.check_token_facts(&facts, app, page_id, name, report);
+                return facts.is_valid;
+            }
             Err(error) => {
                 let finding = format!("cannot inspect its token: {error}");
                 report.error(name, finding, remedy_for_app(&error));
             }
         }
+        true
     }
 
     fn check_token_facts(
@@ -190,7 +256,7 @@ impl Setup {
         report: &mut Report,
     ) {
         let new_token = remedy_for_page(&GraphError::from(Fault::TokenDead));
-        let of_another_page = facts.profile_id.as_deref().is_some_and(|id| id != page_id);
+        let other_page = facts.profile_id.as_deref().filter(|id| *id != page_id);
         if !facts.is_valid {
             return report.error(name, "its token is no longer valid", new_token);
         }
@@ -201,8 +267,9 @@ impl Setup {
         if facts.app_id != app.id {
             return report.error(name, "its token belongs to another app", new_token);
         }
-        if of_another_page {
-            return report.error(name, "its token belongs to another Page", new_token);
+        if let Some(other) = other_page {
+            let fix = format!("list the token under {other}, or generate one for {page_id}");
+            return report.error(name, format!("its token belongs to Page {other}"), fix);
         }
         let soon = self.clock.now() + SOON;
         match (facts.expires_at, facts.data_access_expires_at) {
@@ -216,9 +283,12 @@ impl Setup {
             (Some(end), _) => report.ok(name, format!("its token is valid until {end}")),
             (None, _) => report.ok(name, "its token is valid and does not expire"),
         }
-        for (scope, what) in
-            [("pages_messaging", "messages"), ("pages_manage_metadata", "subscriptions")]
-        {
+        let mut scopes =
+            vec![("pages_messaging", "messages"), ("pages_manage_metadata", "subscriptions")];
+        if app.application.page(page_id).is_some_and(|page| page.instagram_id.is_some()) {
+            scopes.push(("instagram_manage_messages", "messages on Instagram"));
+        }
+        for (scope, what) in scopes {
             if facts.has_scope(scope) {
                 report.ok(name, format!("its token has {scope}"));
             } else {
@@ -238,26 +308,33 @@ impl Setup {
         }
     }
 
-    /// Checks the Page's level of subscription against the app's: a field needs both.
-    async fn check_page_fields(
+    /// Checks the account's level of subscription against the app's: a Page's field needs both.
+    async fn check_fields(
         &self,
         app: &App<'_>,
         page_id: &str,
         app_fields: Option<&Fields>,
         report: &mut Report,
     ) {
-        let name = app.name_of_page(page_id);
+        let name = app.name_of(page_id);
+        let Ok(sender) = app.application.sender(page_id) else { return };
+        // The events of a linked account come with its Page's.
+        if sender.node != page_id {
+            return;
+        }
         let page_fields = match self.page_fields(app, page_id).await {
             Ok(fields) => fields,
             Err(error) => {
                 let finding = format!("cannot read its subscription: {error}");
-                return report.error(&name, finding, remedy_for(&error, remedy_for_page));
+                return report.error(&name, finding, remedy_for(&error, remedy_of(sender.login)));
             }
         };
-        let at_page = lacking(&PAGE_FIELDS, &page_fields);
-        let at_app = app_fields.map(|fields| lacking(&PAGE_FIELDS, fields)).unwrap_or_default();
+        let wanted = self.wanted_of(sender.login);
+        let at_page = wanted.lacking(&page_fields);
+        let at_app = app_fields.map(|fields| wanted.lacking(fields)).unwrap_or_default();
         if at_page.is_empty() && at_app.is_empty() {
-            return report.ok(&name, "subscribed at both levels");
+            let levels = if sender.login == Login::Facebook { " at both levels" } else { "" };
+            return report.ok(&name, format!("subscribed{levels}"));
         }
         for (level, lacking) in [("the Page", at_page), ("the app", at_app)] {
             if !lacking.is_empty() {
@@ -277,21 +354,30 @@ impl Setup {
         profile: &Profile,
         report: &mut Report,
     ) {
-        let name = app.name_of_page(page_id);
-        match self.profile_lacks(app, page_id, profile).await {
-            Ok(lacking) if lacking.is_empty() => report.ok(&name, "its profile is up to date"),
-            Ok(lacking) => {
-                let names = lacking.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                report.warning(&name, format!("its profile differs in {names}"), REGISTER);
+        let name = app.name_of(page_id);
+        match self.profile_difference(app, page_id, profile).await {
+            Ok(difference) if difference.is_nothing() => {
+                report.ok(&name, "its profile is up to date");
+            }
+            Ok(difference) => {
+                report.warning(&name, format!("its profile differs in {difference}"), REGISTER);
             }
             Err(error) => {
                 let finding = format!("cannot read its profile: {error}");
-                report.error(&name, finding, remedy_for(&error, remedy_for_page));
+                let remedy_for_account = remedy_of(login_of(app, page_id));
+                report.error(&name, finding, remedy_for(&error, remedy_for_account));
             }
         }
     }
 
-    async fn check_pause(&self, page_id: &str, secret: &Secret, name: &str, report: &mut Report) {
+    async fn check_pause(
+        &self,
+        app: &App<'_>,
+        page_id: &str,
+        secret: &Secret,
+        name: &str,
+        report: &mut Report,
+    ) {
         let page = match self.outbox.store().page(page_id).await {
             Ok(page) => page,
             Err(error) => {
@@ -299,6 +385,7 @@ impl Setup {
                 return report.error(name, finding, "check that the table exists");
             }
         };
+        self.check_policy(&page, name, report);
         let Some(until) = page.paused_until.filter(|until| self.clock.now() < *until) else {
             return report.ok(name, "not paused");
         };
@@ -307,7 +394,7 @@ impl Setup {
             Some(version) if version == secret.version => {
                 let finding = format!("paused until the secret changes ({reason})");
                 let fault = reason.parse().unwrap_or(Fault::TokenDead);
-                report.error(name, finding, remedy_for_page(&fault.into()));
+                report.error(name, finding, remedy_of(login_of(app, page_id))(&fault.into()));
             }
             Some(_) => report.note(
                 name,
@@ -324,4 +411,8 @@ impl Setup {
             }
         }
     }
+}
+
+fn login_of(app: &App<'_>, account_id: &str) -> Login {
+    app.application.sender(account_id).map_or(Login::Facebook, |sender| sender.login)
 }

@@ -64,12 +64,12 @@ impl Setup {
         let Some(application) = secret.application(key) else {
             return Err(SetupError::unknown_application());
         };
-        let app = App::of(key, application).ok();
+        let app = self.app(key, application).await.ok();
         let facts = self.whatsapp_token_facts(app.as_ref(), &token).await;
         let is_of_app = facts
             .as_ref()
             .is_ok_and(|facts| app.as_ref().is_some_and(|app| app.id == facts.app_id));
-        let app_secret = application.app_secret().ok().filter(|_| is_of_app);
+        let app_secret = app.as_ref().map(App::secret).filter(|_| is_of_app);
         let access = Access { token: &token, app_secret };
         let answer = self.outbox.graph().get(&[account_id], access, &[("fields", FIELDS)]).await;
         let answer = answer.map_err(|error| match error.code {

@@ -1,6 +1,7 @@
 //! The answer to whoever asks for a message or about one.
 
 use messenger::clock::Timestamp;
+use messenger::message::Unknown;
 use messenger::window::{Allowed, Purpose, Refusal};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,7 +16,7 @@ pub struct Message {
     id: String,
     /// The Page's id.
     page_id: String,
-    /// The recipient's PSID. For a `user_ref`, a comment or a post it is known once an echo has named it.
+    /// The recipient's PSID. For any other recipient it is known once an echo has named it.
     #[schema(required)]
     psid: Option<String>,
     #[schema(schema_with = schema::status)]
@@ -47,6 +48,9 @@ pub struct Message {
     fallback_reason: Option<String>,
     /// The parts of the message, in order.
     steps: Vec<MessageStep>,
+    /// Parts that this version does not know, with their paths; they are sent as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// In the answer to a request that leaves the message open: what the windows will allow at its
     /// time if the person does not write before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +67,9 @@ struct MessageStep {
     /// Meta's id of the message.
     #[schema(required)]
     mid: Option<String>,
+    /// Meta's id of the media, if the message asked to save them (`is_reusable`); valid for 90 days.
+    #[schema(required)]
+    attachment_id: Option<String>,
 }
 
 /// What the windows will allow at the message's time if the person does not write before.
@@ -83,8 +90,13 @@ impl Message {
         let own = Some(&key.conversation_key.person)
             .filter(|person| person.is_psid())
             .map(ToString::to_string);
-        let step =
-            |step: Step| MessageStep { state: step.state.name(), sends: step.sends, mid: step.mid };
+        let step = |step: Step| MessageStep {
+            state: step.state.name(),
+            sends: step.sends,
+            mid: step.mid,
+            attachment_id: step.attachment_id,
+        };
+        let warnings = warnings(&entry);
         Self {
             id: key.to_string(),
             page_id: key.conversation_key.page_id.clone(),
@@ -100,6 +112,7 @@ impl Message {
             attempts: entry.attempts,
             fallback_reason: entry.fallback_reason.map(|reason| reason.to_string()),
             steps: entry.steps.into_iter().map(step).collect(),
+            warnings,
             forecast: None,
         }
     }
@@ -127,4 +140,29 @@ impl Message {
     pub fn is_open(&self) -> bool {
         self.status == Status::Open.name()
     }
+}
+
+/// What of an entry is not known here, by the paths of the request.
+fn warnings(entry: &Entry) -> Vec<String> {
+    let fallback = entry.fallback_step();
+    let messages = entry.steps.len() - usize::from(fallback.is_some());
+    let of_step = |(index, step): (usize, &Step)| {
+        let of_list = (messages > 1).then(|| format!("messages[{index}]"));
+        let is_fallback = fallback == Some(index);
+        step.say().unknown().into_iter().map(move |unknown| {
+            let unknown = match &of_list {
+                _ if is_fallback => in_fallback(unknown),
+                Some(message) => unknown.within(message),
+                None => unknown,
+            };
+            unknown.to_string()
+        })
+    };
+    entry.steps.iter().enumerate().flat_map(of_step).collect()
+}
+
+/// The path of a part of a fallback template, which the request holds by itself.
+fn in_fallback(unknown: Unknown) -> Unknown {
+    let field = unknown.field.replacen("message.template", "fallback_template", 1);
+    Unknown { field, ..unknown }
 }

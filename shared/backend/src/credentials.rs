@@ -2,10 +2,46 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::graph::Fault;
+use crate::graph::{Fault, GraphError};
 use crate::secrets::{Application, Secret, SecretError, Secrets};
+
+/// As whom Graph is called.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// As the Page of this id, with its token.
+    Page(&'a str),
+    /// As the app of this id; its token holds the app secret.
+    App(&'a str),
+}
+
+impl Caller<'_> {
+    /// Whether Graph refused the caller's credentials, so that others may be accepted.
+    fn is_refused(self, error: &GraphError) -> bool {
+        // Source: Meta's reference of Graph API errors: 101 is about the app, not the request.
+        error.fault.is_of_credentials() || matches!(self, Self::App(_)) && error.code == Some(101)
+    }
+
+    /// Whether Graph refused something that is made with the app secret.
+    pub fn is_app_secret_refused(self, error: &GraphError) -> bool {
+        match self {
+            Self::Page(_) => error.fault == Fault::ProofRejected,
+            Self::App(_) => self.is_refused(error),
+        }
+    }
+
+    /// The caller's application.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if the secret does not name it.
+    fn application(self, secret: &Secret) -> Result<&Application, SecretError> {
+        match self {
+            Self::Page(page_id) => secret.application_of(page_id),
+            Self::App(app_id) => secret.application_with_id(app_id),
+        }
+    }
+}
 
 /// A version of the secret, and which of an application's app secrets makes the proof.
 ///
@@ -28,20 +64,20 @@ impl Credentials {
         Ok(Self { secret, with_previous: false, is_reread: false })
     }
 
-    /// What to try after a call of a Page failed; nothing if other credentials do not help.
+    /// What to try after a call failed; nothing if other credentials do not help.
     ///
     /// The secret is reread at once, and another version tried once. Without another version a
-    /// rejected proof is made with the previous app secret, once.
+    /// proof that was rejected, or an app's token, is made with the previous app secret, once.
     ///
     /// # Errors
     /// [`SecretError`] if the secret cannot be read again.
     pub async fn after(
         &self,
-        fault: Fault,
-        page_id: &str,
+        error: &GraphError,
+        caller: Caller<'_>,
         secrets: &Secrets,
     ) -> Result<Option<Self>, SecretError> {
-        if !fault.is_of_credentials() {
+        if !caller.is_refused(error) {
             return Ok(None);
         }
         if !self.is_reread {
@@ -50,8 +86,8 @@ impl Credentials {
                 return Ok(Some(Self { secret, with_previous: false, is_reread: true }));
             }
         }
-        let has_previous = self.secret.application_of(page_id)?.previous_app_secret().is_some();
-        if fault == Fault::ProofRejected && has_previous && !self.with_previous {
+        let has_previous = caller.application(&self.secret)?.previous_app_secret().is_some();
+        if caller.is_app_secret_refused(error) && has_previous && !self.with_previous {
             let secret = Arc::clone(&self.secret);
             return Ok(Some(Self { secret, with_previous: true, is_reread: true }));
         }
@@ -81,4 +117,11 @@ impl Credentials {
             None => application.app_secret(),
         }
     }
+}
+
+/// The token of an app, with which Graph is called as the app.
+///
+/// Source: Meta's documentation of access tokens.
+pub fn app_token(app_id: &str, app_secret: &SecretString) -> SecretString {
+    SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()))
 }

@@ -9,19 +9,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::aws::CALL_TIMEOUT;
 use crate::batch::get_privately;
+use crate::credentials::{Caller, Credentials, app_token};
 use crate::feed::{Feed, FeedError};
-use crate::graph::{Access, Graph, GraphError, GraphSettings};
+use crate::graph::{Access, Answer, Graph, GraphError, GraphSettings};
 use crate::runtime::Environment;
 use crate::secrets::{Application, SecretError, Secrets};
 use crate::store::{
     ConversationKey, Deletion, DeletionState, ErasureJob, ErasureWork, PersonErasure, Store,
     StoreError,
 };
-use crate::telemetry::{Metric, Telemetry};
+use crate::telemetry::{ALL_PAGES, Metric, Telemetry};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::person::Person;
 
@@ -57,9 +56,6 @@ pub enum ErasureError {
     /// Meta did not say at which Pages the person is known.
     #[error("the person's ids at the Pages are not known: {0}")]
     Graph(#[from] GraphError),
-    /// No application of the secret has the app's id.
-    #[error("no application of the secret has the app_id of this data deletion")]
-    UnknownApp,
     /// There was not enough time.
     #[error("there was not enough time; the next run goes on")]
     OutOfTime,
@@ -92,8 +88,8 @@ impl Erasures {
 
     /// Erases a person of a Page, under every name.
     ///
-    /// When it returns, nothing that happened until now can bring the person back, and whatever could
-    /// not be deleted by `deadline` is deleted by the job.
+    /// When it returns, nothing that happened until now can bring the person back, no message of before
+    /// is begun any more, and whatever could not be deleted by `deadline` is deleted by the job.
     ///
     /// # Errors
     /// [`ErasureError`] if the erasure is not accepted; calling it again is safe.
@@ -112,6 +108,12 @@ impl Erasures {
         let erasure = self.mark(erasure, due_at).await?;
         if let Err(error) = self.delete(&erasure, deadline).await {
             tracing::warn!(page = conversation_key.page_id, %error, "an erasure is left to its job");
+        }
+        let written = self.store.forestall_decision(conversation_key, erasure.erased_at).await?;
+        if let Some(id) = written
+            && let Err(error) = self.store.delete_decision(conversation_key, &id).await
+        {
+            tracing::warn!(page = conversation_key.page_id, %error, "a decision is left to its job");
         }
         self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
         Ok(())
@@ -145,7 +147,7 @@ impl Erasures {
         let jobs = self.store.due_erasures(now).await?;
         let overdue = jobs.iter().filter(|job| job.asked_at + OVERDUE_AFTER < now).count();
         for _ in 0..overdue {
-            self.telemetry.count(Metric::ErasureOverdue, "all", &[]);
+            self.telemetry.count(Metric::ErasureOverdue, ALL_PAGES, &[]);
         }
         Ok(jobs)
     }
@@ -237,6 +239,31 @@ impl Erasures {
         tokio::time::timeout(left, delete).await.unwrap_or(Err(ErasureError::OutOfTime))
     }
 
+    /// Gets a path as the app, with other credentials too if Graph refuses the first: see
+    /// [`Credentials::after`].
+    async fn get_as_app(
+        &self,
+        app_id: &str,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, ErasureError> {
+        let mut credentials = Credentials::current(&self.secrets).await?;
+        loop {
+            let application = credentials.secret().application_with_id(app_id)?;
+            let app_secret = credentials.app_secret(application)?;
+            let token = app_token(app_id, app_secret);
+            let access = Access { token: &token, app_secret: Some(app_secret) };
+            let error = match get_privately(&self.graph, path, access, parameters).await {
+                Err(error) => error,
+                Ok(answer) => return Ok(answer),
+            };
+            match credentials.after(&error, Caller::App(app_id), &self.secrets).await? {
+                Some(others) => credentials = others,
+                None => return Err(error.into()),
+            }
+        }
+    }
+
     /// Who an app's person is at each Page of the app, whichever application of the secret names it.
     ///
     /// A Page that the secret no longer names counts as well; one of another app does not.
@@ -247,25 +274,24 @@ impl Erasures {
         app_id: &str,
         user_id: &str,
     ) -> Result<Vec<ConversationKey>, ErasureError> {
-        let secret = self.secrets.current().await?;
         let is_of_app =
             |application: &Application| application.app_id().is_ok_and(|id| id == app_id);
-        let mut of_app = secret.applications().filter(|(_, application)| is_of_app(application));
-        let app_secret = of_app.find_map(|(_, application)| application.app_secret().ok());
-        let app_secret = app_secret.ok_or(ErasureError::UnknownApp)?;
-        let token = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
-        let access = Access { token: &token, app_secret: Some(app_secret) };
         let path = format!("{user_id}/ids_for_pages");
         let mut people = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let mut parameters = vec![("limit", "100")];
             parameters.extend(after.as_deref().map(|after| ("after", after)));
-            let answer = match get_privately(&self.graph, &path, access, &parameters).await {
+            let answer = match self.get_as_app(app_id, &path, &parameters).await {
                 // Graph does not know the person in this app, so no Page of the app does.
-                Err(error) if (error.code, error.subcode) == (Some(100), Some(33)) => break,
+                Err(ErasureError::Graph(error))
+                    if (error.code, error.subcode) == (Some(100), Some(33)) =>
+                {
+                    break;
+                }
                 answer => answer?,
             };
+            let secret = self.secrets.current().await?;
             for id in answer.body["data"].as_array().into_iter().flatten() {
                 let (page_id, person) = (id["page"]["id"].as_str(), id["id"].as_str());
                 if let (Some(page_id), Some(person)) = (page_id, person)

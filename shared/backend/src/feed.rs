@@ -1,4 +1,4 @@
-//! The feed: a Page's inbound events in order, for systems that fetch them.
+//! The feed: a Page's events in order, for systems that fetch them.
 //!
 //! A reader continues after the last cursor that it received, so no event may ever become visible
 //! before that cursor. A cursor begins with the clock's time of the write, and the reader receives only
@@ -35,7 +35,7 @@ use crate::aws::CALL_TIMEOUT;
 use crate::runtime::Environment;
 use crate::store::{ConversationKey, ExpiresAt, Item, Store, StoreError, key, parse, unavailable};
 use messenger::clock::{SharedClock, Timestamp};
-use messenger::event::{Event, Inbound, WriteError};
+use messenger::event::{Inbound, WriteError};
 
 /// The age at which an event becomes visible; nothing can become visible before it afterwards.
 pub const SETTLE_TIME: Duration = Duration::from_secs(20);
@@ -141,25 +141,30 @@ impl Feed {
         environment.variables.is_on(FEED).then(|| Self::new(environment))
     }
 
-    /// Adds an event to its Page's feed, unless it is already there or its person was erased after it.
+    /// Adds an event to its Page's feed, unless it is already there or its person was erased after it
+    /// happened.
     ///
     /// # Errors
     /// [`FeedError`] if it may not have been added; adding it again is safe.
-    pub async fn add(&self, event: &Event) -> Result<(), FeedError> {
-        let text = Inbound::from_event(event)?.into_text(MAX_EVENT_BYTES)?;
+    pub async fn add(
+        &self,
+        event: Inbound,
+        whose: Option<&ConversationKey>,
+        happened_at: Timestamp,
+    ) -> Result<(), FeedError> {
+        let page_id = event.page_id.clone();
         let at = self.next_instant();
         let cursor = format!("{:013}.{}", at.millis(), event.id);
         let expires_at = ExpiresAt::after(at, self.retention);
-        let mut item = key(&feed_pk(&event.page_id), &cursor);
-        item.insert("event".to_owned(), AttributeValue::S(text));
         // An event without a person has its mark in a partition that no person's key can name.
-        let person = event.person.as_ref().map(ToString::to_string).unwrap_or_default();
-        let pk = format!("{}#{person}", event.page_id);
+        let pk = whose.map_or_else(|| format!("{page_id}#"), ConversationKey::pk);
         let mark_key = key(&pk, &format!("{MARK}{}", event.id));
         let mut mark = mark_key.clone();
         mark.insert("cursor".to_owned(), AttributeValue::S(cursor.clone()));
-        let happened_at = event.happened_at().millis().to_string();
-        mark.insert("happened_at".to_owned(), AttributeValue::N(happened_at));
+        let millis = happened_at.millis().to_string();
+        mark.insert("happened_at".to_owned(), AttributeValue::N(millis));
+        let mut item = key(&feed_pk(&page_id), &cursor);
+        item.insert("event".to_owned(), AttributeValue::S(event.into_text(MAX_EVENT_BYTES)?));
         let put = |mut item: Item| {
             item.insert("expires_at".to_owned(), expires_at.into_attribute());
             Put::builder().table_name(&self.table).set_item(Some(item))
@@ -173,10 +178,9 @@ impl Feed {
             Err(error) if error.as_service_error().is_some_and(is_there) => None,
             Err(error) => return Err(unavailable(&error).into()),
         };
-        let Some(person) = event.person.clone() else { return Ok(()) };
-        let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
-        if self.store.was_erased_after(&conversation_key, event.happened_at()).await? {
-            self.take_back(&event.page_id, cursor, mark_key).await?;
+        let Some(conversation_key) = whose else { return Ok(()) };
+        if self.store.was_erased_after(conversation_key, happened_at).await? {
+            self.take_back(&page_id, cursor, mark_key).await?;
         }
         Ok(())
     }

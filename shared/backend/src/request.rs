@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::outbox::ToSchedule;
 use crate::payload::{self, optional_text, text};
 use crate::schema;
-use crate::store::ConversationKey;
+use crate::store::{ConversationKey, REQUESTED};
 
 /// The most characters of an id that a caller gives.
 const LONGEST_ID: usize = 128;
@@ -42,7 +42,8 @@ pub struct SendRequest {
     #[serde(deserialize_with = "text")]
     #[schema(pattern = "^[0-9]{1,40}$")]
     page_id: String,
-    /// The recipient's PSID. Exactly one of `psid`, `user_ref`, `comment_id` and `post_id` is required.
+    /// The recipient's PSID. Exactly one of `psid`, `user_ref`, `comment_id`, `post_id`,
+    /// `notification_messages_token`, `one_time_notif_token` and `phone_number` is required.
     #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9]{1,40}$")]
     psid: Option<String>,
@@ -58,6 +59,18 @@ pub struct SendRequest {
     #[serde(default, deserialize_with = "optional_text")]
     #[schema(pattern = "^[0-9_]{1,100}$")]
     post_id: Option<String>,
+    /// The token of an opt-in to notifications, which allows a message whatever the windows say.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[schema(pattern = "^[0-9A-Za-z_-]{1,200}$")]
+    notification_messages_token: Option<String>,
+    /// The token of an opt-in to one notification, which allows one message within a year.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[schema(pattern = "^[0-9A-Za-z_-]{1,200}$")]
+    one_time_notif_token: Option<String>,
+    /// The phone number of the recipient's account, with + and country code.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[schema(pattern = r"^\+[0-9]{8,15}$")]
+    phone_number: Option<String>,
     #[serde(default, deserialize_with = "instant")]
     #[schema(schema_with = schema::commented_at)]
     commented_at: Option<Timestamp>,
@@ -71,13 +84,17 @@ pub struct SendRequest {
     reply_to: Option<Value>,
     #[schema(schema_with = schema::notification_type)]
     notification_type: Option<Value>,
+    /// Hands the thread over with the message.
+    #[schema(value_type = Option<ThreadControl>)]
+    thread_control: Option<Value>,
     #[schema(schema_with = schema::sender_action)]
     sender_action: Option<Value>,
     #[schema(schema_with = schema::payload)]
     payload: Option<Value>,
     #[schema(schema_with = schema::messages)]
     messages: Option<Vec<Value>>,
-    /// Why the message is sent, which decides the window that applies. Optional for a private reply.
+    /// Why the message is sent, which decides the window that applies. Optional for a private reply, and
+    /// `update` for a token or a phone number unless it is given.
     purpose: Option<Purpose>,
     /// The person of the business who wrote the message; required for the purpose `human`.
     #[serde(default, deserialize_with = "optional_text")]
@@ -100,6 +117,18 @@ struct ReplyTo {
     mid: String,
 }
 
+/// A hand-over of the thread.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the reader of messages checks it; this describes it")]
+struct ThreadControl {
+    #[schema(schema_with = schema::control_type)]
+    control_type: String,
+    /// The app that gets the thread; the Page's inbox if absent.
+    #[schema(pattern = "^[0-9]{1,40}$")]
+    app_id: Option<String>,
+}
+
 /// Reads a request; `invocation` identifies it if it has no id of its own.
 ///
 /// # Errors
@@ -119,9 +148,17 @@ impl SendRequest {
             ("user_ref", Person::user_ref, self.user_ref),
             ("comment_id", Person::comment, self.comment_id),
             ("post_id", Person::post, self.post_id),
+            (
+                "notification_messages_token",
+                Person::notification_token,
+                self.notification_messages_token,
+            ),
+            ("one_time_notif_token", Person::one_time_token, self.one_time_notif_token),
+            ("phone_number", Person::phone_number, self.phone_number),
         ])?;
         let purpose = match self.purpose {
             None if is_private_reply => Purpose::PrivateReply,
+            None if person.is_permission() => Purpose::Update,
             None => return Err(Invalid::new("purpose", "is missing")),
             Some(purpose) => purpose,
         };
@@ -142,6 +179,7 @@ impl SendRequest {
             ("persona_id", self.persona_id),
             ("reply_to", self.reply_to),
             ("notification_type", self.notification_type),
+            ("thread_control", self.thread_control),
             ("sender_action", self.sender_action),
             ("payload", self.payload),
         ];
@@ -151,7 +189,7 @@ impl SendRequest {
         let fallback = fallback.map(|it| UtilityTemplate::from_json("fallback_template", &it));
         let id = self.id.unwrap_or_else(|| invocation.to_owned());
         Ok(ToSchedule {
-            id: format!("request-{}", &digest(&[&self.page_id, &id])[..32]),
+            id: format!("{REQUESTED}{}", &digest(&[&self.page_id, &id])[..32]),
             conversation_key: ConversationKey { page_id: self.page_id, person },
             messages,
             purpose,
@@ -166,7 +204,7 @@ impl SendRequest {
 type NewPerson = fn(String) -> Result<Person, NotAPerson>;
 
 /// The recipient: exactly one of the fields names them.
-fn one_of(fields: [(&str, NewPerson, Option<String>); 4]) -> Result<Person, Invalid> {
+fn one_of(fields: [(&str, NewPerson, Option<String>); 7]) -> Result<Person, Invalid> {
     let mut given = fields.into_iter().filter_map(|(name, person, id)| Some((name, person, id?)));
     let Some((name, person, id)) = given.next() else {
         return Err(Invalid::new("psid", "is missing, and so is every other recipient"));
@@ -197,7 +235,11 @@ fn read_messages(
     }
 }
 
-fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+/// Reads an optional instant: ms since the epoch, or RFC 3339.
+///
+/// # Errors
+/// If it is neither.
+pub fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let instant = match Value::deserialize(deserializer)? {
         Value::Null => return Ok(None),
         Value::Number(millis) => millis.as_i64().map(Timestamp::from_seconds_or_millis),
@@ -236,7 +278,8 @@ mod tests {
         assert!(error(|r| r["purpose"] = "human".into()).starts_with("author: "));
         assert!(error(|r| r["message"] = json!({"text": ""})).starts_with("message.text: "));
         assert!(
-            error(|r| r["message"] = json!({"txt": "secret words"})).starts_with("message.txt: ")
+            error(|r| r["message"] = json!({"text": ["secret words"]}))
+                .starts_with("message.text: ")
         );
         assert!(
             !error(|r| r["message"] = json!({"attachment": "secret words"})).contains("secret")
@@ -262,6 +305,11 @@ mod tests {
         assert_eq!(person("user_ref").unwrap(), "user_ref:5_6");
         assert_eq!(person("comment_id").unwrap(), "comment:5_6");
         assert_eq!(person("post_id").unwrap(), "post:5_6");
+        for token in ["notification_messages_token", "one_time_notif_token"] {
+            assert_eq!(person(token).unwrap(), format!("{token}:5_6"));
+        }
+        let malformed = person("phone_number").unwrap_err().to_string();
+        assert!(malformed.starts_with("phone_number: is not a valid"), "{malformed}");
         assert!(error(|r| r["comment_id"] = "5".into()).starts_with("comment_id: cannot be"));
         assert!(error(|r| r["psid"] = "comment:5".into()).starts_with("psid: "));
         assert!(

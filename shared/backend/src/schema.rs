@@ -30,6 +30,10 @@ pub(crate) fn sender_action() -> RefOr<Schema> {
     one_of("A sender action, instead of `message`.", values)
 }
 
+pub(crate) fn control_type() -> RefOr<Schema> {
+    one_of("Whether the thread is given to an app, or to nobody.", ["pass", "release"])
+}
+
 pub(crate) fn payload() -> RefOr<Schema> {
     object("Details of the sender actions `react` and `unreact`.")
 }
@@ -50,13 +54,13 @@ pub(crate) fn send_at() -> RefOr<Schema> {
 
 pub(crate) fn message() -> RefOr<Schema> {
     let mut schema = text_or_object();
-    schema["description"] = "A text, or the Send API's `message` object without `metadata`.".into();
+    schema["description"] = "A text, or the Send API's `message` object without `metadata`. What this version does not know of it is sent as it is, with a warning.".into();
     of_json(schema)
 }
 
 pub(crate) fn messages() -> RefOr<Schema> {
     of_json(json!({
-        "description": "Several messages, sent in order, instead of `message` and its options. Each is a text, a `message` object, or an object of `message`, `persona_id`, `reply_to`, `notification_type`, `sender_action` and `payload`.",
+        "description": "Several messages, sent in order, instead of `message` and its options. Each is a text, a `message` object, or an object of `message`, `persona_id`, `reply_to`, `notification_type`, `thread_control`, `sender_action` and `payload`.",
         "type": "array",
         "minItems": 1,
         "maxItems": 10,
@@ -65,7 +69,7 @@ pub(crate) fn messages() -> RefOr<Schema> {
 }
 
 fn text_or_object() -> Value {
-    json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 1999}, {"type": "object"}]})
+    json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 2000}, {"type": "object"}]})
 }
 
 fn instant(description: &str) -> RefOr<Schema> {

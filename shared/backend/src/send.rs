@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Caller, Credentials};
 use crate::graph::{Access, Fault, Graph, GraphError};
-use crate::secrets::{SecretError, Secrets};
+use crate::media::media_id;
+use crate::secrets::{Login, SecretError, Secrets};
 use crate::store::StepKey;
+use messenger::event::Platform;
 use messenger::message::Outgoing;
 use messenger::person::Person;
 use messenger::window::Label;
@@ -16,8 +18,10 @@ use messenger::window::Label;
 /// A request to the Send API.
 #[derive(Clone, Copy, Debug)]
 pub struct SendCall<'a> {
-    /// The Page that sends.
+    /// The account that sends: a Page, or an Instagram account.
     pub page_id: &'a str,
+    /// The conversation's platform, whose rate limit counts.
+    pub platform: Platform,
     /// The recipient.
     pub person: &'a Person,
     /// The message, or the sender action.
@@ -33,8 +37,10 @@ pub struct SendCall<'a> {
 pub struct Sent {
     /// The message's mid; Meta has been seen to omit it, and a sender action has none.
     pub mid: Option<String>,
-    /// The PSID, unless the recipient was given by `user_ref`.
+    /// The PSID, unless the recipient was given by `user_ref`, a token or a phone number.
     pub recipient_id: Option<String>,
+    /// The id of the media that Meta saved, if it was asked to.
+    pub attachment_id: Option<String>,
     /// When Meta will accept requests again, if the Page's rate limit has now been reached.
     pub regain_after: Option<Duration>,
 }
@@ -48,6 +54,28 @@ pub enum SendError {
     /// The secret cannot be read, or a part of it is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+/// Whom Graph speaks as for an account, and how it is reached.
+#[derive(Debug)]
+pub(crate) struct SenderNode<'a> {
+    /// The client of its host.
+    pub(crate) graph: Graph,
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// What a call is made with.
+    pub(crate) access: Access<'a>,
+    /// The account's platform, as the secret says.
+    platform: Platform,
+}
+
+impl SenderNode<'_> {
+    /// The value of the parameter `platform`, which a call needs if it is about people on Instagram: the
+    /// account is there, or the call is about what they have with the Page.
+    pub(crate) fn platform_parameter(&self, asked: Platform) -> Option<&'static str> {
+        let is_on_instagram = [self.platform, asked].contains(&Platform::Instagram);
+        is_on_instagram.then_some(Platform::Instagram.name())
+    }
 }
 
 /// Sends messages with the tokens of the secret.
@@ -77,21 +105,62 @@ impl SendApi {
     /// [`SendError`]; its fault says whether the message may have been delivered. If all credentials
     /// were refused, it carries the version of the secret that was tried last.
     pub async fn send(&self, outgoing: SendCall<'_>) -> Result<Sent, SendError> {
-        let mut credentials = Credentials::current(&self.secrets).await?;
+        let mut credentials = self.credentials().await?;
         loop {
-            let error = match self.post(&credentials, outgoing).await {
-                Err(SendError::Graph(error)) => error,
-                other => return other,
-            };
-            match credentials.after(error.fault, outgoing.page_id, &self.secrets).await? {
-                Some(others) => credentials = others,
-                None if error.fault.is_of_credentials() => {
-                    let secret_version = Some(credentials.version().to_owned());
-                    return Err(GraphError { secret_version, ..error }.into());
+            match self.post(&credentials, outgoing).await {
+                Err(error) => {
+                    credentials = self.others(&credentials, outgoing.page_id, error).await?;
                 }
-                None => return Err(error.into()),
+                sent => return sent,
             }
         }
+    }
+
+    /// The credentials of the secret as it is known.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, SecretError> {
+        Credentials::current(&self.secrets).await
+    }
+
+    /// What to try after a call of a Page failed; the error, if other credentials do not help.
+    pub(crate) async fn others(
+        &self,
+        credentials: &Credentials,
+        page_id: &str,
+        error: SendError,
+    ) -> Result<Credentials, SendError> {
+        let SendError::Graph(error) = error else { return Err(error) };
+        match credentials.after(&error, Caller::Page(page_id), &self.secrets).await? {
+            Some(others) => Ok(others),
+            None if error.fault.is_of_credentials() => {
+                let secret_version = Some(credentials.version().to_owned());
+                Err(GraphError { secret_version, ..error }.into())
+            }
+            None => Err(error.into()),
+        }
+    }
+
+    /// Whom Graph speaks as for an account.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if the secret lacks a part of it.
+    pub(crate) fn sender_node<'a>(
+        &self,
+        credentials: &'a Credentials,
+        account_id: &str,
+    ) -> Result<SenderNode<'a>, SecretError> {
+        let application = credentials.secret().application_of(account_id)?;
+        let sender = application.sender(account_id)?;
+        // Instagram's host asks for no proof.
+        let app_secret = match sender.login {
+            Login::Facebook => Some(credentials.app_secret(application)?),
+            Login::Instagram => None,
+        };
+        Ok(SenderNode {
+            graph: self.graph.of(sender.login),
+            id: sender.node,
+            access: Access { token: sender.access_token, app_secret },
+            platform: sender.platform,
+        })
     }
 
     async fn post(
@@ -100,9 +169,7 @@ impl SendApi {
         outgoing: SendCall<'_>,
     ) -> Result<Sent, SendError> {
         let application = credentials.secret().application_of(outgoing.page_id)?;
-        let page = application.page(outgoing.page_id)?;
-        let app_secret = Some(credentials.app_secret(application)?);
-        let access = Access { token: &page.access_token, app_secret };
+        let node = self.sender_node(credentials, outgoing.page_id)?;
         let mut body = outgoing.say.clone().into_body();
         body["recipient"] = recipient(outgoing.person);
         if let Some(Value::Object(message)) = body.get_mut("message") {
@@ -113,7 +180,11 @@ impl SendApi {
                 body["tag"] = tag.into();
             }
         }
-        let answer = self.graph.post(&[outgoing.page_id, "messages"], access, &body).await?;
+        let answer = node.graph.post(&[node.id, "messages"], node.access, &body).await;
+        let answer = answer.map_err(|error| {
+            let usage = error.usage.of_account(outgoing.page_id, node.id);
+            GraphError { usage, ..error }
+        })?;
         if !answer.body.is_object() {
             return Err(GraphError::from(Fault::Unclear).into());
         }
@@ -121,7 +192,11 @@ impl SendApi {
         Ok(Sent {
             mid: text("message_id"),
             recipient_id: text("recipient_id"),
-            regain_after: answer.regain_after,
+            attachment_id: media_id(&answer.body["attachment_id"]),
+            regain_after: answer
+                .usage
+                .of_account(outgoing.page_id, node.id)
+                .regain_after(outgoing.page_id, outgoing.platform),
         })
     }
 }
@@ -132,5 +207,8 @@ fn recipient(person: &Person) -> Value {
         Person::UserRef(id) => json!({"user_ref": id}),
         Person::Comment(id) => json!({"comment_id": id}),
         Person::Post(id) => json!({"post_id": id}),
+        Person::NotificationToken(token) => json!({"notification_messages_token": token}),
+        Person::OneTimeToken(token) => json!({"one_time_notif_token": token}),
+        Person::PhoneNumber(number) => json!({"phone_number": number}),
     }
 }

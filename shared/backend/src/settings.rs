@@ -9,6 +9,12 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// The switch of receipts, `on` or `off`: whether Meta is asked to send them, and what they say is noted.
+pub const TRACK_RECEIPTS: &str = "TRACK_RECEIPTS";
+
+/// The switch of profiles, `on` or `off`: whether Meta is asked what it shows of people.
+pub const USER_PROFILES: &str = "USER_PROFILES";
+
 /// What is wrong with a variable.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingError {

@@ -12,6 +12,9 @@ use messenger::clock::SharedClock;
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "MessengerBackend";
 
+/// In the place of a Page's id, for what is counted for all Pages together.
+pub const ALL_PAGES: &str = "all";
+
 /// Something that is counted, by Page.
 ///
 /// Each end of an outbox entry is counted once, with its purpose and its reason as details.
@@ -27,6 +30,9 @@ pub enum Metric {
     Cancelled,
     /// Graph accepted one message of an entry.
     MessagesSent,
+    /// A message was given to Graph that holds a template, button or field that this version does not
+    /// know, as it is.
+    UnknownContents,
     /// A sender action (such as a typing indicator) was skipped, as it never holds back a message.
     ActionsPassedOver,
     /// An approved utility template is sent instead of a message that the windows refuse.
@@ -41,8 +47,19 @@ pub enum Metric {
     PagePaused,
     /// Meta refused a message as outside the window although the table allowed it.
     WindowRecordWrong,
+    /// Meta refused the window of an ad, which was tried and is closed now.
+    AdWindowClosed,
+    /// Another app controls the thread, so a message waits.
+    ThreadTaken,
+    /// Meta refuses something that only people can put right, or warns; counted for all Pages together,
+    /// with the Page and the fault as details.
+    AttentionNeeded,
+    /// Meta warned that a person gets too many tagged messages, which may restrict the Page.
+    AbuseWarning,
     /// The Page's token lacks a permission that a message needs.
     PermissionMissing,
+    /// A person's profile could not be read from the table or from Meta, or not be kept.
+    ProfileMissed,
     /// The webhook queued an event.
     EventsReceived,
     /// The webhook set aside an event for a Page that the application's secret does not name; counted
@@ -52,6 +69,10 @@ pub enum Metric {
     UnknownEvents,
     /// The webhook queued only the envelope of an event that is too large for the queue.
     TruncatedEvents,
+    /// Meta warned or blocked a Page because of its policies; counted for all Pages together.
+    PolicyEnforced,
+    /// Meta's review rejected, paused or disabled a utility template; counted for all Pages together.
+    TemplateUnusable,
     /// An event was delivered to one of the forward URLs.
     Forwarded,
     /// An attempt to deliver an event to a forward URL failed; it is repeated.
@@ -60,6 +81,8 @@ pub enum Metric {
     ForwardDropped,
     /// A person's data were erased.
     Erased,
+    /// A token ends soon, or has ended, and was not renewed; counted every day, for all Pages.
+    TokenExpiresSoon,
     /// An erasure is not complete an hour after it was asked for; counted by each run, for all Pages.
     ErasureOverdue,
 }
@@ -107,6 +130,12 @@ impl Telemetry {
     /// Passes each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
         Self { clock, write: Arc::new(write) }
+    }
+
+    /// Counts what people have to put right at a Page.
+    pub fn call_for_attention(&self, page_id: &str, reason: &str) {
+        let details = [("of_page", page_id), ("reason", reason)];
+        self.count(Metric::AttentionNeeded, ALL_PAGES, &details);
     }
 
     /// Counts one occurrence for a Page, with details that do not become dimensions.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::{Event, Platform};
 use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Outgoing, UtilityTemplate};
+use crate::profile::Profile;
 use crate::window::{Purpose, Standing};
 
 /// A bot: maps an event, its conversation and the current time to a decision.
@@ -20,6 +21,8 @@ pub struct Conversation {
     pub state: Value,
     /// The platform, the person's last message, the window's end.
     pub standing: Standing,
+    /// What Meta shows of the person; absent unless it is asked for (`USER_PROFILES`) and Meta shows it.
+    pub profile: Option<Profile>,
 }
 
 impl Conversation {
@@ -30,6 +33,8 @@ impl Conversation {
 }
 
 /// A bot's decision; empty unless something is added.
+///
+/// About a comment or a visitor's post it is one message, the private reply, or nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// What to send now, in order.
@@ -183,6 +188,28 @@ impl Decision {
             return Err(Invalid::new("state", problem));
         }
         Ok(())
+    }
+}
+
+impl Decision {
+    /// Checks that it can be the answer to a comment or a visitor's post: one message and nothing else, or
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`] names what is too much.
+    pub fn check_private_reply(&self) -> Result<(), Invalid> {
+        const ONE: &str = "a comment or post gets one private reply, of one message";
+        let field = match self {
+            _ if self.is_nothing() => return Ok(()),
+            Self { follow_ups, .. } if !follow_ups.is_empty() => "follow_ups",
+            Self { state: Some(_), .. } => "state",
+            Self { quiet_for: Some(_), .. } => "quiet_for",
+            Self { say, .. } => match &say[..] {
+                [say] if say.message().is_some() => return Ok(()),
+                _ => "say",
+            },
+        };
+        Err(Invalid::new(field, ONE))
     }
 }
 

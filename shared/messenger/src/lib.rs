@@ -8,4 +8,5 @@ pub mod decision;
 pub mod event;
 pub mod message;
 pub mod person;
+pub mod profile;
 pub mod window;

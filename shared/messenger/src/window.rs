@@ -12,9 +12,16 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use crate::clock::Timestamp;
 use crate::event::Platform;
 use crate::message::{Invalid, Outgoing, Use};
+use crate::person::Person;
 
 /// The standard messaging window: 24 hours from the person's last window-opening action.
 pub const STANDARD_WINDOW: Duration = Duration::from_hours(24);
+
+/// The longest window of a conversation that an ad began: 7 days from the first message after the click.
+///
+/// On which terms Meta grants it is not public, so it is only tried, and closed by the first refusal.
+/// Source: Meta's Messenger policy of 28 September 2026.
+pub const AD_WINDOW: Duration = SEVEN_DAYS;
 
 /// The window of `HUMAN_AGENT` and `CUSTOMER_FEEDBACK`: 7 days from the same action.
 pub const SEVEN_DAYS: Duration = Duration::from_hours(24 * 7);
@@ -256,6 +263,26 @@ pub struct Standing {
     pub last_message_at: Option<Timestamp>,
     /// The end of the standard window, whose length can differ between conversations.
     pub free_until: Option<Timestamp>,
+    /// The end of the window that an ad may have opened, if the person came by one.
+    pub ad_until: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Whether at `now` only an ad's window may still be open.
+    pub fn is_by_ad(&self, now: Timestamp) -> bool {
+        let lasts = |end: Option<Timestamp>| end.is_some_and(|end| now <= end);
+        lasts(self.ad_until) && !lasts(self.free_until)
+    }
+
+    /// The standing of this recipient at `now`: where the recipient is itself the permission to send, the
+    /// window is open.
+    #[must_use]
+    pub fn of_recipient(self, person: &Person, now: Timestamp) -> Self {
+        if !person.is_permission() {
+            return self;
+        }
+        Self { last_message_at: Some(now), free_until: Some(now + STANDARD_WINDOW), ..self }
+    }
 }
 
 /// How close to a window's edge a message may still leave.
@@ -263,11 +290,20 @@ pub struct Standing {
 pub struct Policy {
     /// The margin kept at each edge.
     pub margin: Duration,
+    /// Whether the windows of ads are tried.
+    pub ad_windows: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { margin: Duration::from_mins(1) }
+        Self { margin: Duration::from_mins(1), ad_windows: false }
+    }
+}
+
+impl Policy {
+    /// The end of the window that an ad may have opened, if such windows are tried.
+    fn ad_until(&self, standing: &Standing) -> Option<Timestamp> {
+        standing.ad_until.filter(|_| self.ad_windows)
     }
 }
 
@@ -275,6 +311,8 @@ impl Default for Policy {
 ///
 /// For a private reply, `standing` is that of the comment or post: its last message is the comment.
 /// An edge is the last instant at which Meta accepts a message; sending stops a margin before it.
+/// Between the end of the standard window and that of an ad's, a tag goes first where one is allowed:
+/// whether Meta grants the ad's window is not known.
 ///
 /// # Errors
 /// [`Refusal`] if the windows do not allow it.
@@ -288,6 +326,7 @@ pub fn decide(
     let before = |edge: Option<Timestamp>| edge.is_some_and(|edge| now + policy.margin <= edge);
     let heard = standing.last_message_at;
     let in_window = before(standing.free_until);
+    let in_ad_window = before(policy.ad_until(standing));
     let in_seven_days = before(heard.map(|at| at + SEVEN_DAYS));
     let on_instagram = standing.platform == Platform::Instagram;
 
@@ -303,14 +342,19 @@ pub fn decide(
         _ if heard.is_none() => Err(Refusal::NeverHeardFrom),
         Purpose::Reply | Purpose::Human if in_window => Ok(Label::Response),
         _ if in_window => Ok(Label::Update),
+        Purpose::Reply if in_ad_window => Ok(Label::Response),
+        Purpose::Update if in_ad_window => Ok(Label::Update),
         Purpose::Reply | Purpose::Update => Err(Refusal::WindowClosed),
         Purpose::Human if in_seven_days => Ok(Label::Tagged(Tag::HumanAgent)),
         Purpose::Feedback if in_seven_days => Ok(Label::Tagged(Tag::CustomerFeedback)),
         Purpose::Human | Purpose::Feedback => Err(Refusal::SevenDaysPassed),
         Purpose::AccountUpdate | Purpose::ConfirmedEventUpdate | Purpose::PostPurchaseUpdate => {
             match purpose.retired_tag() {
+                Some(tag) if !on_instagram && now + policy.margin < TAGS_RETIRED_AT => {
+                    Ok(Label::Tagged(tag))
+                }
+                _ if in_ad_window => Ok(Label::Update),
                 _ if on_instagram => Err(Refusal::NotOnInstagram),
-                Some(tag) if now + policy.margin < TAGS_RETIRED_AT => Ok(Label::Tagged(tag)),
                 _ => Err(Refusal::TagRetired),
             }
         }
@@ -338,7 +382,7 @@ pub fn allowed_purposes(
             standing.last_message_at.map(|at| at + SEVEN_DAYS).max(standing.free_until)
         }
         Purpose::Utility => None,
-        _ => standing.free_until,
+        _ => standing.free_until.max(policy.ad_until(standing)),
     };
     let allowed = Purpose::ALL.iter().copied().filter(|purpose| {
         *purpose != Purpose::PrivateReply

@@ -16,7 +16,7 @@ use super::*;
 /// More calls than any of the pieces of work here makes.
 const MOST_CALLS: usize = 24;
 
-/// A platform whose bot answers, promises two follow-ups and remembers something.
+/// A platform whose bot sees a profile, answers, promises two follow-ups and remembers something.
 async fn promising() -> Arc<Platform> {
     platform_with(|options| {
         options.replies = |_, _, _| {
@@ -28,6 +28,7 @@ async fn promising() -> Arc<Platform> {
                 .remember(&"state")
         };
         options.variables.insert("FEED".to_owned(), "on".to_owned());
+        options.variables.insert("USER_PROFILES".to_owned(), "on".to_owned());
     })
     .await
 }
@@ -37,14 +38,21 @@ fn beside(platform: &Platform) -> Functions {
     platform.instance(1, &clock).unwrap()
 }
 
-/// Lets a piece of work make so many calls, erases the person, and lets it go on unless it dies then:
-/// whether it had not ended before.
+/// How a piece of work stood when its person was erased.
+struct Midway {
+    /// It had not ended.
+    is_midway: bool,
+    /// An entry was in the table.
+    is_written: bool,
+}
+
+/// Lets a piece of work make so many calls, erases the person, and lets it go on unless it dies then.
 async fn erase_after<T>(
     platform: &Platform,
     calls: usize,
     dies: bool,
     work: impl Future<Output = T>,
-) -> bool {
+) -> Midway {
     platform.gate.close();
     tokio::pin!(work);
     let passes = async |most: usize| {
@@ -66,6 +74,7 @@ async fn erase_after<T>(
         () = passes(calls) => true,
     };
     platform.clock.forward(SECOND);
+    let is_written = !entries(platform, PSID).await.is_empty();
     assert_eq!(ask(platform, "DELETE", &person()).await.status, 204);
     if is_midway && !dies {
         tokio::select! {
@@ -74,7 +83,7 @@ async fn erase_after<T>(
         }
     }
     platform.gate.forget(1);
-    is_midway
+    Midway { is_midway, is_written }
 }
 
 /// Processes the queue's next event as another container would.
@@ -102,10 +111,11 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
             let functions = beside(&platform);
             let work = Box::pin(process(&platform, &functions));
-            let is_midway = erase_after(&platform, calls, dies, work).await;
+            let Midway { is_midway, .. } = erase_after(&platform, calls, dies, work).await;
             platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
             if !dies {
                 assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
+                assert!(!has_profile(&platform).await, "after {calls} calls");
             }
             platform.advance(12 * MINUTE).await;
             assert_only_the_mark(&platform).await;
@@ -119,8 +129,65 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             calls += 1;
             assert!(calls < MOST_CALLS);
         }
-        assert!(calls >= 6, "a reply with two follow-ups takes {calls} calls");
+        assert!(calls >= 10, "a profile and a reply with two follow-ups take {calls} calls");
     }
+}
+
+/// Whether the table holds a profile, before the second pass of an erasure.
+async fn has_profile(platform: &Platform) -> bool {
+    platform.items().await.unwrap().iter().any(|item| item["sk"] == "profile")
+}
+
+#[tokio::test]
+async fn a_profile_that_the_api_asks_for_leaves_nothing() {
+    for calls in 0..MOST_CALLS {
+        let platform = promising().await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+        platform.advance(DAY).await;
+        let functions = beside(&platform);
+        let sample = samples::read("api/read-person").unwrap();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
+        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
+        assert!(!has_profile(&platform).await, "after {calls} calls");
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        if !is_midway {
+            return assert!(calls >= 5, "reading a person takes {calls} calls");
+        }
+    }
+    panic!("reading a person takes more than {MOST_CALLS} calls");
+}
+
+/// What is being sent cannot be called back. So at most the step that was begun leaves after an erasure,
+/// and none of a decision that was not written.
+#[tokio::test]
+async fn after_an_erasure_no_step_is_begun() {
+    for calls in 0..MOST_CALLS {
+        let platform = platform_with(|options| {
+            options.replies = |_, _, _| {
+                let text = |text: &str| Message::text(text);
+                Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
+            };
+        })
+        .await;
+        platform.meta.set_echoes(false);
+        platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+        let functions = beside(&platform);
+        let asked_at = platform.clock.now();
+        let work = Box::pin(process(&platform, &functions));
+        let Midway { is_midway, is_written } = erase_after(&platform, calls, false, work).await;
+        let later = requested(&platform, PSID).into_iter().filter(|it| it.at > asked_at.millis());
+        let begun = later.count();
+        assert!(begun <= usize::from(is_written), "after {calls} calls: {begun} steps");
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        if !is_midway {
+            return assert!(calls >= 8, "three replies take {calls} calls");
+        }
+    }
+    panic!("three replies take more than {MOST_CALLS} calls");
 }
 
 #[tokio::test]
@@ -134,7 +201,7 @@ async fn a_message_that_is_being_stored_leaves_nothing() {
         let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
         let deadline = platform.clock.now() + 29 * SECOND;
         let work = Box::pin(functions.api.handle(&request, "midway", deadline));
-        let is_midway = erase_after(&platform, calls, false, work).await;
+        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
         platform.advance(12 * MINUTE).await;
         assert_only_the_mark(&platform).await;
         platform.advance(2 * HOUR).await;
@@ -157,7 +224,7 @@ async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
         let deadline = platform.clock.now() + 55 * SECOND;
         let tick = json!({"source": "schedule"});
         let work = Box::pin(functions.follow_ups.handle(tick, "midway", deadline));
-        let is_midway = erase_after(&platform, calls, false, work).await;
+        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
         platform.advance(12 * MINUTE).await;
         assert_only_the_mark(&platform).await;
         assert!(requested(&platform, PSID).len() <= 1);
@@ -227,4 +294,46 @@ async fn an_erasure_goes_on_although_the_table_fails_after_the_mark() {
         }
     }
     panic!("an erasure takes more than {MOST_CALLS} calls");
+}
+
+/// The table fails when the entries are to be deleted, so that only the mark can stop a sender.
+#[tokio::test]
+async fn a_further_message_is_not_sent_once_the_mark_is_there() {
+    let platform = platform_with(|options| {
+        options.replies =
+            |_, _, _| Ok(Decision::nothing().say(Message::text("one")?).say(Message::text("two")?));
+    })
+    .await;
+    platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    let clock: SharedClock = Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
+    let (sender, eraser) = (beside(&platform), platform.instance(2, &clock).unwrap());
+    let sample = samples::read("api/erase-person").unwrap();
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    let deadline = platform.clock.now() + 29 * SECOND;
+    platform.gate.close();
+    let mut sending = Box::pin(process(&platform, &sender));
+    let mut erasing = Box::pin(eraser.api.handle(&request, "midway", deadline));
+    let (mut is_erased, mut is_sent) = (false, false);
+    while !(is_erased && is_sent) {
+        tokio::select! {
+            answer = &mut erasing, if !is_erased => {
+                assert_eq!(read(answer).status, 204);
+                is_erased = true;
+            }
+            () = &mut sending, if !is_sent => is_sent = true,
+            () = tokio::task::yield_now() => {}
+        }
+        let held = platform.gate.held();
+        // The first message leaves, then the person is erased, then the sender goes on.
+        let turn = if requested(&platform, PSID).is_empty() || is_erased { 1 } else { 2 };
+        if let Some(place) = held.iter().position(|call| call.instance == turn) {
+            let fails = held[place].target.ends_with("BatchWriteItem");
+            let verdict = if fails { Verdict::Refused } else { Verdict::Go };
+            platform.gate.release(place, verdict);
+        }
+    }
+    assert_eq!(requested(&platform, PSID).len(), 1, "the second message is not sent");
+    platform.gate.forget(1);
+    platform.advance(12 * MINUTE).await;
+    assert_only_the_mark(&platform).await;
 }

@@ -63,7 +63,7 @@ async fn an_erasure_does_not_wait_for_a_sender() {
     let now = platform.clock.now();
     let lease = backend::store::Lease { by: "dead".into(), until: now + HOUR, for_entry: None };
     let seen = platform.store().conversation(&conversation_key).await.unwrap().unwrap();
-    let taken = platform.store().take_lease(&conversation_key, &seen, &lease).await;
+    let taken = platform.store().take_lease(&conversation_key, &seen, &lease, None).await;
     assert!(taken.unwrap().is_some());
     assert_eq!(ask(&platform, "DELETE", &person()).await.status, 204);
     assert_eq!(platform.clock.now(), now);
@@ -215,7 +215,10 @@ async fn fill_feed(platform: &Platform, count: usize) {
         let now = platform.clock.now();
         let events = messenger::event::split_within(body.to_string().as_bytes(), now, limits);
         for event in events.unwrap() {
-            feed.add(&event).await.unwrap();
+            let person = event.person.clone().unwrap();
+            let whose = backend::store::ConversationKey { page_id: PAGE.to_owned(), person };
+            let inbound = messenger::event::Inbound::from_event(&event).unwrap();
+            feed.add(inbound, Some(&whose), event.happened_at()).await.unwrap();
         }
     }
 }

@@ -40,15 +40,20 @@ async fn an_event_that_lacks_one_level_is_reported_with_its_level() {
 
 #[tokio::test]
 async fn a_field_without_its_second_level_brings_no_event() {
-    let platform = platform().await;
-    platform.meta.heed_subscriptions();
-    let echoes = async || {
-        platform.deliver(&platform.meta.person_says(PAGE, PSID, "opening hours?")).await;
-        counted(&platform, "EventsReceived")
-    };
-    assert_eq!(echoes().await, 1, "neither echo nor receipt");
-    act(&platform, "register").await;
-    assert_eq!(echoes().await, 1 + 4, "message, echo, delivery, read");
+    for (tracks_receipts, count) in [("off", 2), ("on", 4)] {
+        let platform = platform_with(|options| {
+            options.variables.insert("TRACK_RECEIPTS".to_owned(), tracks_receipts.to_owned());
+        })
+        .await;
+        platform.meta.heed_subscriptions();
+        let echoes = async || {
+            platform.deliver(&platform.meta.person_says(PAGE, PSID, "opening hours?")).await;
+            counted(&platform, "EventsReceived")
+        };
+        assert_eq!(echoes().await, 1, "neither echo nor receipt");
+        act(&platform, "register").await;
+        assert_eq!(echoes().await, 1 + count, "message, echo, and with the setting delivery, read");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,33 @@ async fn a_utility_template_is_made_and_listed_with_its_state() {
 }
 
 #[tokio::test]
+async fn named_parameters_are_created_and_filled_in_by_name() {
+    let platform = platform().await;
+    let mut template = json!({"name": "order_named", "language": "en", "parameter_format": "NAMED",
+        "components": [{"type": "BODY", "text": "Order {{order_id}} is on its way.",
+            "example": {"body_text_named_params": [{"param_name": "order_id", "example": "5"}]}}]});
+    let create = |template: &Value| json!({"action": "create-template", "page_id": PAGE, "template": template});
+    platform.invoke_setup(create(&template)).await.unwrap();
+    template["parameter_format"] = "BY_NAME".into();
+    let error = platform.invoke_setup(create(&template)).await.unwrap_err();
+    assert!(error.contains("parameter_format must be NAMED or POSITIONAL"), "{error}");
+
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    for (parameter, end) in [
+        (json!({"type": "text", "parameter_name": "order_id", "text": "5"}), "sent"),
+        (json!({"type": "text", "text": "5"}), "failed invalid"),
+    ] {
+        let message = json!({"template": {"name": "order_named", "language": {"code": "en"},
+            "components": [{"type": "body", "parameters": [parameter]}]}});
+        let wanted =
+            json!({"page_id": PAGE, "psid": PSID, "purpose": "utility", "message": message});
+        platform.invoke_follow_ups(wanted).await.unwrap();
+        platform.advance(2 * MINUTE).await;
+        assert_eq!(ends(&platform, PSID).await.last().unwrap(), end);
+    }
+}
+
+#[tokio::test]
 async fn a_template_of_another_form_is_refused_before_the_network() {
     let platform = platform().await;
     for (field, value) in [

@@ -5,7 +5,7 @@ use super::*;
 type Expected = (&'static str, u16, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Name, status, body, what is queued (container, kind, person, content), why anything is set aside.
-const SAMPLES: [Expected; 20] = [
+const SAMPLES: [Expected; 29] = [
     ("bad-signature", 401, "INVALID_SIGNATURE", &[], &[]),
     ("base64", 200, RECEIVED, &["messaging message B opening hours?"], &[]),
     (
@@ -24,8 +24,17 @@ const SAMPLES: [Expected; 20] = [
         ],
         &[],
     ),
+    ("comment", 200, RECEIVED, &["changes comment comment:100000000000001_5 How much is it?"], &[]),
     ("echo-of-a-person", 200, RECEIVED, &["messaging echo B Hello, this is the shop."], &[]),
     ("edit", 200, RECEIVED, &["messaging edit A a table"], &[]),
+    (
+        "instagram-comment",
+        200,
+        RECEIVED,
+        &["entry comment comment:18000000000000005 How much is it?"],
+        &[],
+    ),
+    ("instagram-login-text", 200, RECEIVED, &["messaging message 7800000000000001 Hello"], &[]),
     (
         "instagram-story-reply",
         200,
@@ -34,17 +43,29 @@ const SAMPLES: [Expected; 20] = [
         &[],
     ),
     ("instagram-text", 200, RECEIVED, &["messaging message 7800000000000001 Hello"], &[]),
+    ("instagram-unsend", 200, RECEIVED, &["messaging unsend 7800000000000001"], &[]),
+    ("instagram-unsupported", 200, RECEIVED, &["messaging unsupported 7800000000000001"], &[]),
     ("late", 200, RECEIVED, &["messaging message A image"], &[]),
     ("no-signature", 401, "INVALID_SIGNATURE", &[], &[]),
     ("non-ascii", 200, RECEIVED, &["messaging message B Grüße, 你好 😀 1/2"], &[]),
     ("person", 200, RECEIVED, &["messaging postback B PERSON"], &[]),
+    ("policy-enforcement", 200, RECEIVED, &["messaging policy_enforcement - warning"], &[]),
     ("postback", 200, RECEIVED, &["messaging postback A GET_STARTED"], &[]),
+    ("postback-in-changes", 200, RECEIVED, &["messaging postback 7800000000000001 BOOK"], &[]),
     ("quick-reply", 200, RECEIVED, &["messaging message A BOOK"], &[]),
     ("reaction", 200, RECEIVED, &["messaging reaction A love"], &[]),
+    ("template-status", 200, RECEIVED, &["changes template_status - REJECTED"], &[]),
     ("text", 200, RECEIVED, &["messaging message A table"], &[]),
     ("text-day", 200, RECEIVED, &["messaging message A Friday"], &[]),
     ("unknown-page", 200, RECEIVED, &[], &["unknown_page"]),
     ("unreadable", 200, RECEIVED, &[], &["not_json"]),
+    (
+        "visitor-post",
+        200,
+        RECEIVED,
+        &["changes post post:100000000000001_9 Are you open on Sunday?"],
+        &[],
+    ),
     ("verification", 200, "1158201444", &[], &[]),
     ("verification-wrong-token", 403, "FORBIDDEN", &[], &[]),
 ];

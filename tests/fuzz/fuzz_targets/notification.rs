@@ -21,7 +21,8 @@ fuzz_target!(|body: &[u8]| {
         raw_bytes += event.raw.len();
         assert_eq!(event.id.len(), 64);
         assert!(event.at.is_none_or(|at| at <= NOW));
-        assert!(!event.opens_window() || event.at.is_some());
+        assert!(event.happened_at() <= NOW);
+        assert!(!(event.opens_window() && event.by_page));
         let _ = (event.is_standby(), event.kind_name());
 
         let (text, truncated) = event.to_queue_text().expect("an event can be written");

@@ -1,4 +1,6 @@
 //! The Pages of a user, and the page-scoped ids of a person.
+//!
+//! Source: Meta's Pages API (`/me/accounts`, with cursors) and its ID matching (`ids_for_pages`).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,6 @@
 //! The conversations of a Page's inbox.
+//!
+//! Source: Meta's Conversations API: details of the 20 newest messages only.
 
 use serde_json::{Value, json};
 
@@ -39,8 +41,9 @@ impl State {
     pub(super) fn conversations(&self, node: &str, call: &NodeCall, now: i64) -> Answered {
         let page_id = self.as_page(node, call, now)?;
         self.demand(&page_id, "pages_messaging")?;
+        let page_id = self.account_asked_for(page_id, call)?;
         let platform = json!(self.platform(&page_id));
-        let is_asked = call.text("platform").is_none_or(|asked| platform == asked);
+        let is_asked = call.choice("platform").is_none_or(|asked| platform == asked);
         let mut people: Vec<&str> = Vec::new();
         for line in self.lines.iter().rev().filter(|line| line.page_id == page_id && is_asked) {
             if let Person::Psid(psid) = &line.person
@@ -61,6 +64,11 @@ impl State {
             let participant = |name: &str, id: &str| json!({"name": name, "email": format!("{id}@facebook.com"), "id": id});
             let both = [participant("A person", psid), participant("A Page", page_id)];
             conversation["participants"] = json!({"data": both});
+        }
+        if fields.contains("is_owner") {
+            let page = &self.pages[page_id];
+            let owner = page.routed_to.as_ref().unwrap_or(&page.app_id);
+            conversation["is_owner"] = json!(*owner == page.app_id);
         }
         if fields.contains("messages") {
             let theirs = self.lines.iter().rev().filter(|line| {

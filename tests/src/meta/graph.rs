@@ -1,33 +1,60 @@
 //! The Send API: checks and answers of a send request.
+//!
+//! Source: Meta's Send API (recipients, sender actions, one content), its private replies (one within 7 days,
+//! 10900 and 10902) and Graph's errors of access tokens (190/460, 190/463).
 
 use serde_json::Value;
 
 use super::answer::{Answer, Refusal};
-use super::people::Person;
+use super::faults::MESSAGES;
+use super::instagram::Host;
+use super::node::NodeCall;
+use super::people::{self, Person};
 use super::{
-    Fault, GraphRequest, Meta, Outcome, Platform, PublicPost, State, TokenEnd, hmac_hex, limits,
-    notification, window,
+    GraphRequest, Meta, Outcome, PublicPost, State, TokenEnd, hmac_hex, limits, notification,
+    permits, threads, window,
 };
 
 /// A request as received.
 pub(super) struct Arrival {
+    pub(super) host: Host,
     /// The Page or `me`; absent when the path is not the Send API's.
     pub(super) node: Option<String>,
     pub(super) token: Option<String>,
     pub(super) proof: Option<String>,
-    /// Null when it was not sent as JSON, because then Meta sees no parameters in it.
+    /// Its parameters.
     pub(super) body: Value,
+}
+
+impl Arrival {
+    pub(super) fn at(node: &str, call: &NodeCall) -> Self {
+        Self {
+            host: call.host,
+            node: Some(node.to_owned()),
+            token: call.token.clone(),
+            proof: call.proof.clone(),
+            body: call.parameters.clone().into(),
+        }
+    }
+
+    /// A request at a path that Graph does not know.
+    pub(super) fn unknown(host: Host) -> Self {
+        Self { host, node: None, token: None, proof: None, body: Value::Null }
+    }
 }
 
 /// The result of a successful request.
 struct Done {
     recipient_id: Option<String>,
     mid: Option<String>,
+    attachment_id: Option<String>,
 }
 
 enum Recipient {
     Person(Person),
     PrivateReply(PublicPost),
+    Token(permits::Kind, String),
+    PhoneNumber(String),
 }
 
 impl Meta {
@@ -35,45 +62,30 @@ impl Meta {
     pub(super) fn receive(&self, arrival: &Arrival) -> Answer {
         let now = self.now();
         let mut state = self.state();
-        let page_id = state.page_of(arrival);
+        let page_id = state.speaker(arrival);
         let body = &arrival.body;
         let psid = state.psid_of(&page_id, &body["recipient"]);
-        let (outcome, answer) = match state.take_fault(psid.as_deref()) {
-            Some(Fault::Error { http, code, subcode }) => {
-                let refusal = Refusal::of_fault(http, code, subcode);
-                (refusal.outcome(), state.error(&page_id, 0, &refusal))
-            }
-            Some(Fault::Throttled { regain_minutes }) => {
-                let code = match state.platform(&page_id) {
-                    Platform::Messenger => 80_006,
-                    Platform::Instagram => 613,
-                };
-                let refusal = Refusal::of_fault(400, code, None);
-                let answer = state.error(&page_id, regain_minutes, &refusal);
-                (refusal.outcome(), answer)
-            }
-            Some(Fault::LostRequest) => (failed("connection closed"), Answer::Closed),
-            Some(Fault::Http5xx) => (failed("HTTP 503"), Answer::Html { http: 503 }),
-            Some(Fault::Edge { http }) => (failed("an edge server"), Answer::Html { http }),
-            fault @ (None | Some(Fault::LostAnswer | Fault::UnknownDelivered)) => {
-                let result = state.process(&page_id, arrival, now);
-                let answer = match (&fault, &result) {
-                    (Some(Fault::LostAnswer), _) => Answer::Closed,
-                    (Some(Fault::UnknownDelivered), Ok(_)) => {
-                        let refusal = Refusal::of_fault(500, 1, Some(1_357_046));
-                        state.error(&page_id, 0, &refusal)
-                    }
-                    (_, Ok(done)) => {
-                        state.success(&page_id, done.recipient_id.as_deref(), done.mid.as_deref())
-                    }
-                    (_, Err(refusal)) => state.error(&page_id, 0, refusal),
-                };
-                (outcome(result), answer)
-            }
-        };
+        let fault = state.take_fault(MESSAGES, psid.as_deref());
+        let instead = fault.as_ref().and_then(|fault| state.instead(&page_id, fault));
+        let (outcome, answer) = instead.unwrap_or_else(|| {
+            let result = state.process(&page_id, arrival, now);
+            let answer = match &result {
+                Ok(done) => {
+                    let (recipient_id, mid) = (done.recipient_id.as_deref(), done.mid.as_deref());
+                    state.success(&page_id, recipient_id, mid, done.attachment_id.as_deref())
+                }
+                Err(refusal) => state.error(&page_id, 0, refusal),
+            };
+            let answer = match &fault {
+                Some(fault) => state.afterwards(&page_id, fault, answer),
+                None => answer,
+            };
+            (outcome(result), answer)
+        });
         state.requests.push(GraphRequest {
             at: now,
             page_id,
+            node: arrival.node.clone(),
             psid,
             recipient: body["recipient"].clone(),
             messaging_type: text(&body["messaging_type"]),
@@ -92,17 +104,27 @@ impl Meta {
 }
 
 impl State {
-    fn page_of(&self, arrival: &Arrival) -> String {
-        match arrival.node.as_deref() {
-            Some("me") => arrival
-                .token
-                .as_deref()
-                .and_then(|token| self.token_owner(token))
-                .unwrap_or("me")
-                .to_owned(),
-            Some(page_id) => page_id.to_owned(),
-            None => String::new(),
-        }
+    /// The Page or Instagram account that a request speaks as.
+    fn speaker(&self, arrival: &Arrival) -> String {
+        let node = match arrival.node.as_deref() {
+            Some("me") => {
+                let token = arrival.token.as_deref();
+                token.and_then(|token| self.token_owner(arrival.host, token)).unwrap_or("me")
+            }
+            Some(node) => node,
+            None => return String::new(),
+        };
+        let knows = |account: &str| match read_recipient(&arrival.body["recipient"]) {
+            Ok(Recipient::Person(person)) => self.record.find(account, &person).is_some(),
+            Ok(Recipient::PrivateReply(post)) => {
+                self.public_posts.contains_key(&(account.to_owned(), post))
+            }
+            Ok(Recipient::Token(kind, token)) => self.permits.psid(account, kind, &token).is_some(),
+            Ok(Recipient::PhoneNumber(_)) => self.is_page(account),
+            Err(_) => false,
+        };
+        let linked = self.linked_account(node).filter(|linked| !knows(node) && knows(linked));
+        linked.unwrap_or(node).to_owned()
     }
 
     fn psid_of(&self, page_id: &str, recipient: &Value) -> Option<String> {
@@ -113,14 +135,9 @@ impl State {
                 let authorship = self.public_posts.get(&(page_id.to_owned(), post))?;
                 Some(authorship.psid.clone())
             }
+            Recipient::Token(kind, token) => self.permits.psid(page_id, kind, &token),
+            Recipient::PhoneNumber(number) => permits::psid_of_number(&number).ok(),
         }
-    }
-
-    fn token_owner(&self, token: &str) -> Option<&str> {
-        self.pages
-            .iter()
-            .find(|(_, page)| page.token.as_deref() == Some(token))
-            .map(|(page_id, _)| page_id.as_str())
     }
 
     fn process(&mut self, page_id: &str, arrival: &Arrival, now: i64) -> Result<Done, Refusal> {
@@ -155,14 +172,18 @@ impl State {
             }
             None => {}
         }
-        let Some(owner) = self.token_owner(token) else {
+        let Some(owner) = self.token_owner(arrival.host, token) else {
             return dead(None, "Invalid OAuth access token - Cannot parse access token");
         };
         let proof = hmac_hex(&self.app_of(owner).app_secret, token.as_bytes());
-        if arrival.proof.as_deref() != Some(proof.as_str()) {
+        let needs_proof = arrival.host == Host::Facebook || arrival.proof.is_some();
+        if needs_proof && arrival.proof.as_deref() != Some(proof.as_str()) {
             return Err(Refusal::wrong_proof());
         }
-        if owner == page_id {
+        if arrival.node.as_deref().is_some_and(|node| self.is_no_sender(arrival.host, node)) {
+            return Err(Refusal::no_capability());
+        }
+        if owner == self.sender_node(page_id) {
             Ok(())
         } else if self.pages.contains_key(page_id) {
             let message = "(#200) The access token does not belong to this Page";
@@ -185,10 +206,12 @@ impl State {
                 "Param sender_action cannot be sent together with message or its label",
             ));
         }
-        check_persona(self.platform(page_id), body)?;
+        self.check_persona(page_id, body)?;
         let payload = &body["payload"];
         let about_a_message = payload["message_id"].is_string();
-        let complete = match body["sender_action"].as_str() {
+        // Meta's own SDK writes them in capitals.
+        let action = body["sender_action"].as_str().map(str::to_ascii_lowercase);
+        let complete = match action.as_deref() {
             Some("typing_on" | "typing_off" | "mark_seen") => true,
             Some("react") => about_a_message && payload["reaction"].is_string(),
             Some("unreact") => about_a_message,
@@ -198,13 +221,16 @@ impl State {
             return Err(Refusal::invalid("Param sender_action is unknown or lacks its payload"));
         }
         let Recipient::Person(person) = recipient else {
-            return Err(Refusal::invalid("Param sender_action is not for private replies"));
+            return Err(Refusal::invalid("Param sender_action is not for this recipient"));
         };
+        if let Person::Psid(psid) = &person {
+            self.demand_thread(page_id, psid, now)?;
+        }
         let known = self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
-        if !window::allows_action(known.last_opening, now) {
+        if !window::allows_action(known, self.ad_window, now) {
             return Err(Refusal::outside_the_window());
         }
-        Ok(Done { recipient_id: psid(&person), mid: None })
+        Ok(Done { recipient_id: psid(&person), mid: None, attachment_id: None })
     }
 
     fn deliver(
@@ -220,24 +246,48 @@ impl State {
             return Err(Refusal::invalid("The parameter message is required"));
         }
         let reach = window::reach(platform, body, now)?;
-        limits::check(platform, message)?;
-        check_options(platform, body)?;
+        limits::check(platform, message, &body["filedata"])?;
+        self.attachments.check(page_id, message, now)?;
+        self.check_template_parameters(page_id, &message["template"])?;
+        self.check_persona(page_id, body)?;
+        threads::check_control(&body["thread_control"])?;
+        check_options(body)?;
+        let has_number = matches!(recipient, Recipient::PhoneNumber(_));
         let person = match recipient {
             Recipient::Person(person) => {
+                if let Person::Psid(psid) = &person {
+                    self.demand_thread(page_id, psid, now)?;
+                }
                 let known =
                     self.record.find(page_id, &person).ok_or_else(Refusal::no_matching_user)?;
-                if !reach.allows(known.last_opening, now) {
+                if !reach.allows(known, self.ad_window, now) {
                     return Err(Refusal::outside_the_window());
                 }
                 person
             }
             Recipient::PrivateReply(post) => self.reply_in_private(page_id, post, now)?,
+            Recipient::Token(kind, token) => {
+                Person::Psid(self.permits.use_token(page_id, kind, &token, now)?)
+            }
+            Recipient::PhoneNumber(number) => Person::Psid(permits::psid_of_number(&number)?),
         };
+        if let Person::Psid(_) = &person {
+            self.record.meet(page_id, person.clone());
+        }
         self.sent += 1;
         let mid = notification::mid(platform, "sent", self.sent);
         self.notify(page_id, &person, &mid, message, now);
+        if let Person::Psid(psid) = &person {
+            self.happens_in(page_id, psid, now);
+            if !body["thread_control"].is_null() {
+                self.hand_over(page_id, psid, &body["thread_control"], now);
+            }
+        }
         self.write_line(page_id, &person, &mid, message);
-        Ok(Done { recipient_id: psid(&person), mid: Some(mid) })
+        let attachment_id = self.attachments.save_sent(page_id, message, now);
+        // Who is found by a phone number stays unnamed.
+        let recipient_id = psid(&person).filter(|_| !has_number);
+        Ok(Done { recipient_id, mid: Some(mid), attachment_id })
     }
 
     /// Uses up the one private reply that a comment or post allows, and returns its author.
@@ -273,35 +323,26 @@ fn read_recipient(recipient: &Value) -> Result<Recipient, Refusal> {
     let (Some((kind, value)), None) = (given.next(), given.next()) else {
         return Err(Refusal::invalid("Param recipient must hold exactly one field"));
     };
-    let Some(id) = value.as_str().filter(|id| !id.is_empty()) else {
+    let Some(id) = people::id(value) else {
         return Err(Refusal::invalid(&format!(
             "Param recipient[{kind}] must be a non-empty string"
         )));
     };
-    let id = id.to_owned();
     match kind.as_str() {
         "id" => Ok(Recipient::Person(Person::Psid(id))),
         "user_ref" => Ok(Recipient::Person(Person::UserRef(id))),
         "comment_id" => Ok(Recipient::PrivateReply(PublicPost::Comment(id))),
         "post_id" => Ok(Recipient::PrivateReply(PublicPost::Post(id))),
+        "notification_messages_token" => Ok(Recipient::Token(permits::Kind::Notifications, id)),
+        "one_time_notif_token" => Ok(Recipient::Token(permits::Kind::OneTime, id)),
+        "phone_number" => Ok(Recipient::PhoneNumber(id)),
         _ => {
             Err(Refusal::invalid(&format!("Param recipient[{kind}] is not available to this app")))
         }
     }
 }
 
-/// A persona is given by its id; Instagram has none.
-fn check_persona(platform: Platform, body: &Value) -> Result<(), Refusal> {
-    let digits = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit());
-    match (platform, &body["persona_id"]) {
-        (_, Value::Null) => Ok(()),
-        (Platform::Messenger, Value::String(id)) if digits(id) => Ok(()),
-        _ => Err(Refusal::invalid("Param persona_id must be a persona of this Page")),
-    }
-}
-
-fn check_options(platform: Platform, body: &Value) -> Result<(), Refusal> {
-    check_persona(platform, body)?;
+fn check_options(body: &Value) -> Result<(), Refusal> {
     let reply_to = &body["reply_to"];
     if !reply_to.is_null() && !reply_to["mid"].is_string() {
         return Err(Refusal::invalid("Param reply_to must hold a mid"));
@@ -321,10 +362,6 @@ fn outcome(result: Result<Done, Refusal>) -> Outcome {
         Ok(Done { mid: None, .. }) => Outcome::Acted,
         Err(refusal) => refusal.outcome(),
     }
-}
-
-fn failed(how: &str) -> Outcome {
-    Outcome::Failed { how: how.to_owned() }
 }
 
 fn psid(person: &Person) -> Option<String> {

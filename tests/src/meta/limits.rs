@@ -1,18 +1,21 @@
 //! The allowed contents of a message and their lengths.
+//!
+//! Source: Meta's Send API, its references of quick replies, buttons and of each template, and Instagram
+//! messaging; where a function names another source, that one.
 
 use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::Platform;
 use super::answer::Refusal;
+use super::{Platform, attachments};
 
 type Verdict = Result<(), Refusal>;
 
 const CONTENTS: [&str; 5] = ["text", "attachment", "attachments", "sticker_id", "template"];
 
 /// Checks a message against the Send API's limits; lengths are in Unicode scalar values.
-pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
+pub(super) fn check(platform: Platform, message: &Value, file: &Value) -> Verdict {
     if !message.is_object() {
         return refuse("Param message must be an object");
     }
@@ -20,6 +23,7 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
         CONTENTS.into_iter().filter(|name| !message[name].is_null()).collect();
     match contents.as_slice() {
         ["text"] => text(platform, &message["text"])?,
+        ["attachment"] if !file.is_null() => uploaded(&message["attachment"], file)?,
         ["attachment"] => attachment(platform, &message["attachment"])?,
         ["attachments"] => images(platform, &message["attachments"])?,
         ["sticker_id"] => sticker(platform, &message["sticker_id"])?,
@@ -37,7 +41,7 @@ pub(super) fn check(platform: Platform, message: &Value) -> Verdict {
 
 fn text(platform: Platform, text: &Value) -> Verdict {
     match platform {
-        Platform::Messenger => length(text, "message[text]", 1..=1_999),
+        Platform::Messenger => length(text, "message[text]", 1..=2_000),
         Platform::Instagram => match text.as_str().map(str::len) {
             Some(1..=1_000) => Ok(()),
             _ => refuse("Param message[text] must have 1 to 1000 bytes"),
@@ -89,10 +93,25 @@ fn attachment(platform: Platform, attachment: &Value) -> Verdict {
     }
 }
 
+/// Media whose file is a part of the request's form.
+fn uploaded(attachment: &Value, file: &Value) -> Verdict {
+    let payload = &attachment["payload"];
+    if !matches!(attachment["type"].as_str(), Some("image" | "audio" | "video" | "file")) {
+        return refuse("Param filedata is for media only");
+    }
+    optional_flag(&payload["is_reusable"], "attachment[payload][is_reusable]")?;
+    if !payload["url"].is_null() || !payload["attachment_id"].is_null() {
+        return refuse(
+            "Param attachment[payload] must not hold a url or an attachment_id with filedata",
+        );
+    }
+    attachments::check_file(file)
+}
+
 fn media(payload: &Value) -> Verdict {
     optional_flag(&payload["is_reusable"], "attachment[payload][is_reusable]")?;
     match (&payload["url"], &payload["attachment_id"]) {
-        (url, Value::Null) => web_address(url, "attachment[payload][url]"),
+        (url, Value::Null) => attachments::check_url(url),
         (Value::Null, id) => identifier(id, "attachment[payload][attachment_id]"),
         _ => refuse("Param attachment[payload] must hold a url or an attachment_id"),
     }
@@ -109,6 +128,7 @@ fn template(platform: Platform, payload: &Value) -> Verdict {
             .iter()
             .try_for_each(|product| identifier(&product["id"], "elements[id]")),
         (Platform::Messenger, Some("media")) => media_template(payload),
+        (Platform::Messenger, Some("image_grid")) => image_grid(payload),
         (Platform::Messenger, Some("receipt")) => receipt(payload),
         (Platform::Messenger, Some("coupon")) => coupon(payload),
         (Platform::Messenger, Some("customer_feedback")) => customer_feedback(payload),
@@ -143,6 +163,33 @@ fn media_template(payload: &Value) -> Verdict {
     Ok(())
 }
 
+/// Source: Meta's reference of the image grid template, 30 June 2026.
+fn image_grid(payload: &Value) -> Verdict {
+    for grid in list(&payload["elements"], "payload[elements]", 1..=1)? {
+        optional_length(&grid["title"], "elements[title]", 1..=45)?;
+        optional_length(&grid["subtitle"], "elements[subtitle]", 1..=80)?;
+        let of_grid = optional_list(&grid["buttons"], "elements[buttons]", 1..=3)?;
+        let is_simple =
+            |tapped: &Value| matches!(tapped["type"].as_str(), Some("web_url" | "postback"));
+        if !of_grid.iter().all(is_simple) {
+            return refuse("Param elements[buttons] must be of type web_url or postback");
+        }
+        buttons(Platform::Messenger, of_grid)?;
+        let images = list(&grid["images"], "elements[images]", 2..=6)?;
+        if images.iter().filter(|image| image["is_hero_image"] == json!(true)).count() > 1 {
+            return refuse("Param images[is_hero_image] can be true for one image only");
+        }
+        for image in images {
+            web_address(&image["url"], "images[url]")?;
+            let tapped = &image["action"];
+            if !tapped.is_null() && !is_simple(tapped) {
+                return refuse("Param images[action] must be of type web_url or postback");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn receipt(payload: &Value) -> Verdict {
     for name in ["recipient_name", "order_number", "currency", "payment_method"] {
         if payload[name].as_str().is_none_or(str::is_empty) {
@@ -173,7 +220,7 @@ fn coupon(payload: &Value) -> Verdict {
 }
 
 fn customer_information(payload: &Value) -> Verdict {
-    list(&payload["countries"], "payload[countries]", 1..=250)?;
+    optional_list(&payload["countries"], "payload[countries]", 1..=250)?;
     web_address(&payload["business_privacy"]["url"], "business_privacy[url]")?;
     few_days(&payload["expires_in_days"])
 }
@@ -224,6 +271,7 @@ fn buttons(platform: Platform, buttons: &[Value]) -> Verdict {
                 length(&button["payload"], "buttons[payload]", 1..=1_000)?;
             }
             Some("web_url" | "account_link") => web_address(&button["url"], "buttons[url]")?,
+            Some("audio_call") => few_days(&button["expires_in_days"])?,
             Some("game_play" | "account_unlink") => {}
             _ => return refuse("Param buttons[type] is not a button type"),
         }

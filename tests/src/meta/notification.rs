@@ -1,4 +1,7 @@
 //! Notifications, byte for byte as Meta sends them.
+//!
+//! Source: Meta's webhooks ("an escaped unicode version of the payload" is signed), and its references of
+//! `message_echoes`, `message_deliveries`, `message_reads` and `standby`.
 
 use std::fmt::Write;
 
@@ -9,13 +12,30 @@ use super::{Platform, State};
 
 /// A notification of one messaging item.
 pub(super) fn of(platform: Platform, page_id: &str, at: i64, item: &Value) -> Value {
+    within("messaging", platform, page_id, at, item)
+}
+
+/// A notification of one item in a container. Meta: under `standby` postbacks have no payload.
+pub(super) fn within(
+    container: &str,
+    platform: Platform,
+    page_id: &str,
+    at: i64,
+    item: &Value,
+) -> Value {
+    let mut item = item.clone();
+    if container == "standby"
+        && let Some(postback) = item["postback"].as_object_mut()
+    {
+        postback.remove("payload");
+    }
     let object = match platform {
         Platform::Messenger => "page",
         Platform::Instagram => "instagram",
     };
     json!({
         "object": object,
-        "entry": [{"id": page_id, "time": at, "messaging": [item]}],
+        "entry": [{"id": page_id, "time": at, container: [item]}],
     })
 }
 

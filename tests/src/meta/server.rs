@@ -1,31 +1,33 @@
 //! The Graph API over HTTP.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse};
-use axum::routing::post;
 use axum::{Json, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::Meta;
-use super::answer::Answer;
+use super::answer::{Answer, HTML};
 use super::graph::Arrival;
-use super::node::NodeCall;
+use super::instagram::Host;
+use super::parameters;
 use crate::gate::{Call, GRAPH, Gate};
 
 /// The function instance that makes a request, if there are several.
@@ -43,8 +45,8 @@ impl Meta {
     /// makes are answered as well, and everything else is an unknown path. The server is hand-written
     /// because a lost answer closes the connection with no response.
     ///
-    /// The same is served under `/instances/{number}`, so that `gate` can distinguish the calls of
-    /// several function instances.
+    /// Under `/instagram` is what Meta serves on `graph.instagram.com`. The same is served under
+    /// `/instances/{number}`, so that `gate` can distinguish the calls of several function instances.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -70,10 +72,8 @@ impl Meta {
     }
 
     fn router(self, gate: Arc<Gate>) -> Router {
-        let messages = post(messages).fallback(unknown_path);
         Router::new()
-            .route("/{version}/{node}/messages", messages)
-            .fallback(other_path)
+            .fallback(graph)
             .layer(middleware::from_fn(move |request, next| pass(Arc::clone(&gate), request, next)))
             // A body that is refused for its size would be missing from the recorded requests.
             .layer(DefaultBodyLimit::disable())
@@ -106,6 +106,10 @@ async fn respond(
     mut request: Request<Incoming>,
     router: &TowerToHyperService<Router>,
 ) -> io::Result<Response<Body>> {
+    if let Some(rest) = on_instagram(request.uri()) {
+        request.extensions_mut().insert(Host::Instagram);
+        *request.uri_mut() = rest;
+    }
     if let Some((instance, rest)) = of_instance(request.uri()) {
         request.extensions_mut().insert(Instance(instance));
         *request.uri_mut() = rest;
@@ -117,6 +121,14 @@ async fn respond(
     }
 }
 
+/// Separates `/instagram` from the rest of the path.
+fn on_instagram(uri: &Uri) -> Option<Uri> {
+    uri.path_and_query()?
+        .as_str()
+        .strip_prefix("/instagram/")
+        .and_then(|rest| format!("/{rest}").parse().ok())
+}
+
 /// Separates `/instances/{number}` from the rest of the path.
 fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
     let rest = uri.path_and_query()?.as_str().strip_prefix("/instances/")?;
@@ -124,101 +136,29 @@ fn of_instance(uri: &Uri) -> Option<(u64, Uri)> {
     Some((number.parse().ok()?, format!("/{rest}").parse().ok()?))
 }
 
-async fn messages(
+/// A call of the Graph API: the Send API's, or another one.
+async fn graph(
     State(meta): State<Meta>,
-    Path((version, node)): Path<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    meta.state().urls.push(uri.to_string());
-    let node = is_version(&version).then_some(node);
-    answer(&meta, node, &uri, &headers, &body)
-}
-
-/// A call of a node or an edge, if Graph has one at this path.
-async fn other_path(
-    State(meta): State<Meta>,
+    extensions: Extensions,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     meta.state().urls.push(uri.to_string());
-    let called = match read_call(&method, &uri, &headers, &body) {
+    let host = extensions.get().copied().unwrap_or(Host::Facebook);
+    let answer = match parameters::read_call(host, &method, &uri, &headers, &body).await {
         Some(call) => meta.call(call).await,
-        None => None,
+        None => meta.receive(&Arrival::unknown(host)),
     };
-    match called {
-        Some(called) => respond_with(&meta, called),
-        None => answer(&meta, None, &uri, &headers, &body),
-    }
-}
-
-fn read_call(method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<NodeCall> {
-    let mut path = uri.path().split('/').skip(1);
-    path.next().filter(|version| is_version(version))?;
-    let Query(mut parameters) = Query::<Map<String, Value>>::try_from_uri(uri).ok()?;
-    let is_json = text_of(headers, header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.starts_with("application/json"));
-    if let (true, Ok(Value::Object(fields))) = (is_json, serde_json::from_slice(body)) {
-        parameters.extend(fields);
-    }
-    let mut take =
-        |name| parameters.remove(name).and_then(|value| value.as_str().map(str::to_owned));
-    let (proof, in_query) = (take("appsecret_proof"), take("access_token"));
-    let bearer = text_of(headers, header::AUTHORIZATION)
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::to_owned);
-    Some(NodeCall {
-        method: method.to_string(),
-        path: path.filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-        parameters,
-        token: bearer.or(in_query),
-        proof,
-    })
-}
-
-fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-async fn unknown_path(
-    State(meta): State<Meta>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    answer(&meta, None, &uri, &headers, &body)
-}
-
-fn answer(
-    meta: &Meta,
-    node: Option<String>,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Response<Body> {
-    let mut query = Query::<BTreeMap<String, String>>::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .unwrap_or_default();
-    let header = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let token = header(header::AUTHORIZATION)
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::to_owned)
-        .or_else(|| query.remove("access_token"));
-    let is_json =
-        header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
-    let arrival = Arrival {
-        node,
-        token,
-        proof: query.remove("appsecret_proof"),
-        body: match serde_json::from_slice(body) {
-            Ok(body) if is_json => body,
-            _ => Value::Null,
-        },
+    let answer = match answer {
+        Answer::Late { millis, answer } => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            *answer
+        }
+        answer => answer,
     };
-    respond_with(meta, meta.receive(&arrival))
+    respond_with(&meta, answer)
 }
 
 fn respond_with(meta: &Meta, answer: Answer) -> Response<Body> {
@@ -226,9 +166,9 @@ fn respond_with(meta: &Meta, answer: Answer) -> Response<Body> {
         Answer::Json { http, usage, body } => json_response(http, usage, body),
         Answer::Html { http } => {
             let status = StatusCode::from_u16(http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            (status, Html("<html><body>Not served</body></html>")).into_response()
+            (status, Html(HTML)).into_response()
         }
-        Answer::Closed => {
+        Answer::Closed | Answer::Late { .. } => {
             let mut response = Response::default();
             response.extensions_mut().insert(CloseInstead);
             response
@@ -252,15 +192,4 @@ fn json_response(http: u16, usage: Option<String>, body: Value) -> Response<Body
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
-}
-
-/// Whether a path begins like Meta's, with a version such as `v24.0`.
-fn is_version(version: &str) -> bool {
-    version.strip_prefix('v').and_then(|numbers| numbers.split_once('.')).is_some_and(
-        |(major, minor)| {
-            [major, minor]
-                .into_iter()
-                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-        },
-    )
 }

@@ -1,4 +1,7 @@
 //! Both levels of subscription: the app's to a kind of object, and the app's at a Page.
+//!
+//! Source: Meta's webhooks (the challenge; 2200 where a callback fails), its app subscriptions and
+//! `subscribed_apps`: a field fires only where it is subscribed to at both levels.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,9 +9,11 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::node::{Answered, NodeCall, get};
+use super::instagram::{self, Host};
+use super::node::{Answered, NodeCall};
 use super::tokens::Holder;
-use super::{Meta, State};
+use super::{Meta, Platform, State};
+use crate::outgoing::get;
 
 /// The webhook fields of a Page.
 const PAGE_FIELDS: [&str; 22] = [
@@ -43,6 +48,12 @@ pub(super) struct Subscription {
     fields: BTreeSet<String>,
 }
 
+impl Subscription {
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.contains(field)
+    }
+}
+
 impl Meta {
     /// From now on sends its own notifications only for fields subscribed to at both levels, as Meta
     /// does.
@@ -57,6 +68,13 @@ impl Meta {
         self.state().fires(page_id, field)
     }
 
+    /// Sets an app's callback for every object, as another stack of the same app would.
+    pub fn move_callback(&self, app_id: &str, callback_url: &str) {
+        let mut state = self.state();
+        let own = state.app_subscriptions.iter_mut().filter(|((owner, _), _)| owner == app_id);
+        own.for_each(|(_, subscription)| callback_url.clone_into(&mut subscription.callback_url));
+    }
+
     /// Removes a field at the app's level.
     pub fn drop_app_field(&self, app_id: &str, field: &str) {
         let mut state = self.state();
@@ -64,6 +82,11 @@ impl Meta {
         if let Some(subscription) = state.app_subscriptions.get_mut(&key) {
             subscription.fields.remove(field);
         }
+    }
+
+    /// Takes the privacy policy out of an app's settings.
+    pub fn drop_privacy_policy(&self, app_id: &str) {
+        self.state().without_privacy_policy.insert(app_id.to_owned());
     }
 
     /// Subscribes an app once its callback has returned the challenge.
@@ -123,6 +146,21 @@ impl State {
         }
     }
 
+    pub(super) fn is_app(&self, node: &str) -> bool {
+        self.apps.iter().any(|app| app.app_id == node)
+    }
+
+    /// An app's own fields. Meta: an app access token can be used to view all of them.
+    pub(super) fn app_node(&self, app_id: &str, call: &NodeCall, now: i64) -> Answered {
+        self.as_app(app_id, call, now)?;
+        let mut node = json!({"id": app_id});
+        let is_asked = call.list("fields").iter().any(|field| field == "privacy_policy_url");
+        if is_asked && !self.without_privacy_policy.contains(app_id) {
+            node["privacy_policy_url"] = "https://example.com/privacy".into();
+        }
+        Ok(node)
+    }
+
     pub(super) fn app_subscriptions(&self, app_id: &str, call: &NodeCall, now: i64) -> Answered {
         self.as_app(app_id, call, now)?;
         let own = self.app_subscriptions.iter().filter(|((owner, _), _)| owner == app_id);
@@ -162,7 +200,11 @@ impl State {
             }
             "POST" => {
                 let fields = call.list("subscribed_fields");
-                let is_known = |field: &String| PAGE_FIELDS.contains(&field.as_str());
+                let known: &[&str] = match call.host {
+                    Host::Facebook => &PAGE_FIELDS,
+                    Host::Instagram => &instagram::FIELDS,
+                };
+                let is_known = |field: &String| known.contains(&field.as_str());
                 if fields.is_empty() || !fields.iter().all(is_known) {
                     let message = "Param subscribed_fields must hold known fields";
                     return Err(Refusal::invalid(message));
@@ -178,6 +220,9 @@ impl State {
         let Some(page) = self.pages.get(page_id) else {
             return false;
         };
+        if page.platform == Platform::Instagram {
+            return self.fires_on_instagram(page_id, page, field);
+        }
         let at_page = page.subscribed_fields.as_ref().is_some_and(|fields| fields.contains(field));
         let key = (page.app_id.clone(), "page".to_owned());
         let at_app = self.app_subscriptions.get(&key);
@@ -187,6 +232,10 @@ impl State {
     /// Whether one of its own notifications of Messenger is sent.
     pub(super) fn is_wanted(&self, page_id: &str, item: &Value) -> bool {
         let field = match item {
+            _ if self.platform(page_id) == Platform::Instagram && item["read"].is_object() => {
+                "messaging_seen"
+            }
+            _ if self.platform(page_id) == Platform::Instagram => "messages",
             _ if item["delivery"].is_object() => "message_deliveries",
             _ if item["read"].is_object() => "message_reads",
             _ => "message_echoes",

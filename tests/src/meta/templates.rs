@@ -1,10 +1,12 @@
 //! The message templates of a Page.
+//!
+//! Source: Meta's utility messages: category, language, parameter format, and an approval first.
 
 use serde_json::{Value, json};
 
-use super::State;
 use super::answer::Refusal;
 use super::node::{Answered, NodeCall};
+use super::{Meta, State};
 
 /// Meta approves a template within seconds.
 const APPROVED_AFTER_MS: i64 = 5_000;
@@ -15,6 +17,8 @@ pub(super) struct Template {
     id: String,
     made_at: i64,
     fields: Value,
+    /// What a review changed it to.
+    reviewed: Option<String>,
 }
 
 impl Template {
@@ -25,8 +29,23 @@ impl Template {
         value
     }
 
-    fn status(&self, now: i64) -> &'static str {
-        if now - self.made_at < APPROVED_AFTER_MS { "PENDING" } else { "APPROVED" }
+    fn status(&self, now: i64) -> &str {
+        match &self.reviewed {
+            Some(status) => status,
+            None if now - self.made_at < APPROVED_AFTER_MS => "PENDING",
+            None => "APPROVED",
+        }
+    }
+}
+
+impl Meta {
+    /// Meta reviews a template and gives it this status.
+    pub fn review_template(&self, page_id: &str, name: &str, status: &str) {
+        let mut state = self.state();
+        let is_this = |one: &&mut Template| one.page_id == page_id && one.fields["name"] == name;
+        for template in state.templates.iter_mut().filter(is_this) {
+            template.reviewed = Some(status.to_owned());
+        }
     }
 }
 
@@ -50,6 +69,11 @@ impl State {
         if call.value("components").as_array().is_none_or(Vec::is_empty) {
             return Err(Refusal::invalid("The parameter components is required"));
         }
+        let format = call.text("parameter_format").unwrap_or("POSITIONAL");
+        if !matches!(format, "POSITIONAL" | "NAMED") {
+            let why = "Param parameter_format must be one of {POSITIONAL, NAMED}";
+            return Err(Refusal::invalid(why));
+        }
         let is_same = |template: &&Template| {
             template.page_id == page_id
                 && template.fields["name"] == name
@@ -62,10 +86,12 @@ impl State {
             page_id,
             id: format!("{}", 500_000_000_000_000 + self.templates.len()),
             made_at: now,
+            reviewed: None,
             fields: json!({
                 "name": name,
                 "language": language,
                 "category": "UTILITY",
+                "parameter_format": format,
                 "components": call.value("components"),
             }),
         };
@@ -73,5 +99,27 @@ impl State {
             json!({"id": template.id, "status": template.status(now), "category": "UTILITY"});
         self.templates.push(template);
         Ok(made)
+    }
+
+    /// A message gives each parameter of a template with named parameters its name.
+    pub(super) fn check_template_parameters(
+        &self,
+        page_id: &str,
+        reference: &Value,
+    ) -> Result<(), Refusal> {
+        let is_this = |template: &&Template| {
+            template.page_id == page_id
+                && template.fields["name"] == reference["name"]
+                && template.fields["language"] == reference["language"]["code"]
+        };
+        let Some(template) = self.templates.iter().find(is_this) else { return Ok(()) };
+        let is_named = template.fields["parameter_format"] == "NAMED";
+        let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let components = items(&reference["components"]);
+        let mut parameters = components.iter().flat_map(|one| items(&one["parameters"]));
+        if is_named && parameters.any(|parameter| !parameter["parameter_name"].is_string()) {
+            return Err(Refusal::invalid("Param parameter_name is required for named parameters"));
+        }
+        Ok(())
     }
 }

@@ -3,11 +3,17 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on says what it lacked")]
 
 mod access;
+mod batch;
 mod delivery;
 mod faults;
+mod instagram;
 mod limits;
 mod nodes;
 mod notifications;
+mod permits;
+mod saved;
+mod threads;
+mod user_profiles;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -63,7 +69,7 @@ fn proof(secret: &str, token: &str) -> &'static str {
     made.expect("a proof computed elsewhere").2
 }
 
-/// Meta with a Messenger Page and an Instagram account, served over HTTP, and a clock to set.
+/// Meta with a Messenger Page and an Instagram account with a login of its own, served over HTTP, and a clock to set.
 struct World {
     meta: Meta,
     clock: Arc<AtomicI64>,
@@ -106,6 +112,9 @@ impl World {
         let meta = Meta::new(Arc::new(move || hand.load(Ordering::SeqCst)), app);
         meta.add_page(PAGE, "token-1", Platform::Messenger);
         meta.add_page(INSTAGRAM, "token-ig", Platform::Instagram);
+        for kind in ["image", "audio", "video", "file"] {
+            meta.add_attachment(PAGE, "9", kind);
+        }
 
         let (stop, stopped) = oneshot::channel();
         let (send_address, address) = std::sync::mpsc::channel();
@@ -153,9 +162,10 @@ impl World {
 
     /// Sends with valid credentials; `None` when the connection closes without an answer.
     fn try_send(&self, page_id: &str, body: &Value) -> Option<Reply> {
-        let token = if page_id == INSTAGRAM { "token-ig" } else { "token-1" };
+        let (host, token) =
+            if page_id == INSTAGRAM { ("/instagram", "token-ig") } else { ("", "token-1") };
         let proof = proof("app-secret-1", token);
-        let path = format!("/v24.0/{page_id}/messages?appsecret_proof={proof}");
+        let path = format!("{host}/v24.0/{page_id}/messages?appsecret_proof={proof}");
         self.request("POST", &path, Some(token), &body.to_string())
     }
 

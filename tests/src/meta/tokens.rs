@@ -1,10 +1,13 @@
 //! Access tokens: their holders, and `debug_token`.
+//!
+//! Source: Meta's access tokens, `debug_token` and secure calls (`appsecret_proof`); the texts are Graph's.
 
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
+use super::instagram::Host;
 use super::node::{Answered, NodeCall};
-use super::{Meta, State, TokenEnd, hmac_hex};
+use super::{Meta, Page, State, TokenEnd, hmac_hex};
 
 /// The permissions that a Page token can have here.
 pub(super) const PAGE_SCOPES: [&str; 4] =
@@ -60,16 +63,23 @@ impl Meta {
 }
 
 impl State {
+    /// The Page, or the Instagram account with a login of its own, that a token belongs to.
+    pub(super) fn token_owner(&self, host: Host, token: &str) -> Option<&str> {
+        let is_owner = |page: &Page| page.host() == host && page.token.as_deref() == Some(token);
+        self.pages.iter().find(|(_, page)| is_owner(page)).map(|(page_id, _)| page_id.as_str())
+    }
+
     /// Identifies the caller, and refuses a call without a valid proof.
     pub(super) fn holder(&self, call: &NodeCall, now: i64) -> Result<Holder, Refusal> {
         let Some(token) = call.token.as_deref() else {
             let message = "An access token is required to request this resource.";
             return Err(Refusal::new(401, 190, None, message));
         };
-        let (holder, app_id) = self.look_up(token, now)?;
+        let (holder, app_id) = self.look_up(call.host, token, now)?;
         let secret = self.apps.iter().find(|app| app.app_id == app_id).map(|app| &app.app_secret);
         let expected = secret.map(|secret| hmac_hex(secret, token.as_bytes()));
-        let is_needed = matches!(holder, Holder::App(_) | Holder::Page(_));
+        let is_needed =
+            call.host == Host::Facebook && matches!(holder, Holder::App(_) | Holder::Page(_));
         match &call.proof {
             None if !is_needed => Ok(holder),
             proof if *proof == expected => Ok(holder),
@@ -78,7 +88,7 @@ impl State {
     }
 
     /// The holder and the app of a token.
-    fn look_up(&self, token: &str, now: i64) -> Result<(Holder, String), Refusal> {
+    fn look_up(&self, host: Host, token: &str, now: i64) -> Result<(Holder, String), Refusal> {
         let dead = |subcode, message: &str| Err(Refusal::new(401, 190, subcode, message));
         let expired = "Error validating access token: Session has expired";
         if let Some((app_id, secret)) = token.split_once('|') {
@@ -99,15 +109,14 @@ impl State {
             None => {}
         }
         let has_ended = |end: i64| end != 0 && end * 1000 <= now;
-        let mut pages = self.pages.iter();
-        if let Some((page_id, page)) = pages.find(|(_, page)| page.token.as_deref() == Some(token))
-        {
+        if let Some(page_id) = self.token_owner(host, token) {
+            let page = &self.pages[page_id];
             if has_ended(page.token_expires_at) {
                 return dead(Some(463), expired);
             }
-            return Ok((Holder::Page(page_id.clone()), page.app_id.clone()));
+            return Ok((Holder::Page(page_id.to_owned()), page.app_id.clone()));
         }
-        match self.user_tokens.get(token) {
+        match self.user_tokens.get(token).filter(|_| host == Host::Facebook) {
             Some(user) if has_ended(user.expires_at) => dead(Some(463), expired),
             Some(user) => {
                 let id = user.user_id.clone();
@@ -127,7 +136,7 @@ impl State {
         let Some(input) = call.text("input_token") else {
             return Err(Refusal::invalid("The parameter input_token is required"));
         };
-        let (holder, app_id) = match self.look_up(input, now) {
+        let (holder, app_id) = match self.look_up(call.host, input, now) {
             Ok(found) => found,
             Err(refusal) => {
                 let error = json!({"code": refusal.code, "message": refusal.message, "subcode": refusal.subcode});

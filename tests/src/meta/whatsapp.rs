@@ -1,4 +1,6 @@
 //! `WhatsApp` business accounts, and the tokens that can read them.
+//!
+//! Source: Meta's `WhatsApp` Business Management API; a token without access to the account gets error 200.
 
 use serde_json::{Map, Value};
 

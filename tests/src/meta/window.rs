@@ -1,9 +1,14 @@
 //! Messaging types, tags and their windows.
+//!
+//! Source: Meta's policy of messaging windows (24 hours; 7 days for a human agent and for feedback), its
+//! message tags (three retired on 27 April 2026; subcode 1893061 from public reports), its utility
+//! messages, and Instagram messaging (no tag but `HUMAN_AGENT`).
 
 use serde_json::{Value, json};
 
-use super::Platform;
 use super::answer::Refusal;
+use super::people::Acquaintance;
+use super::{Meta, Platform};
 
 /// The standard messaging window.
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -17,6 +22,8 @@ const TAGS_RETIRED_AT: i64 = 1_777_248_000_000;
 /// How long after the person's last window-opening action a message is still allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
+    /// Within the standard window, or that of an ad if Meta grants it.
+    Standard,
     /// Up to this age, in ms, the last millisecond included.
     Within(i64),
     /// At any age, but only after such an action.
@@ -26,8 +33,13 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    pub(super) fn allows(self, last_opening: Option<i64>, now: i64) -> bool {
-        match (self, last_opening) {
+    pub(super) fn allows(self, known: Acquaintance, ad_window: Option<i64>, now: i64) -> bool {
+        match (self, known.last_opening) {
+            (Self::Standard, Some(opened)) if now - opened <= DAY => true,
+            (Self::Standard, _) => {
+                let by_ad = known.ad_answered.zip(ad_window);
+                by_ad.is_some_and(|(answered, longest)| now - answered <= longest)
+            }
             (Self::Always, _) | (Self::AfterAny, Some(_)) => true,
             (Self::Within(longest), Some(opened)) => now - opened <= longest,
             (Self::Within(_) | Self::AfterAny, None) => false,
@@ -36,8 +48,17 @@ impl Reach {
 }
 
 /// Whether a sender action is still allowed: it has no tag, so the standard window applies.
-pub(super) fn allows_action(last_opening: Option<i64>, now: i64) -> bool {
-    Reach::Within(DAY).allows(last_opening, now)
+pub(super) fn allows_action(known: Acquaintance, ad_window: Option<i64>, now: i64) -> bool {
+    Reach::Standard.allows(known, ad_window, now)
+}
+
+impl Meta {
+    /// Whether an ad's conversation has a window of 7 days from the first message after the click.
+    ///
+    /// Reference, "Four facts", 3: it may have one, and on which terms is not clear. At first it has none.
+    pub fn set_ad_windows(&self, are_granted: bool) {
+        self.state().ad_window = are_granted.then_some(WEEK);
+    }
 }
 
 /// Whether a comment or post of this time can still get a private reply.
@@ -73,7 +94,7 @@ pub(super) fn reach(platform: Platform, body: &Value, now: i64) -> Result<Reach,
         (Some("RESPONSE" | "UPDATE" | "UTILITY"), Some(_)) => {
             Err(Refusal::invalid("Param tag needs messaging_type MESSAGE_TAG"))
         }
-        (Some("RESPONSE" | "UPDATE"), None) => Ok(Reach::Within(DAY)),
+        (Some("RESPONSE" | "UPDATE"), None) => Ok(Reach::Standard),
         (Some("UTILITY"), None) => match platform {
             Platform::Instagram => {
                 Err(Refusal::invalid("messaging_type UTILITY is not available on Instagram"))

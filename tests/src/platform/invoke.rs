@@ -10,9 +10,12 @@ use lambda_http::{Body, Response};
 use messenger::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
 
+use super::options::INSTAGRAM_KEY;
 use super::{
     API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, Platform, SWEEP_TIMEOUT,
 };
+use crate::outgoing;
+use crate::samples;
 use crate::sqs::{MessageAttribute, Received};
 
 impl Platform {
@@ -27,9 +30,13 @@ impl Platform {
         self.functions.api.handle(request, &self.invocation("api"), deadline).await
     }
 
-    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies.
+    /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies, 504 if
+    /// another program's webhook gives no answer.
     pub async fn post(&self, body: &[u8]) -> u16 {
         self.meta.observe(body);
+        if let Some(url) = &self.options.webhook {
+            return outgoing::notify(url, &self.meta.sign(body), body).await;
+        }
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.webhook_path(&self.meta.app_notified_by(body)))
@@ -46,6 +53,9 @@ impl Platform {
 
     /// Where an app's notifications go.
     fn webhook_path(&self, app_id: &str) -> String {
+        if app_id == samples::INSTAGRAM_APP_ID {
+            return format!("/{INSTAGRAM_KEY}/webhook");
+        }
         let mut applications = self.options.applications.iter();
         let application = applications.find(|application| application.app_id == app_id);
         application

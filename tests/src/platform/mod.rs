@@ -62,6 +62,9 @@ pub const EVENT_RECEIVES: u32 = 1000;
 pub const FORWARD_RECEIVES: u32 = 12;
 /// How long every queue keeps a message, as in `template.yaml`.
 pub const QUEUE_RETENTION: Duration = Duration::from_hours(14 * 24);
+/// How long a function may know an older secret.
+const SECRET_NOTICED_WITHIN: Duration = Duration::from_mins(6);
+
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// A Messenger backend and its world.
@@ -86,6 +89,7 @@ pub struct Platform {
     containers: Containers,
     options: Options,
     invocations: Mutex<u64>,
+    secret_changed_at: Mutex<Option<Timestamp>>,
     servers: Mutex<JoinSet<()>>,
 }
 
@@ -106,13 +110,23 @@ impl Platform {
         for page in &options.pages {
             meta.add_page(page, &page_token(page), Product::Messenger);
         }
-        for account in &options.instagram {
-            meta.add_page(account, &page_token(account), Product::Instagram);
+        if options.instagram.len() > options.pages.len() {
+            return Err("each Instagram account is linked to a Page of its own".into());
+        }
+        for (page, account) in options.pages.iter().zip(&options.instagram) {
+            meta.link_instagram(account, page);
         }
         for Application { app_id, app_secret, pages, .. } in &options.applications {
             meta.add_app(App { app_id: app_id.clone(), app_secret: app_secret.clone() });
             for page in pages {
                 meta.add_page_of(app_id, page, &page_token(page), Product::Messenger);
+            }
+        }
+        if !options.instagram_login.is_empty() {
+            let (app_id, app_secret) = (samples::INSTAGRAM_APP_ID, samples::INSTAGRAM_APP_SECRET);
+            meta.add_app(App { app_id: app_id.to_owned(), app_secret: app_secret.to_owned() });
+            for account in &options.instagram_login {
+                meta.add_instagram_of(app_id, account, &page_token(account));
             }
         }
 
@@ -164,6 +178,7 @@ impl Platform {
             containers,
             options,
             invocations: Mutex::new(0),
+            secret_changed_at: Mutex::new(None),
             servers: Mutex::new(JoinSet::new()),
         });
         let database = dynamodb::open(platform.options.data.as_deref(), &platform.clock)?;
@@ -219,7 +234,7 @@ impl Platform {
         containers.clock = Arc::clone(clock);
         let name = format!("container-{number}");
         containers.variables.insert("AWS_LAMBDA_LOG_STREAM_NAME".to_owned(), name);
-        for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL"] {
+        for name in ["AWS_ENDPOINT_URL", "GRAPH_BASE_URL", "GRAPH_INSTAGRAM_BASE_URL"] {
             let url = containers.variables.entry(name.to_owned()).or_default();
             *url = format!("{url}/instances/{number}");
         }
@@ -231,10 +246,18 @@ impl Platform {
         let mut contents = secret(&self.options);
         change(&mut contents);
         self.secrets_manager.put(SECRET, &contents.to_string());
+        *self.secret_changed_at.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(self.clock.now());
+    }
+
+    /// Whether a run of the schedule may only now notice that the secret has changed.
+    fn may_notice_secret(&self) -> bool {
+        let changed_at = self.secret_changed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        changed_at.is_some_and(|at| self.clock.now().since(at) < SECRET_NOTICED_WITHIN)
     }
 
     /// Moves the clock on, and stops wherever something is due: the queue, and the schedule's
-    /// minutes at which an entry waits.
+    /// minutes at which an entry waits, or a changed secret is not yet known everywhere.
     pub async fn advance_to(&self, instant: Timestamp) {
         loop {
             self.settle().await;
@@ -243,7 +266,8 @@ impl Platform {
             };
             self.clock.move_forward_to(next);
             self.settle().await;
-            if self.next_due().await.is_some_and(|due| due <= self.clock.now())
+            let is_due = self.next_due().await.is_some_and(|due| due <= self.clock.now());
+            if (is_due || self.may_notice_secret())
                 && let Err(error) = self.tick().await
             {
                 tracing::error!(%error, "a sweep failed");
@@ -267,22 +291,21 @@ impl Platform {
             )
         };
         let due = self.next_due().await.map(next_minute);
+        let unnoticed = self.may_notice_secret().then(|| next_minute(now));
         let visible = [EVENTS, FORWARD].into_iter().filter_map(|name| {
             self.sqs.next_visible_at(name).map(Timestamp::from_millis).filter(|at| *at > now)
         });
-        due.into_iter().chain(visible).min()
+        due.into_iter().chain(unnoticed).chain(visible).min()
     }
 
     /// When the next entry or erasure is due, ms since the epoch.
     pub async fn next_due(&self) -> Option<Timestamp> {
         let erasure = dynamodb::next_due(&self.dynamodb, TABLE, ERASURES).await;
         let mut next = erasure.unwrap_or_default().map(Timestamp::from_millis);
-        let applications = self.options.applications.iter();
-        let pages = applications.flat_map(|application| &application.pages);
-        for page in pages.chain(&self.options.pages).chain(&self.options.instagram) {
+        for page in self.options.accounts() {
             let far = Timestamp::from_millis(i64::MAX);
             for class in [DueClass::People, DueClass::Bot] {
-                let due = self.store.due(page, class, far, None).await.unwrap_or_default();
+                let due = self.store.due(&page, class, far, None).await.unwrap_or_default();
                 next = due.entries.first().map(|due| due.due_at).into_iter().chain(next).min();
             }
         }
@@ -294,7 +317,19 @@ impl Platform {
     /// # Errors
     /// If the database does not answer.
     pub async fn expire(&self) -> Result<(), Box<dyn Error>> {
-        dynamodb::expire(&self.dynamodb, TABLE, self.clock.now().millis() / 1000).await
+        self.expire_only(|_| true).await.map(drop)
+    }
+
+    /// Deletes what the table's time to live has passed of and is `wanted`: the items as they were.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn expire_only(
+        &self,
+        wanted: impl Fn(&Map<String, Value>) -> bool,
+    ) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+        let now_secs = self.clock.now().millis() / 1000;
+        dynamodb::expire(&self.dynamodb, TABLE, now_secs, wanted).await
     }
 
     /// Everything in the table.

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::{SECRET, TABLE};
 use crate::samples;
 
+/// The key of the application of Instagram Login.
+pub(super) const INSTAGRAM_KEY: &str = "instagram";
+
 /// How the platform is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,8 +22,10 @@ pub struct Options {
     pub verify_token: String,
     /// The Messenger Pages.
     pub pages: Vec<String>,
-    /// The Instagram accounts.
+    /// The Instagram accounts that are linked to these Pages, in their order.
     pub instagram: Vec<String>,
+    /// The Instagram accounts that have a login of their own: those of the application `instagram`.
+    pub instagram_login: Vec<String>,
     /// The applications beside the default one.
     pub applications: Vec<Application>,
     /// The port of the webhook and of the platform's own paths; any if 0.
@@ -31,6 +36,8 @@ pub struct Options {
     pub now: Timestamp,
     /// What the bot says.
     pub replies: Replies,
+    /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
+    pub webhook: Option<String>,
     /// Variables of the functions that differ from the platform's own.
     pub variables: BTreeMap<String, String>,
 }
@@ -42,13 +49,26 @@ impl Default for Options {
             verify_token: samples::VERIFY_TOKEN.to_owned(),
             pages: vec![samples::PAGE.to_owned()],
             instagram: Vec::new(),
+            instagram_login: Vec::new(),
             applications: Vec::new(),
             port: 0,
             data: None,
             now: samples::BEGINNING,
             replies: booking::reply,
+            webhook: None,
             variables: BTreeMap::new(),
         }
+    }
+}
+
+impl Options {
+    /// The Pages and Instagram accounts of all applications.
+    pub(super) fn accounts(&self) -> Vec<String> {
+        let mut accounts = [&self.pages[..], &self.instagram, &self.instagram_login].concat();
+        for application in &self.applications {
+            accounts.extend_from_slice(&application.pages);
+        }
+        accounts
     }
 }
 
@@ -107,6 +127,7 @@ pub(super) fn environment(
         ("UNREADABLE_QUEUE_URL", &unreadable),
         ("FORWARD_QUEUE_URL", &forward),
         ("GRAPH_BASE_URL", graph_url),
+        ("GRAPH_INSTAGRAM_BASE_URL", &format!("{graph_url}/instagram")),
         ("API_AUTH", "key"),
         ("WEBHOOK_URL", &format!("{front_url}/webhook")),
     ]
@@ -119,13 +140,27 @@ pub(super) fn environment(
 pub(super) fn secret(options: &Options) -> Value {
     let applications = options.applications.iter();
     let applications = applications.map(|one| (one.key.clone(), one.to_secret()));
+    let mut applications = applications.collect::<Map<_, _>>();
+    if !options.instagram_login.is_empty() {
+        let application = json!({
+            "app_id": samples::INSTAGRAM_APP_ID,
+            "app_secret": samples::INSTAGRAM_APP_SECRET,
+            "verify_token": samples::VERIFY_TOKEN,
+            "instagram_accounts": page_tokens(&options.instagram_login),
+        });
+        applications.insert(INSTAGRAM_KEY.to_owned(), application);
+    }
+    let mut pages = page_tokens(&options.pages);
+    for (page, account) in options.pages.iter().zip(&options.instagram) {
+        pages[page]["instagram_id"] = account.as_str().into();
+    }
     json!({
         "app_id": samples::APP_ID,
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
         "forward_secret": samples::FORWARD_SECRET,
-        "pages": page_tokens(&[&options.pages[..], &options.instagram].concat()),
+        "pages": pages,
         "api_key": samples::API_KEY,
-        "applications": applications.collect::<Map<_, _>>(),
+        "applications": applications,
     })
 }

@@ -10,30 +10,43 @@ use tokio::sync::oneshot;
 
 use crate::clock::VirtualClock;
 
+/// Somebody who sleeps.
+#[derive(Debug)]
+struct Sleeper {
+    container: u64,
+    until: Timestamp,
+    wake: oneshot::Sender<()>,
+}
+
 /// Who sleeps, and until when.
 #[derive(Debug, Default)]
-pub(super) struct Sleepers(Mutex<Vec<(Timestamp, oneshot::Sender<()>)>>);
+pub(super) struct Sleepers(Mutex<Vec<Sleeper>>);
 
 impl Sleepers {
     /// When the first of them is to be woken.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let mut sleepers = self.list();
-        sleepers.retain(|(_, wake)| !wake.is_closed());
-        sleepers.iter().map(|(until, _)| *until).min()
+        sleepers.retain(|sleeper| !sleeper.wake.is_closed());
+        sleepers.iter().map(|sleeper| sleeper.until).min()
+    }
+
+    /// Whether somebody sleeps in a container.
+    pub(super) fn are_in(&self, container: u64) -> bool {
+        self.list().iter().any(|it| it.container == container && !it.wake.is_closed())
     }
 
     /// Wakes those whose time has come.
     pub(super) fn wake(&self, now: Timestamp) {
         let mut sleepers = self.list();
-        let (due, rest) = sleepers.drain(..).partition(|(until, _)| *until <= now);
+        let (due, rest) = sleepers.drain(..).partition(|sleeper| sleeper.until <= now);
         *sleepers = rest;
-        for (_, wake) in due {
+        for sleeper in due {
             // A sleeper that is dead needs no waking.
-            let _: Result<(), ()> = wake.send(());
+            let _: Result<(), ()> = sleeper.wake.send(());
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<(Timestamp, oneshot::Sender<()>)>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Sleeper>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,6 +54,7 @@ impl Sleepers {
 /// The clock of one machine, ahead of the world's or behind it.
 #[derive(Debug)]
 pub(super) struct MachineClock {
+    pub(super) container: u64,
     pub(super) world: Arc<VirtualClock>,
     pub(super) ahead_millis: i64,
     pub(super) sleepers: Arc<Sleepers>,
@@ -53,7 +67,8 @@ impl Clock for MachineClock {
 
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (wake, woken) = oneshot::channel();
-        self.sleepers.list().push((self.world.now() + span, wake));
+        let until = self.world.now() + span;
+        self.sleepers.list().push(Sleeper { container: self.container, until, wake });
         Box::pin(async move {
             let _: Result<(), _> = woken.await;
         })

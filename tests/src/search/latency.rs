@@ -23,7 +23,8 @@ pub(super) fn wait(
         entry.decided_at
     } else {
         let sweeps = history.sweeps.iter().map(|(began, _)| *began);
-        sweeps.filter(|began| *began >= due + CLOCK_SKEW).min()?.min(delivered_at)
+        let known_from = due + CLOCK_SKEW + history.index_lag;
+        sweeps.filter(|began| *began >= known_from).min()?.min(delivered_at)
     };
     let is_troubled =
         history.troubles.iter().any(|(from, until)| *from <= delivered_at && due <= *until);

@@ -7,12 +7,17 @@
 //! order that the seed decides, so that the same seed is the same run.
 
 mod clock;
+mod erasure;
+mod faults;
 mod history;
 mod latency;
 mod order;
+mod passed_on;
 mod plan;
 mod promises;
+mod receiver;
 mod script;
+mod weather;
 mod world;
 
 use std::error::Error;

@@ -7,6 +7,13 @@ use messenger::clock::Timestamp;
 
 use super::promises::{Onlooker, TOLERANCE, entry_key, name};
 
+/// What the agent writes whose message is due in the middle of a campaign.
+const AMID_A_CAMPAIGN: &str = "2001 answers";
+
+/// How many messages of a campaign may be sent before an agent's: eight people are served at once, in an
+/// order that is left to chance.
+const MOST_BEFORE_PEOPLE: usize = 16;
+
 impl Onlooker<'_> {
     pub(super) fn steps_and_replies_are_in_order(&self) {
         let mut said: Vec<_> = self.history.said.iter().collect();
@@ -61,6 +68,28 @@ impl Onlooker<'_> {
         }
     }
 
+    /// What an agent wrote goes before a campaign that was due first.
+    pub(super) fn people_go_before_campaigns(&self) {
+        let is_answer = |entry: &Entry| {
+            entry.steps.first().is_some_and(|step| step.body.contains(AMID_A_CAMPAIGN))
+        };
+        for key in self.entries.iter().filter(|(_, entry)| is_answer(entry)).map(|(key, _)| key) {
+            let Some(Some(answer)) = self.first_deliveries(key, 1).into_iter().next() else {
+                continue;
+            };
+            let before = self.history.attempts.iter().filter(|attempt| {
+                attempt.delivered
+                    && attempt.point < answer.point
+                    && Self::is_of_campaign(&attempt.key.entry)
+            });
+            let before = before.count();
+            if before > MOST_BEFORE_PEOPLE {
+                let how = format!("{before} messages of a campaign went before {}", key.id);
+                self.breaks("people go first", how);
+            }
+        }
+    }
+
     /// People who take over put automated entries off; a request that was hindered may be unknown
     /// to the conversation until it is asked for again.
     fn was_rescheduled(&self, key: &EntryKey) -> bool {
@@ -68,7 +97,7 @@ impl Onlooker<'_> {
             page_id == key.conversation_key.page_id
                 && psid == key.conversation_key.person.to_string()
         };
-        self.history.taken_over.iter().any(|(page_id, psid, _)| is_in(page_id, psid))
+        self.was_taken_over(key)
             || self.history.hindered_requests.iter().any(|(page_id, psid)| is_in(page_id, psid))
             || self.people_wrote(key)
     }

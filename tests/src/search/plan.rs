@@ -20,10 +20,37 @@ const MARGIN: u64 = MINUTE;
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
     Act(Act),
-    Post { body: Vec<u8>, tries: u32 },
-    Request { payload: Value, tries: u32 },
-    Answer { body: Value, key: String, tries: u32 },
+    Post {
+        body: Vec<u8>,
+        tries: u32,
+    },
+    Request {
+        payload: Value,
+        tries: u32,
+    },
+    Call {
+        call: ApiCall,
+        tries: u32,
+    },
     FillSecret,
+    /// The app secret is reset in Meta's dashboard.
+    ResetAppSecret,
+    /// Many follow-ups of other people are due at once, and an agent's message to a person with them.
+    Campaign {
+        page_id: String,
+        psid: String,
+    },
+}
+
+/// A call of the API.
+#[derive(Clone, Debug)]
+pub(super) enum ApiCall {
+    /// An agent answers.
+    Answer { body: Value, key: String },
+    /// A back-office system erases a person.
+    Erase { page_id: String, psid: String },
+    /// Meta passes on that a person wants to be deleted.
+    Delete { user_id: String, asked_at: Timestamp },
 }
 
 /// What somebody does.
@@ -39,24 +66,34 @@ pub(super) enum Act {
         /// When Meta posts it, as delays: several times if it repeats itself.
         posted: Vec<Duration>,
     },
-    /// Somebody answers in the Page's inbox.
-    TakeOver { page_id: String, psid: String, delay: Duration },
+    /// Somebody answers in the Page's inbox; Meta posts it with these delays.
+    TakeOver { page_id: String, psid: String, posted: Vec<Duration> },
     /// The inbox gives the conversation back.
     HandBack { page_id: String, psid: String },
     /// Somebody asks the follow-ups function to send something.
     Ask { payload: Value },
-    /// An agent answers through the API.
-    Answer { body: Value, key: String },
+    /// Somebody calls the API.
+    Call(ApiCall),
     /// Graph no longer says what it does with messages, for a while.
     Outage { length: Duration },
     /// A Page's token is replaced; the secret follows later.
     RotateToken { page_id: String, filled_in_after: Duration },
+    /// The app secret is replaced at Meta and in the secret, one after the other.
+    RotateAppSecret { is_reset_first: bool, other_after: Duration, keeps_previous: bool },
 }
 
 /// Who takes part.
 pub(super) struct Cast {
     pub(super) pages: Vec<String>,
-    people: Vec<(String, String)>,
+    /// Each with their Page.
+    pub(super) people: Vec<(String, String)>,
+}
+
+impl Cast {
+    /// A person's id in the app, as the data deletion callback names them.
+    pub(super) fn user_id(psid: &str) -> String {
+        format!("8{}", &psid[1..])
+    }
 }
 
 /// Draws who takes part.
@@ -84,23 +121,19 @@ pub(super) fn acts(
             let (page_id, psid) = (page_id.clone(), psid.clone());
             number += 1;
             let act = match rng.random_range(0..20) {
-                0 if turn > 0 => {
-                    let delay = Duration::from_secs(rng.random_range(0..60));
-                    Act::TakeOver { page_id, psid, delay }
+                _ if turn == 0 && rng.random_bool(0.9) => say(rng, number, page_id, psid),
+                0 => {
+                    if rng.random_bool(0.5) {
+                        let back = at + Duration::from_secs(rng.random_range(1..20 * MINUTE));
+                        let (page_id, psid) = (page_id.clone(), psid.clone());
+                        acts.push((back, Act::HandBack { page_id, psid }));
+                    }
+                    take_over(rng, page_id, psid)
                 }
-                1 if turn > 0 => Act::HandBack { page_id, psid },
-                2..4 if turn > 0 => Act::Ask { payload: request(rng, number, &page_id, &psid, at) },
-                5..7 if turn > 0 => Act::Answer {
-                    body: json!({
-                        "page_id": page_id,
-                        "psid": psid,
-                        "message": format!("{number} answered"),
-                        "purpose": "human",
-                        "author": "desk-8",
-                    }),
-                    key: format!("answer-{number}"),
-                },
-                7 if turn > 0 => {
+                1 => Act::HandBack { page_id, psid },
+                2 | 3 => Act::Ask { payload: request(rng, number, &page_id, &psid, at) },
+                5 | 6 => answer(number, &page_id, &psid, None),
+                7 => {
                     Act::Outage { length: Duration::from_secs(rng.random_range(MINUTE..3 * HOUR)) }
                 }
                 4 => Act::RotateToken {
@@ -113,7 +146,96 @@ pub(super) fn acts(
             at = at + gap(rng);
         }
     }
+    let more = rare(rng, cast, &acts);
+    acts.extend(more);
     acts
+}
+
+/// What happens in some runs only, while something else goes on.
+fn rare(
+    rng: &mut Xoshiro256PlusPlus,
+    cast: &Cast,
+    acts: &[(Timestamp, Act)],
+) -> Vec<(Timestamp, Act)> {
+    let mut rare = Vec::new();
+    let during = |rng: &mut Xoshiro256PlusPlus| {
+        let (at, _) = acts[rng.random_range(0..acts.len())];
+        at + Duration::from_millis(rng.random_range(0..8_000))
+    };
+    if rng.random_bool(0.2) {
+        let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
+        let at = during(rng);
+        let call = if rng.random_bool(0.6) {
+            ApiCall::Erase { page_id, psid }
+        } else {
+            ApiCall::Delete { user_id: Cast::user_id(&psid), asked_at: at }
+        };
+        rare.push((at, Act::Call(call)));
+    }
+    if rng.random_bool(0.1) {
+        let rotation = Act::RotateAppSecret {
+            is_reset_first: rng.random_bool(0.5),
+            other_after: Duration::from_secs(rng.random_range(0..30 * MINUTE)),
+            keeps_previous: rng.random_bool(0.5),
+        };
+        rare.push((during(rng), rotation));
+    }
+    rare
+}
+
+/// What happens in some runs when everything is well again: nothing fails, so nobody may wait.
+pub(super) fn calm(
+    rng: &mut Xoshiro256PlusPlus,
+    cast: &Cast,
+    has_campaign: bool,
+    begin: Timestamp,
+) -> Vec<(Timestamp, Plan)> {
+    let mut plans = Vec::new();
+    let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
+    let after = |millis| begin + Duration::from_millis(millis);
+    if rng.random_bool(0.1) {
+        // An agent answers while the person keeps writing.
+        for number in 1001..=rng.random_range(1002..=1004) {
+            let mut act = say(rng, number, page_id.clone(), psid.clone());
+            if let Act::Outgoing { ahead, posted, .. } = &mut act {
+                (*ahead, *posted) = (Duration::ZERO, vec![Duration::ZERO]);
+            }
+            plans.push((after(rng.random_range(0..12_000)), Plan::Act(act)));
+        }
+        for number in 1101..=rng.random_range(1101..=1102) {
+            let at = after(rng.random_range(1_000..12_000));
+            plans.push((at, Plan::Act(answer(number, &page_id, &psid, None))));
+        }
+    }
+    if has_campaign {
+        plans.push((begin + Duration::from_hours(1), Plan::Campaign { page_id, psid }));
+    }
+    plans
+}
+
+/// An agent's message, due at once or later.
+pub(super) fn answer(number: u64, page_id: &str, psid: &str, due_at: Option<Timestamp>) -> Act {
+    let mut body = json!({
+        "page_id": page_id,
+        "psid": psid,
+        "message": format!("{number} answered"),
+        "purpose": "human",
+        "author": "desk-8",
+    });
+    if let Some(due_at) = due_at {
+        body["send_at"] = due_at.millis().into();
+        body["message"] = format!("{number} answers").into();
+    }
+    Act::Call(ApiCall::Answer { body, key: format!("answer-{number}") })
+}
+
+fn take_over(rng: &mut Xoshiro256PlusPlus, page_id: String, psid: String) -> Act {
+    let most = if rng.random_bool(0.5) { 60 } else { HOUR };
+    let mut posted = vec![Duration::from_secs(rng.random_range(0..most))];
+    if rng.random_bool(0.3) {
+        posted.push(posted[0] + Duration::from_secs(rng.random_range(0..HOUR)));
+    }
+    Act::TakeOver { page_id, psid, posted }
 }
 
 fn gap(rng: &mut Xoshiro256PlusPlus) -> Duration {

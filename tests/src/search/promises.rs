@@ -13,7 +13,7 @@ use messenger::window::{Purpose, SEVEN_DAYS, STANDARD_WINDOW};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::history::{Attempt, History, Said};
+use super::history::{Attempt, History, Point, Said};
 use super::latency;
 use super::world::World;
 
@@ -53,6 +53,8 @@ pub(super) struct Onlooker<'a> {
     pub(super) history: &'a History,
     pub(super) entries: BTreeMap<EntryKey, Entry>,
     conversations: BTreeMap<ConversationKey, ConversationItem>,
+    /// What is in the table.
+    pub(super) items: Vec<Map<String, Value>>,
     broken: RefCell<Vec<Broken>>,
 }
 
@@ -65,10 +67,11 @@ pub(super) async fn check(
         history: &world.history,
         entries: BTreeMap::new(),
         conversations: BTreeMap::new(),
+        items: world.platform.items().await?,
         broken: RefCell::default(),
     };
-    for item in world.platform.items().await? {
-        onlooker.take(item)?;
+    for item in onlooker.items.clone().iter().chain(&world.history.expired) {
+        onlooker.take(item.clone())?;
     }
     if !rests {
         onlooker.breaks("everything comes to rest", "it went on and on".to_owned());
@@ -82,10 +85,20 @@ pub(super) async fn check(
     onlooker.nothing_is_doubled();
     onlooker.steps_and_replies_are_in_order();
     onlooker.entries_are_in_order();
+    onlooker.people_go_before_campaigns();
     onlooker.every_entry_has_ended();
     onlooker.every_end_is_true();
     onlooker.the_state_changed_once_for_each_event();
     onlooker.nothing_is_left_over();
+    onlooker.one_fault_loses_no_outcome();
+    onlooker.one_sender_at_a_time();
+    onlooker.what_is_erased_is_gone();
+    onlooker.nothing_is_sent_to_the_erased();
+    onlooker.nothing_is_posted_about_the_erased();
+    onlooker.every_erasure_is_completed();
+    if world.publishes() {
+        onlooker.everything_is_passed_on();
+    }
     let waits = onlooker.nobody_waits();
     Ok((onlooker.broken.into_inner(), waits))
 }
@@ -120,8 +133,8 @@ impl Onlooker<'_> {
             let Some((code, subcode)) = attempt.refused.filter(|_| !attempt.faulty) else {
                 continue;
             };
-            // A token that was just replaced is noticed by its first use.
-            if code == 190 {
+            // A token or an app secret that was just replaced is noticed by its first use.
+            if attempt.of_credentials {
                 continue;
             }
             let promise = match subcode {
@@ -149,6 +162,9 @@ impl Onlooker<'_> {
                 );
                 continue;
             };
+            if self.may_be_erased(said) {
+                continue;
+            }
             let script = &said.script;
             let says_nothing = script.say == 0 && script.later.is_empty() && !script.remember;
             let key = entry_key(said, event_id);
@@ -156,7 +172,7 @@ impl Onlooker<'_> {
             if says_nothing {
                 continue;
             }
-            if !is_there && !self.may_be_quiet(said, accepted.at, processed.at) {
+            if !is_there && !self.may_be_quiet(said, accepted.at, processed) {
                 self.breaks("nothing is lost", format!("event {} was not decided", script.number));
             }
             for index in 1..=script.later.len() {
@@ -174,20 +190,32 @@ impl Onlooker<'_> {
         }
     }
 
-    fn may_be_quiet(&self, said: &Said, from: Timestamp, to: Timestamp) -> bool {
+    /// Whether people may have answered in the bot's place when an event was processed: what happened
+    /// last decides, whenever it arrived.
+    fn may_be_quiet(&self, said: &Said, from: Timestamp, processed: Point) -> bool {
+        let to = processed.at;
         let is_near = |at: Timestamp| at <= to && from <= at + QUIET + TOLERANCE;
-        let taken_over = self.history.taken_over.iter().any(|(page_id, psid, at)| {
-            *page_id == said.page_id && *psid == said.psid && is_near(*at)
-        });
+        let received = said.received.unwrap_or(processed);
+        let was_given_back = |since: Timestamp| {
+            let mut controls = self.history.controls_of(&said.page_id, &said.psid);
+            controls.any(|control| {
+                control.is_given_back
+                    && since < control.at
+                    && control.processed.is_some_and(|processed| processed < received)
+            })
+        };
+        let mut taken_over = self.history.taken_over(&said.page_id, &said.psid);
+        let is_taken_over = taken_over.any(|at| is_near(at) && !was_given_back(at));
         // Silence begins just before an agent's message is first tried.
         let written = self.entries.iter().any(|(key, entry)| {
-            key.conversation_key.page_id == said.page_id
-                && key.conversation_key.person.to_string() == said.psid
+            let until = entry.ended_at.unwrap_or(to);
+            key.conversation_key == said.conversation_key()
                 && self.is_of_people(key)
-                && entry.decided_at <= to
-                && from <= entry.ended_at.unwrap_or(to) + QUIET + TOLERANCE
+                && entry.decided_at <= to + TOLERANCE
+                && from <= until + QUIET + TOLERANCE
+                && !was_given_back(until + TOLERANCE)
         });
-        taken_over || written
+        is_taken_over || written
     }
 
     fn is_of_people(&self, key: &EntryKey) -> bool {
@@ -245,6 +273,9 @@ impl Onlooker<'_> {
                     let how = format!("{twice}: the echo had no time to come");
                     self.breaks(promise, how);
                 }
+                if self.history.has_lost_secret {
+                    continue;
+                }
                 let echo = self.history.echoes.get(&key.to_string()).cloned().unwrap_or_default();
                 if echo.processed.is_some_and(|processed| processed < second.began) {
                     let how = format!("{twice}, although its echo had been processed");
@@ -271,7 +302,10 @@ impl Onlooker<'_> {
     fn nobody_waits(&self) -> (usize, Duration) {
         let mut longest = (0, Duration::ZERO);
         for (key, entry) in &self.entries {
-            if self.was_taken_over(key) || (self.people_wrote(key) && !self.is_of_people(key)) {
+            if self.was_taken_over(key)
+                || (self.people_wrote(key) && !self.is_of_people(key))
+                || Self::is_of_campaign(key)
+            {
                 continue;
             }
             let first =
@@ -294,12 +328,9 @@ impl Onlooker<'_> {
     }
 
     /// People who take over put automated entries off.
-    fn was_taken_over(&self, key: &EntryKey) -> bool {
-        let person = key.conversation_key.person.to_string();
-        self.history
-            .taken_over
-            .iter()
-            .any(|(page_id, psid, _)| *page_id == key.conversation_key.page_id && *psid == person)
+    pub(super) fn was_taken_over(&self, key: &EntryKey) -> bool {
+        let ConversationKey { page_id, person } = &key.conversation_key;
+        self.history.taken_over(page_id, &person.to_string()).next().is_some()
     }
 
     fn every_entry_has_ended(&self) {
@@ -333,7 +364,9 @@ impl Onlooker<'_> {
                 Status::Failed if entry.reason != Some(Reason::OutcomeUnknown) => {
                     say(format!("failed: {reason}"));
                 }
-                Status::Failed if self.was_confirmed(key, entry) => {
+                Status::Failed
+                    if self.was_confirmed(key, entry) && !self.history.has_lost_secret =>
+                {
                     say(format!("failed: {reason}, but an echo had confirmed the delivery"));
                 }
                 Status::Refused => {
@@ -373,6 +406,7 @@ impl Onlooker<'_> {
         let said = self.history.said.values().filter(|said| {
             said.page_id == conversation_key.page_id
                 && conversation_key.person == Person::Psid(said.psid.clone())
+                && !self.may_be_erased(said)
                 && said.processed.is_some_and(|point| point.at + TOLERANCE < ended_at)
         });
         let last = said.map(|said| said.at).max()?;
@@ -439,9 +473,7 @@ impl Onlooker<'_> {
 }
 
 pub(super) fn entry_key(said: &Said, event_id: &str) -> EntryKey {
-    let conversation_key =
-        ConversationKey { page_id: said.page_id.clone(), person: Person::Psid(said.psid.clone()) };
-    EntryKey { conversation_key, id: event_id.chars().take(32).collect() }
+    EntryKey { conversation_key: said.conversation_key(), id: event_id.chars().take(32).collect() }
 }
 
 pub(super) fn name(key: &StepKey) -> String {

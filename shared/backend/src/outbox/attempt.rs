@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use crate::graph::{Fault, GraphError};
+use crate::graph::Fault;
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, Guard, NextState, PendingEntry,
-    Reason, Status, StepChange, StepKey, StepState,
+    Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
+    StepKey, StepState,
 };
 use crate::telemetry::Metric;
+use crate::thread::CONTROL_LASTS;
 use messenger::clock::Timestamp;
 use messenger::window::{Label, Purpose, Refusal};
 
-use super::next::{Failure, Halt, Next, Position, after_error, may_try_early, next, position};
+use super::next::{Halt, Next, Position, may_try_early, next, position};
 use super::plan::unclear;
 use super::{Outbox, OutboxError, SendContext};
 
@@ -43,6 +44,8 @@ pub(super) struct Attempt<'a> {
     pub(super) conversation: &'a ConversationItem,
     /// The sender's run.
     pub(super) context: &'a SendContext,
+    /// Whether Meta says that no other app controls the thread, whatever the conversation knows.
+    pub(super) thread_is_back: bool,
 }
 
 impl Attempt<'_> {
@@ -51,7 +54,7 @@ impl Attempt<'_> {
     }
 
     /// What holds while the entry is ours.
-    fn ours(&self) -> Guard<'_> {
+    pub(super) fn ours(&self) -> Guard<'_> {
         Guard::HeldBy(&self.context.by)
     }
 }
@@ -69,12 +72,19 @@ impl Outbox {
         }
         let due_at = attempt.entry.due_at;
         let guard = Guard::Free { due_at, now };
-        if position(&attempt.entry) == Position::Abandoned {
+        // Its sender died: while sending, or after a step that an echo has confirmed since.
+        let Some(due_at) = due_at.filter(|_| position(&attempt.entry) != Position::Abandoned)
+        else {
             return self.find_unclear(attempt, guard).await;
-        }
-        let Some(due_at) = due_at else { return Ok(Outcome::Lost) };
+        };
         if due_at > now && !may_try_early(&attempt.entry, now) {
-            return Ok(Outcome::Waits(due_at));
+            // The entry says whether it keeps its place: who rescheduled it may have died before the
+            // conversation knew.
+            return Ok(if attempt.entry.waiting().goes_first(now) {
+                Outcome::Waits(due_at)
+            } else {
+                Outcome::Rescheduled(attempt.entry.first_due)
+            });
         }
         self.apply_rest(attempt).await?;
         match blocked_until {
@@ -96,7 +106,15 @@ impl Outbox {
             }
         };
         let at = self.slot(attempt, index).await;
-        let (label, refusal) = match self.next(attempt, at).await? {
+        let mut next = self.next(attempt, at).await?;
+        if next.is_of_thread() && self.thread_is_back(attempt).await? {
+            attempt.thread_is_back = true;
+            next = self.next(attempt, at).await?;
+        }
+        if let (Next::Send(_), Err(later)) = (&next, self.may_reply_in_private(attempt).await) {
+            return self.halt(attempt, guard, Halt::Wait(later, Fault::Throttled.into())).await;
+        }
+        let (label, refusal) = match next {
             Next::Send(label) => (label, None),
             Next::Fallback(refusal) => (Label::Utility, Some(refusal)),
             Next::Halt(halt) => return self.halt(attempt, guard, halt).await,
@@ -134,7 +152,7 @@ impl Outbox {
         self.send_from(attempt, label, at).await
     }
 
-    /// Takes note that an entry's sender died while sending it.
+    /// Takes note that an entry's sender died, so that it waits for its next turn.
     async fn find_unclear(
         &self,
         attempt: &mut Attempt<'_>,
@@ -173,13 +191,25 @@ impl Outbox {
         }
     }
 
+    /// Whether a private reply may leave by the run's pace; other messages may.
+    async fn may_reply_in_private(&self, attempt: &Attempt<'_>) -> Result<(), Timestamp> {
+        match &attempt.context.pace {
+            Some(pace) if attempt.entry.purpose == Purpose::PrivateReply => {
+                pace.may_reply_in_private(self.clock.now()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Decides about the next step of an entry, which would be sent at `now`.
     pub(super) async fn next(
         &self,
         attempt: &Attempt<'_>,
         now: Timestamp,
     ) -> Result<Next, OutboxError> {
-        let next = next(&attempt.entry, attempt.conversation, now, &self.settings.policy);
+        let conversation = attempt.conversation;
+        let thread = conversation.thread_taken_until(now).filter(|_| !attempt.thread_is_back);
+        let next = next(&attempt.entry, conversation, thread, now, &self.settings.policy);
         if matches!(next, Next::Halt(_)) {
             return Ok(next);
         }
@@ -199,27 +229,41 @@ impl Outbox {
             let now = self.clock.now();
             if at > now {
                 self.clock.sleep(at.since(now)).await;
+                // Erased meanwhile.
+                if matches!(self.store.entry(attempt.key).await, Ok(None)) {
+                    return Ok(Outcome::Lost);
+                }
             }
             let began = self.clock.now();
             let step_key = StepKey { entry: attempt.key.clone(), step: index };
             let outgoing = SendCall {
                 page_id: attempt.page_id(),
+                platform: attempt.conversation.platform,
                 person: &attempt.key.conversation_key.person,
                 say: &say,
                 label,
                 step: &step_key,
             };
+            if !say.unknown().is_empty() {
+                self.telemetry.count(Metric::UnknownContents, attempt.page_id(), &[]);
+            }
             let (state, sent) = if attempt.entry.steps[index].is_action() {
                 self.act(outgoing).await?
             } else {
                 match self.send.send(outgoing).await {
                     Ok(sent) => (StepState::Sent, sent),
-                    Err(error) => return self.not_sent(attempt, index, error, began).await,
+                    Err(error) => {
+                        return Box::pin(self.not_sent(attempt, index, label, error, began)).await;
+                    }
                 }
             };
             if !attempt.entry.steps[index].is_action() {
                 let details = [("type", label.messaging_type())];
                 self.telemetry.count(Metric::MessagesSent, attempt.page_id(), &details);
+            }
+            if let Some(owner) = say.passes_thread() {
+                let (key, until) = (&attempt.key.conversation_key, began + CONTROL_LASTS);
+                self.store.lose_thread(key, owner, until, began).await?;
             }
             attempt.entry.steps[index].state = state;
             let mut steps = vec![StepChange {
@@ -228,6 +272,7 @@ impl Outbox {
                 state,
                 sends: None,
                 mid: sent.mid.clone(),
+                attachment_id: sent.attachment_id.clone(),
             }];
             let next_state = match attempt.entry.next_step() {
                 None => self.next_state(Halt::End(Status::Sent, None)),
@@ -247,10 +292,10 @@ impl Outbox {
             let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
             self.pauses.heard_clearly(attempt.page_id(), began).await?;
-            self.pauses.heard_well(attempt.page_id(), began).await;
-            if let Some(after) = sent.regain_after {
-                let full = GraphError { regain_after: Some(after), ..Fault::Throttled.into() };
-                self.pauses.pause_for(attempt.page_id(), &full).await?;
+            self.pauses.heard_well(attempt.page_id(), began).await?;
+            if sent.regain_after.is_some() && attempt.entry.purpose != Purpose::PrivateReply {
+                let full = Fault::Throttled.into();
+                self.pauses.pause_for(attempt.page_id(), &full, sent.regain_after).await?;
             }
             match changed {
                 Some(changed) => attempt.entry = changed,
@@ -275,7 +320,9 @@ impl Outbox {
                     tracing::warn!(%error, "a sender action was passed over");
                     match error {
                         SendError::Graph(error) => {
-                            self.pauses.pause_for(outgoing.page_id, &error).await?;
+                            let page_id = outgoing.page_id;
+                            let after = error.usage.regain_after(page_id, outgoing.platform);
+                            self.pauses.pause_for(page_id, &error, after).await?;
                             error.fault.into()
                         }
                         SendError::Secret(_) => Reason::NoSecret,
@@ -299,7 +346,7 @@ impl Outbox {
         at: &mut Timestamp,
     ) -> Next {
         *at = self.slot(attempt, following).await;
-        match self.next(attempt, *at).await {
+        match self.next_unless_erased(attempt, *at).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(entry = attempt.key.id, %error, "the next message waits");
@@ -308,8 +355,25 @@ impl Outbox {
         }
     }
 
+    /// Decides about a further step: the person may have been erased since their conversation was read.
+    async fn next_unless_erased(
+        &self,
+        attempt: &Attempt<'_>,
+        at: Timestamp,
+    ) -> Result<Next, OutboxError> {
+        let there = self.store.conversation(&attempt.key.conversation_key).await?;
+        if there.is_some_and(|there| there.erased_at > attempt.entry.after_erasure) {
+            return Ok(Next::Halt(Halt::End(Status::Cancelled, Some(Reason::Erased))));
+        }
+        self.next(attempt, at).await
+    }
+
     /// What a change made of an entry; nothing if it is still held.
-    fn outcome_of(&self, attempt: &Attempt<'_>, next_state: NextState) -> Option<Outcome> {
+    pub(super) fn outcome_of(
+        &self,
+        attempt: &Attempt<'_>,
+        next_state: NextState,
+    ) -> Option<Outcome> {
         match next_state {
             NextState::Held(_) => None,
             NextState::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
@@ -328,102 +392,8 @@ impl Outbox {
         Ok(Outcome::Lost)
     }
 
-    /// Writes down that a step was not, or perhaps not, sent, and what follows from the error.
-    async fn not_sent(
-        &self,
-        attempt: &mut Attempt<'_>,
-        index: usize,
-        error: SendError,
-        began: Timestamp,
-    ) -> Result<Outcome, OutboxError> {
-        let (key, entry) = (attempt.key, &attempt.entry);
-        tracing::warn!(entry = key.id, step = index, %error, "a message was not sent");
-        let (now, grace) = (self.clock.now(), self.settings.echo_grace);
-        let is_well = self.pauses.is_well(attempt.page_id(), now).await;
-        let Failure { is_unclear, halt } = after_error(&error, entry.attempts, is_well, now, grace);
-        let next_state = self.next_state(halt);
-        let sends = entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
-        // What was unclear before stays so, although this attempt came to nothing.
-        let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
-        let step = StepChange {
-            step: index,
-            only_from: Some(StepState::Sending),
-            state,
-            sends: Some(sends),
-            mid: None,
-        };
-        self.list(attempt, &next_state).await?;
-        let change = Change { steps: vec![step], applied: true, ..Change::to(next_state.clone()) };
-        let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
-        if let SendError::Graph(graph) = &error {
-            self.note(attempt.page_id(), graph, began).await?;
-        }
-        if let Some(entry) = changed {
-            attempt.entry = entry;
-            return Ok(self.outcome_of(attempt, next_state).unwrap_or(Outcome::Lost));
-        }
-        let outcome = self.go_on_after_echo(attempt).await?;
-        if matches!(outcome, Outcome::Ended(..)) {
-            let forget = vec![attempt.entry.waiting()];
-            let update = ConversationUpdate { forget, ..ConversationUpdate::default() };
-            self.store.settle(&attempt.key.conversation_key, &update).await?;
-        }
-        Ok(outcome)
-    }
-
-    /// Lets the conversation know of an entry that was sent from the start and is to wait now.
-    ///
-    /// First this and then the entry: an echo that ends the entry meanwhile takes it off the list.
-    async fn list(&self, attempt: &Attempt<'_>, next_state: &NextState) -> Result<(), OutboxError> {
-        let waiting = attempt.entry.waiting();
-        let NextState::Waits { due_at, rescheduled, .. } = next_state else { return Ok(()) };
-        if attempt.conversation.waiting.iter().any(|listed| listed.id == waiting.id) {
-            return Ok(());
-        }
-        let first_due = if *rescheduled { *due_at } else { waiting.first_due };
-        let waiting = PendingEntry { first_due, ..waiting };
-        self.settle_waiting(&attempt.key.conversation_key, waiting).await
-    }
-
-    /// Counts what an error says beyond its message, and pauses the Page if it is about all of them.
-    async fn note(
-        &self,
-        page_id: &str,
-        error: &GraphError,
-        began: Timestamp,
-    ) -> Result<(), OutboxError> {
-        match error.fault {
-            Fault::Unclear => {
-                self.telemetry.count(Metric::Unclear, page_id, &[]);
-                self.pauses.heard_unclearly(page_id).await?;
-            }
-            Fault::NotConnected => {}
-            _ => self.pauses.heard_clearly(page_id, began).await?,
-        }
-        match error.fault {
-            Fault::OutsideWindow => self.telemetry.count(Metric::WindowRecordWrong, page_id, &[]),
-            Fault::PermissionMissing => {
-                self.telemetry.count(Metric::PermissionMissing, page_id, &[]);
-            }
-            _ => {}
-        }
-        self.pauses.pause_for(page_id, error).await
-    }
-
-    /// While we took a step for unsent, its echo confirmed that it was delivered: the rest goes on in
-    /// the next turn.
-    async fn go_on_after_echo(&self, attempt: &mut Attempt<'_>) -> Result<Outcome, OutboxError> {
-        let Some(entry) = self.store.entry(attempt.key).await? else { return Ok(Outcome::Lost) };
-        attempt.entry = entry;
-        let halt = match attempt.entry.next_step() {
-            None => Halt::End(Status::Sent, None),
-            Some(_) => Halt::Wait(self.clock.now(), Reason::ConfirmedByEcho),
-        };
-        self.halt(attempt, attempt.ours(), halt).await
-    }
-
     /// Writes down why nothing of an entry is sent now.
-    async fn halt(
+    pub(super) async fn halt(
         &self,
         attempt: &Attempt<'_>,
         guard: Guard<'_>,
@@ -451,6 +421,7 @@ fn begin(entry: &Entry, index: usize) -> StepChange {
         state: StepState::Sending,
         sends: Some(step.sends + 1),
         mid: None,
+        attachment_id: None,
     }
 }
 
@@ -462,6 +433,7 @@ fn fall_back(entry: &Entry) -> Vec<StepChange> {
         state: StepState::PassedOver,
         sends: None,
         mid: None,
+        attachment_id: None,
     };
     let steps = entry.steps.iter().enumerate();
     let planned = steps.filter(|(_, step)| step.state == StepState::Planned).map(pass_over);

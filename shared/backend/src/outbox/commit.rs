@@ -46,6 +46,7 @@ impl Outbox {
         incoming: &mut IncomingTurn<'_>,
         context: &SendContext,
     ) -> Result<(), OutboxError> {
+        Box::pin(self.doubt_thread(incoming)).await?;
         let now = self.clock.now();
         let own = entry_id(incoming.event);
         // An event that comes a second time may have left its entry among those that wait.
@@ -135,7 +136,7 @@ impl Outbox {
         self.unlist(&incoming.ended).await?;
         if let Some(label) = label {
             let conversation = &incoming.conversation;
-            let mut attempt = Attempt { key, entry, conversation, context };
+            let mut attempt = Attempt { key, entry, conversation, context, thread_is_back: false };
             self.send_from(&mut attempt, label, self.clock.now()).await?;
         } else if incoming.leased_until.is_none() {
             self.serve_listed(key, &entry, context).await?;
@@ -174,7 +175,7 @@ impl Outbox {
         }
         let lease = context.lease_for(entry_id(incoming.event), now);
         let (key, seen) = (&incoming.conversation_key, &incoming.conversation);
-        let Some(mut conversation) = self.store.take_lease(key, seen, &lease).await? else {
+        let Some(mut conversation) = self.store.take_lease(key, seen, &lease, None).await? else {
             incoming.leased_until = None;
             return Ok(());
         };
@@ -235,7 +236,7 @@ impl Outbox {
         if !entry.is_open() {
             return Ok((entry, None));
         }
-        let attempt = Attempt { key, entry, conversation, context };
+        let attempt = Attempt { key, entry, conversation, context, thread_is_back: false };
         let next = match (incoming.leased_until, incoming.blocked_until) {
             (None, _) => Next::Halt(Halt::Wait(now, Reason::Busy)),
             (_, Some(until)) => Next::Halt(Halt::Wait(until.max(now), Reason::EarlierMessagesWait)),

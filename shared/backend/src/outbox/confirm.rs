@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use crate::secrets::Secret;
 use crate::store::{
     Change, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard, NextState, PersonErasure,
-    Status, StepKey, StepState,
+    Status, Step, StepKey, StepState,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
 use messenger::event::Echo;
 use messenger::person::Person;
+use serde_json::Value;
 
 use super::next::Halt;
 use super::{Outbox, OutboxError};
@@ -36,6 +37,25 @@ impl Outbox {
         }
         let fresh = self.secrets.after(&secret.version).await?;
         Ok(own_step(&fresh, to, echo))
+    }
+
+    /// The step whose message an echo is of although it carries no metadata, which Meta may leave out as it
+    /// may the app id: by its mid, or by what it says while the outcome of the step is not known.
+    ///
+    /// `is_of_another_app` says whether the echo names another app than ours.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn step_like(
+        &self,
+        to: &ConversationKey,
+        echo: &Echo,
+        is_of_another_app: bool,
+    ) -> Result<Option<StepKey>, OutboxError> {
+        let entries = self.store.entries(to).await?;
+        let found = find_step(&entries, echo, is_of_another_app);
+        let Some((entry, step)) = found else { return Ok(None) };
+        Ok(Some(StepKey { entry: entry.key()?, step }))
     }
 
     /// Lets an entry be erased of whose person this is the first word, if they were erased after it.
@@ -118,7 +138,7 @@ impl Outbox {
                 ..ConversationUpdate::default()
             };
             self.store.settle(&key.conversation_key, &changes).await?;
-            self.store.unlist_entry(key).await?;
+            self.unlist(std::slice::from_ref(key)).await?;
         }
         Ok(())
     }
@@ -138,4 +158,84 @@ fn own_step(secret: &Secret, to: &ConversationKey, echo: &Echo) -> Option<StepKe
     let own = application.app_id().ok();
     let is_of_another_app = own.is_some() && echo.app_id.is_some() && echo.app_id.as_deref() != own;
     (sent_to.page_id == to.page_id && is_of_person && !is_of_another_app).then_some(step)
+}
+
+/// The entry and the step of an echo that carries no metadata of ours.
+///
+/// Another app, or a person who has seen our metadata, can say the same as an unclear step: only an echo
+/// that names nobody else is compared by what it says.
+fn find_step<'a>(
+    entries: &'a [Entry],
+    echo: &Echo,
+    is_of_another_app: bool,
+) -> Option<(&'a Entry, usize)> {
+    let find = |is_it: &dyn Fn(&Step) -> bool| {
+        entries.iter().find_map(|entry| Some((entry, entry.steps.iter().position(is_it)?)))
+    };
+    let has_its_mid = |step: &Step| echo.mid.is_some() && step.mid == echo.mid;
+    let may_be_it = |step: &Step| {
+        let is_unclear = matches!(step.state, StepState::Sending | StepState::Unconfirmed);
+        let say = step.say();
+        let says_it = |message: &Value| message["text"].as_str() == echo.text.as_deref();
+        is_unclear && say.message().is_some_and(says_it)
+    };
+    let may_be_ours = !is_of_another_app && echo.metadata.is_none();
+    find(&has_its_mid).or_else(|| find(&may_be_it).filter(|_| may_be_ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use messenger::window::Purpose;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn entry(state: StepState, body: &str, mid: Option<&str>) -> Entry {
+        let conversation_key =
+            ConversationKey { page_id: "1".into(), person: Person::Psid("2".into()) };
+        let key = EntryKey { conversation_key, id: "e".into() };
+        let step = Step {
+            body: body.into(),
+            state,
+            sends: 1,
+            mid: mid.map(str::to_owned),
+            attachment_id: None,
+        };
+        Entry::new(&key, Purpose::Reply, vec![step], NOW, NOW, NOW)
+    }
+
+    #[test]
+    fn an_echo_without_metadata_is_known_by_its_mid_or_by_what_an_unclear_step_says() {
+        use StepState::{Planned, Sending, Sent, Unconfirmed};
+        const TEXT: &str = r#"{"message":{"text":"hi"}}"#;
+        const IMAGE: &str = r#"{"message":{"attachment":{"type":"image"}}}"#;
+        const TYPING: &str = r#"{"sender_action":"typing_on"}"#;
+        let echo = |mid: Option<&str>, text: Option<&str>, metadata: Option<&str>| Echo {
+            mid: mid.map(str::to_owned),
+            text: text.map(str::to_owned),
+            metadata: metadata.map(str::to_owned),
+            ..Echo::default()
+        };
+        let (hi, mid) = (Some("hi"), Some("m"));
+        for (state, body, known, echo, is_of_another_app, is_ours) in [
+            (Sent, TEXT, mid, echo(mid, hi, None), false, true),
+            (Sent, TEXT, mid, echo(mid, hi, None), true, true),
+            (Sent, TEXT, mid, echo(mid, None, Some("x")), true, true),
+            (Sent, TEXT, mid, echo(Some("n"), hi, None), false, false),
+            (Sent, TEXT, None, echo(None, hi, None), false, false),
+            (Sending, TEXT, None, echo(mid, hi, None), false, true),
+            (Unconfirmed, TEXT, None, echo(mid, hi, None), false, true),
+            (Unconfirmed, TEXT, None, echo(mid, hi, None), true, false),
+            (Unconfirmed, TEXT, None, echo(mid, hi, Some("x")), false, false),
+            (Unconfirmed, TEXT, None, echo(mid, Some("ho"), None), false, false),
+            (Unconfirmed, TEXT, None, echo(mid, None, None), false, false),
+            (Unconfirmed, IMAGE, None, echo(mid, None, None), false, true),
+            (Sending, TYPING, None, echo(mid, None, None), false, false),
+            (Planned, TEXT, None, echo(mid, hi, None), false, false),
+        ] {
+            let entries = [entry(state, body, known)];
+            let found = find_step(&entries, &echo, is_of_another_app).is_some();
+            assert_eq!(found, is_ours, "{state:?} {body} {known:?} {echo:?} {is_of_another_app}");
+        }
+    }
 }

@@ -74,4 +74,42 @@ impl SendContext {
     pub fn has_time(&self, now: Timestamp) -> bool {
         now + STEP_BUDGET <= self.deadline
     }
+
+    /// Whether something that is not needed may take so long: a step can still be begun after it, and a
+    /// decision be written under the lease that is held.
+    pub(super) fn has_time_for(
+        &self,
+        span: Duration,
+        leased_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        let after = now + span;
+        self.has_time(after) && leased_until.is_none_or(|until| Self::may_decide(until, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_needed_costs_neither_a_step_nor_the_lease() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let second = Duration::from_secs(1);
+        let in_time = now + 4 * second + STEP_BUDGET;
+        let context = |deadline| SendContext { by: "a".to_owned(), deadline, pace: None };
+        let lease = context(in_time).lease_for("e".to_owned(), now).until;
+        for (deadline, leased_until, elapsed, has_time) in [
+            (in_time, None, 0, true),
+            (in_time - second, None, 0, false),
+            (in_time, Some(lease), 0, true),
+            (in_time + 60 * second, Some(lease), 6, true),
+            (in_time + 60 * second, Some(lease), 7, false),
+            (in_time + 60 * second, None, 7, true),
+        ] {
+            let at = now + elapsed * second;
+            let found = context(deadline).has_time_for(4 * second, leased_until, at);
+            assert_eq!(found, has_time, "{deadline:?} {leased_until:?} {elapsed}");
+        }
+    }
 }

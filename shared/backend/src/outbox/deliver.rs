@@ -46,6 +46,7 @@ impl Outbox {
                 Err(error) if error.is_permanent() => {
                     delivered.forget.extend(known(id));
                     delivered.outcomes.push((id.clone(), self.fail(&key, &error).await?));
+                    delivered.ended.push(key);
                 }
                 gone => {
                     let gone = gone?;
@@ -58,8 +59,10 @@ impl Outbox {
         for (key, entry) in entries {
             let id = key.id.clone();
             let waiting = entry.waiting();
-            let mut attempt = Attempt { key: &key, entry, conversation, context };
-            let outcome = match self.attempt(&mut attempt, delivered.blocked_until).await {
+            let mut attempt =
+                Attempt { key: &key, entry, conversation, context, thread_is_back: false };
+            let outcome = match Box::pin(self.attempt(&mut attempt, delivered.blocked_until)).await
+            {
                 Err(error) if error.is_permanent() => self.fail(&key, &error).await?,
                 outcome => outcome?,
             };
@@ -74,7 +77,9 @@ impl Outbox {
                 }
                 Outcome::Rescheduled(first_due) => {
                     let waiting = PendingEntry { first_due: *first_due, ..waiting };
-                    self.settle_waiting(conversation_key, waiting).await?;
+                    if known(&id).as_ref() != Some(&waiting) {
+                        self.settle_waiting(conversation_key, waiting).await?;
+                    }
                 }
                 Outcome::Lost => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(self.clock.now()));
@@ -93,8 +98,9 @@ impl Outbox {
     ) -> Result<Outcome, OutboxError> {
         tracing::error!(entry = key.id, %error, "an entry cannot be sent");
         let now = self.clock.now();
-        self.store.fail_malformed(key, now, self.expires_at(now)).await?;
-        self.count_end(key, Purpose::Reply, Status::Failed, Some(&Reason::Malformed));
+        if self.store.fail_malformed(key, now, self.expires_at(now)).await? {
+            self.count_end(key, Purpose::Reply, Status::Failed, Some(&Reason::Malformed));
+        }
         Ok(Outcome::Ended(Status::Failed, Some(Reason::Malformed)))
     }
 }

@@ -3,26 +3,36 @@
 //!
 //! - [`Outbox::commit`] writes what the bot decided about an event, applies it and tries to send.
 //! - [`Outbox::schedule`] stores a message of a person or a back-office system.
+//! - [`Outbox::reply_privately`] stores and sends what the bot decided about a comment.
 //! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
+//! - [`Outbox::profile`] finds what Meta shows of a person.
 //!
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
 //! `schedule` → `settle`. `plan` and `next` decide without reading or writing anything.
 
+mod after_error;
 mod attempt;
+mod comment;
 mod commit;
 mod confirm;
 mod context;
 mod deliver;
+mod failure;
 mod next;
 mod outage;
 mod pace;
 mod pauses;
+mod permission;
+mod places;
 mod plan;
+mod profile;
 mod schedule;
 mod serve;
 mod settle;
+mod silence;
+mod thread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -35,8 +45,10 @@ pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;
 pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
+pub use thread::ControlError;
 
 use crate::graph::{Graph, GraphSettings};
+use crate::publish::{PublishError, Publisher};
 use crate::runtime::Environment;
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
@@ -49,7 +61,7 @@ use messenger::window::Policy;
 /// The settings of sending.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxSettings {
-    /// How far to stay from the windows' edges.
+    /// How far to stay from the windows' edges, and whether those of ads are tried.
     pub policy: Policy,
     /// How long to wait for an echo before an unclear message is sent again.
     pub echo_grace: Duration,
@@ -64,11 +76,14 @@ pub struct OutboxSettings {
 }
 
 impl OutboxSettings {
-    /// Reads `SAFETY_MARGIN_SECONDS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`, `GIVE_UP_DAYS`,
-    /// `QUIET_HOURS` and `MAX_STATE_BYTES`.
+    /// Reads `SAFETY_MARGIN_SECONDS`, `AD_WINDOWS`, `ECHO_GRACE_SECONDS`, `RETENTION_DAYS`,
+    /// `GIVE_UP_DAYS`, `QUIET_HOURS` and `MAX_STATE_BYTES`.
     pub fn new(variables: &Variables) -> Self {
         Self {
-            policy: Policy { margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600) },
+            policy: Policy {
+                margin: variables.seconds("SAFETY_MARGIN_SECONDS", 60, 0..=3600),
+                ad_windows: variables.is_on("AD_WINDOWS"),
+            },
             echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
             give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
@@ -93,6 +108,9 @@ pub enum OutboxError {
     /// The person was erased while the decision about an event was being applied.
     #[error("the person was erased")]
     PersonErased,
+    /// It may not be known elsewhere how a message ended.
+    #[error("the end of a message was not published: {0}")]
+    Publish(#[from] PublishError),
     /// A value could not be written as JSON.
     #[error("a value is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
@@ -104,6 +122,7 @@ impl OutboxError {
         match self {
             Self::Store(error) => error.is_permanent(),
             Self::Json(_) => true,
+            Self::Publish(error) => error.is_permanent(),
             Self::Secret(_) | Self::HeldElsewhere | Self::PersonErased => false,
         }
     }
@@ -119,12 +138,13 @@ pub struct Outbox {
     telemetry: Telemetry,
     settings: OutboxSettings,
     pauses: Pauses,
+    publisher: Publisher,
     container: String,
     runs: AtomicU64,
 }
 
 impl Outbox {
-    /// Builds the outbox; it reads `TABLE_NAME` and the settings of sending and of Graph.
+    /// Builds the outbox; it reads `TABLE_NAME` and the settings of sending, of Graph and of publishing.
     pub fn new(environment: &Environment) -> Self {
         let variables = &environment.variables;
         let graph = Graph::new(GraphSettings::new(variables));
@@ -138,6 +158,7 @@ impl Outbox {
             clock: Arc::clone(&environment.clock),
             telemetry: environment.telemetry.clone(),
             settings: OutboxSettings::new(variables),
+            publisher: Publisher::new(environment),
             container: environment.container.clone(),
             runs: AtomicU64::new(0),
         }
@@ -178,6 +199,11 @@ impl Outbox {
     /// The Graph client that messages are sent through.
     pub fn graph(&self) -> &Graph {
         self.send.graph()
+    }
+
+    /// The Send API that messages are sent through, which also saves media.
+    pub fn send_api(&self) -> &SendApi {
+        &self.send
     }
 
     /// The table that the entries are in.

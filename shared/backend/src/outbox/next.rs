@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use crate::graph::Fault;
-use crate::send::SendError;
 use crate::store::{ConversationItem, Entry, ExpiresAt, NextState, Reason, Status, StepState};
 use messenger::clock::Timestamp;
 use messenger::window::{Allowed, Label, Policy, Purpose, Refusal, decide_with_fallback};
 
-/// The longest time between two tries.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
-
-/// After so many attempts without success, while others succeed, what comes later no longer waits
-/// for an entry.
-const PATIENCE: u64 = 10;
+/// How often it is looked whether another app still controls a thread: a release sends no event.
+pub(super) const LOOK_AT_THREAD: Duration = Duration::from_mins(10);
 
 /// How far an entry has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +86,14 @@ impl Halt {
     }
 }
 
-/// Decides about an entry's next step by its last moment, the person's answer, the windows and the
-/// bot's silence.
+/// Decides about an entry's next step by its last moment, the person's answer, the windows, the bot's
+/// silence, and until when another app controls the thread, if it does.
+///
+/// What waits for the thread keeps its place: nothing else can be sent to the person either.
 pub(super) fn next(
     entry: &Entry,
     conversation: &ConversationItem,
+    thread_taken_until: Option<Timestamp>,
     now: Timestamp,
     policy: &Policy,
 ) -> Next {
@@ -112,24 +110,44 @@ pub(super) fn next(
     {
         return end(Status::Cancelled, Reason::Answered);
     }
+    let standing = match entry.key() {
+        Ok(key) => conversation.standing().of_recipient(&key.conversation_key.person, now),
+        Err(_) => conversation.standing(),
+    };
     let allowed = match decide_with_fallback(
         entry.purpose,
         entry.author.as_deref(),
         entry.fallback().is_some(),
-        &conversation.standing(),
+        &standing,
         now,
         policy,
     ) {
         Ok(allowed) => allowed,
-        Err(refusal) => return end(Status::Refused, refusal.into()),
+        Err(refusal) => {
+            return match &entry.reason {
+                Some(lacking @ Reason::Graph(Fault::PermissionMissing, _)) => {
+                    end(Status::Failed, lacking.clone())
+                }
+                _ => end(Status::Refused, refusal.into()),
+            };
+        }
     };
-    if let Some(until) = conversation.quiet_until.filter(|_| conversation.is_quiet(now)) {
+    let by_thread = thread_taken_until
+        .map(|until| Halt::Wait(until.min(now + LOOK_AT_THREAD), Fault::ThreadTaken.into()));
+    let waited = entry.reason.as_ref();
+    let is_kept = waited.is_some_and(|reason| reason.is_of_thread() || *reason == Reason::Quiet);
+    if let Some(until) = conversation.quiet_until.filter(|until| now < *until) {
         match entry.purpose {
             Purpose::Human => {}
             _ if entry.despite_quiet => {}
-            Purpose::Reply => return end(Status::Cancelled, Reason::TakenOver),
+            // What waits for the thread stays, although people answer meanwhile.
+            Purpose::Reply if is_kept && by_thread.is_some() => {}
+            Purpose::Reply if !is_kept => return end(Status::Cancelled, Reason::TakenOver),
             _ => return Next::Halt(Halt::Reschedule(until, Reason::Quiet)),
         }
+    }
+    if let Some(halt) = by_thread {
+        return Next::Halt(halt);
     }
     match allowed {
         Allowed::AsMeant(label) => Next::Send(label),
@@ -138,6 +156,11 @@ pub(super) fn next(
 }
 
 impl Next {
+    /// Whether it only waits for the thread.
+    pub(super) fn is_of_thread(&self) -> bool {
+        matches!(self, Self::Halt(Halt::Wait(_, reason)) if reason.is_of_thread())
+    }
+
     /// The same, unless the Page is paused or the time is up.
     pub(super) fn unless(self, is_paused: bool, has_time: bool, now: Timestamp) -> Self {
         match self {
@@ -149,67 +172,14 @@ impl Next {
     }
 }
 
-/// What follows from a failed send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    /// Whether the message may have been delivered all the same.
-    pub(super) is_unclear: bool,
-    /// What becomes of the entry.
-    pub(super) halt: Halt,
-}
-
-/// Decides what follows from an error, after so many attempts; `is_well` says whether other messages
-/// of the Page are sent.
-pub(super) fn after_error(
-    error: &SendError,
-    attempts: u64,
-    is_well: bool,
-    now: Timestamp,
-    echo_grace: Duration,
-) -> Failure {
-    let clear = |halt| Failure { is_unclear: false, halt };
-    let again = |reason| {
-        let at = now + backoff(attempts);
-        clear(if attempts < PATIENCE || !is_well {
-            Halt::Wait(at, reason)
-        } else {
-            Halt::Reschedule(at, reason)
-        })
-    };
-    let SendError::Graph(error) = error else { return again(Reason::NoSecret) };
-    let reason = Reason::from(error.fault);
-    match error.fault {
-        Fault::Unclear => Failure { is_unclear: true, halt: Halt::Wait(now + echo_grace, reason) },
-        Fault::NotConnected | Fault::Temporary => again(reason),
-        Fault::MediaUnavailable if attempts < 2 => again(reason),
-        Fault::Throttled
-        | Fault::PageRestricted
-        | Fault::PolicyBlock
-        | Fault::TokenDead
-        | Fault::ProofRejected => clear(Halt::Wait(now, reason)),
-        Fault::OutsideWindow
-        | Fault::PermissionMissing
-        | Fault::PersonUnreachable
-        | Fault::MediaUnavailable
-        | Fault::Invalid => clear(Halt::End(Status::Failed, Some(error.into()))),
-    }
-}
-
-/// One minute, doubled with each attempt, five minutes at most.
-fn backoff(attempts: u64) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
-    Duration::from_secs(60 << doublings).min(LONGEST_BACKOFF)
-}
-
 #[cfg(test)]
 mod tests {
     use messenger::person::Person;
 
     use super::*;
-    use crate::graph::GraphError;
     use crate::store::{ConversationKey, EntryKey, Step};
     use messenger::event::Platform;
-    use messenger::message::{TemplateLanguage, UtilityTemplate};
+    use messenger::message::UtilityTemplate;
     use messenger::window::Tag;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -227,7 +197,13 @@ mod tests {
     }
 
     fn step(state: StepState, sends: u64) -> Step {
-        Step { body: r#"{"message":{"text":"t"}}"#.into(), state, sends, mid: None }
+        Step {
+            body: r#"{"message":{"text":"t"}}"#.into(),
+            state,
+            sends,
+            mid: None,
+            attachment_id: None,
+        }
     }
 
     fn entry(purpose: Purpose) -> Entry {
@@ -255,11 +231,7 @@ mod tests {
     }
 
     fn add_fallback(entry: &mut Entry) {
-        let template = UtilityTemplate {
-            name: "still_free".into(),
-            language: TemplateLanguage { code: "en".into() },
-            components: Vec::new(),
-        };
+        let template = UtilityTemplate::new("still_free", "en");
         entry.steps.push(Step::fallback(template).unwrap());
     }
 
@@ -267,6 +239,15 @@ mod tests {
 
     fn quiet(_: &mut Entry, conversation: &mut ConversationItem) {
         conversation.quiet_until = Some(NOW + HOUR);
+    }
+
+    fn taken(_: &mut Entry, conversation: &mut ConversationItem) {
+        conversation.thread_until = Some(NOW + HOUR);
+    }
+
+    fn waited(entry: &mut Entry, conversation: &mut ConversationItem) {
+        entry.reason = Some(Fault::ThreadTaken.into());
+        conversation.quiet_until = Some(NOW + 2 * HOUR);
     }
 
     const fn row(
@@ -283,7 +264,9 @@ mod tests {
         for Row { what, purpose, heard_before, change, next: expected } in rows {
             let (mut entry, mut conversation) = (entry(purpose), conversation(heard_before));
             change(&mut entry, &mut conversation);
-            assert_eq!(next(&entry, &conversation, NOW, &Policy::default()), expected, "{what}");
+            let thread = conversation.thread_taken_until(NOW);
+            let found = next(&entry, &conversation, thread, NOW, &Policy::default());
+            assert_eq!(found, expected, "{what}");
         }
     }
 
@@ -405,6 +388,65 @@ mod tests {
     }
 
     #[test]
+    fn while_another_app_controls_the_thread_everything_waits_for_it() {
+        let in_window = Some(HOUR);
+        let look = |at| Next::Halt(Halt::Wait(at, Fault::ThreadTaken.into()));
+        let closed = end(Status::Refused, Refusal::WindowClosed);
+        assert_each([
+            row("a reply", Purpose::Reply, in_window, taken, look(NOW + LOOK_AT_THREAD)),
+            row("a follow-up", Purpose::Update, in_window, taken, look(NOW + LOOK_AT_THREAD)),
+            row("people's own", Purpose::Human, in_window, taken, look(NOW + LOOK_AT_THREAD)),
+            row("its window has ended", Purpose::Update, Some(2 * DAY), taken, closed),
+            row(
+                "the control ends before the next look",
+                Purpose::Reply,
+                in_window,
+                |_, conversation| conversation.thread_until = Some(NOW + MINUTE),
+                look(NOW + MINUTE),
+            ),
+            row(
+                "the control has ended",
+                Purpose::Reply,
+                in_window,
+                |_, conversation| conversation.thread_until = Some(NOW),
+                Next::Send(Label::Response),
+            ),
+            row(
+                "a reply that waits for the thread, and people answer",
+                Purpose::Reply,
+                in_window,
+                |entry, conversation| {
+                    taken(entry, conversation);
+                    waited(entry, conversation);
+                },
+                look(NOW + LOOK_AT_THREAD),
+            ),
+            row(
+                "it has the thread back, and people still answer",
+                Purpose::Reply,
+                in_window,
+                waited,
+                Next::Halt(Halt::Reschedule(NOW + 2 * HOUR, Reason::Quiet)),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_waited_for_a_permission_ends_with_it_when_its_window_does() {
+        let lacking = Reason::Graph(Fault::PermissionMissing, Some("Meta's error 10".into()));
+        assert_each([row(
+            "the permission never came",
+            Purpose::Reply,
+            Some(2 * DAY),
+            |entry, _| {
+                let detail = Some("Meta's error 10".into());
+                entry.reason = Some(Reason::Graph(Fault::PermissionMissing, detail));
+            },
+            end(Status::Failed, lacking),
+        )]);
+    }
+
+    #[test]
     fn a_pause_and_the_end_of_the_time_hold_back_what_would_be_sent() {
         let wait = |reason| Next::Halt(Halt::Wait(NOW, reason));
         let send = Next::Send(Label::Response);
@@ -441,39 +483,6 @@ mod tests {
             let mut entry = entry(Purpose::Reply);
             entry.steps = steps_of;
             assert_eq!(position(&entry), expected, "{steps:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_says_what_becomes_of_the_entry() {
-        let wait = |span, fault: Fault| Halt::Wait(NOW + span, fault.into());
-        let failed = |fault: Fault| Halt::End(Status::Failed, Some(fault.into()));
-        let at_once = Duration::ZERO;
-        let late = |span, fault: Fault| Halt::Reschedule(NOW + span, fault.into());
-        for (fault, attempts, is_well, is_unclear, halt) in [
-            (Fault::Unclear, 1, true, true, wait(90 * MINUTE, Fault::Unclear)),
-            (Fault::NotConnected, 1, true, false, wait(MINUTE, Fault::NotConnected)),
-            (Fault::NotConnected, 2, true, false, wait(2 * MINUTE, Fault::NotConnected)),
-            (Fault::Temporary, 3, true, false, wait(4 * MINUTE, Fault::Temporary)),
-            (Fault::Temporary, 9, true, false, wait(5 * MINUTE, Fault::Temporary)),
-            (Fault::Temporary, 10, true, false, late(5 * MINUTE, Fault::Temporary)),
-            (Fault::Temporary, 10, false, false, wait(5 * MINUTE, Fault::Temporary)),
-            (Fault::Temporary, u64::MAX, false, false, wait(5 * MINUTE, Fault::Temporary)),
-            (Fault::MediaUnavailable, 1, true, false, wait(MINUTE, Fault::MediaUnavailable)),
-            (Fault::MediaUnavailable, 2, true, false, failed(Fault::MediaUnavailable)),
-            (Fault::Throttled, 3, true, false, wait(at_once, Fault::Throttled)),
-            (Fault::PageRestricted, 3, true, false, wait(at_once, Fault::PageRestricted)),
-            (Fault::PolicyBlock, 3, true, false, wait(at_once, Fault::PolicyBlock)),
-            (Fault::TokenDead, 3, true, false, wait(at_once, Fault::TokenDead)),
-            (Fault::ProofRejected, 3, true, false, wait(at_once, Fault::ProofRejected)),
-            (Fault::OutsideWindow, 1, true, false, failed(Fault::OutsideWindow)),
-            (Fault::PermissionMissing, 1, true, false, failed(Fault::PermissionMissing)),
-            (Fault::PersonUnreachable, 1, true, false, failed(Fault::PersonUnreachable)),
-            (Fault::Invalid, 1, true, false, failed(Fault::Invalid)),
-        ] {
-            let error = SendError::Graph(GraphError::from(fault));
-            let failure = after_error(&error, attempts, is_well, NOW, 90 * MINUTE);
-            assert_eq!(failure, Failure { is_unclear, halt }, "{fault:?} after {attempts}");
         }
     }
 }

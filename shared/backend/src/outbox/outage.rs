@@ -61,6 +61,7 @@ impl Outbox {
         }
         let probe = SendCall {
             page_id,
+            platform: attempt.conversation.platform,
             person: &attempt.key.conversation_key.person,
             say: &Action::TypingOn.into(),
             label: Label::Response,

@@ -12,12 +12,17 @@ use messenger::message::RateClass;
 pub struct Pace {
     text: Spacing,
     media: Spacing,
+    private_replies: Allotment,
 }
 
 impl Pace {
     /// At most `media` messages a second with audio or video, and `text` others.
     pub fn per_second(text: u32, media: u32) -> Self {
-        Self { text: Spacing::per_second(text), media: Spacing::per_second(media) }
+        Self {
+            text: Spacing::per_second(text),
+            media: Spacing::per_second(media),
+            private_replies: Allotment::default(),
+        }
     }
 
     /// Takes the next free instant for a message, from `now` on.
@@ -26,6 +31,33 @@ impl Pace {
             RateClass::Text => self.text.reserve(now).await,
             RateClass::Media => self.media.reserve(now).await,
         }
+    }
+
+    /// Whether one more private reply may leave now; otherwise when to ask again.
+    pub(super) async fn may_reply_in_private(&self, now: Timestamp) -> Result<(), Timestamp> {
+        self.private_replies.take(now).await
+    }
+}
+
+/// How many private replies of a Page leave in a minute: Meta takes 750 an hour.
+const PRIVATE_REPLIES_A_MINUTE: u32 = 12;
+
+/// What may leave in each minute. It makes nobody wait within a run: what is too much is due later.
+#[derive(Debug, Default)]
+struct Allotment {
+    taken: Mutex<Option<(Timestamp, u32)>>,
+}
+
+impl Allotment {
+    async fn take(&self, now: Timestamp) -> Result<(), Timestamp> {
+        let minute = Duration::from_mins(1);
+        let mut taken = self.taken.lock().await;
+        let (since, count) = taken.filter(|(since, _)| now < *since + minute).unwrap_or((now, 0));
+        if count >= PRIVATE_REPLIES_A_MINUTE {
+            return Err(since + minute);
+        }
+        *taken = Some((since, count + 1));
+        Ok(())
     }
 }
 
@@ -71,6 +103,19 @@ mod tests {
             later,
             "unused time is not saved up"
         );
+    }
+
+    #[tokio::test]
+    async fn an_hour_holds_no_more_private_replies_than_meta_takes() {
+        let pace = Pace::per_second(40, 5);
+        let (mut now, mut left) = (NOW, 0);
+        while now < NOW + Duration::from_hours(1) {
+            match pace.may_reply_in_private(now).await {
+                Ok(()) => left += 1,
+                Err(later) => now = later,
+            }
+        }
+        assert_eq!(left, 720);
     }
 
     #[tokio::test]

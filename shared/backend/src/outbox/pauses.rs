@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::OutboxError;
-use crate::graph::{Fault, GraphError};
+use crate::graph::{Fault, GraphError, Scope};
 use crate::runtime::Environment;
 use crate::secrets::Secrets;
 use crate::store::{PageItem, Pause, Store};
@@ -121,9 +121,10 @@ impl Pauses {
         &self,
         page_id: &str,
         error: &GraphError,
+        regain_after: Option<Duration>,
     ) -> Result<(), OutboxError> {
         let now = self.clock.now();
-        let Some(first) = first_span(error) else {
+        let Some(first) = first_span(error.fault, regain_after) else {
             return Ok(());
         };
         // Before the secret: who has paused it since then has read the secret later.
@@ -146,6 +147,9 @@ impl Pauses {
         self.remember(page_id, page).await;
         if is_made {
             self.telemetry.count(Metric::PagePaused, page_id, &[("reason", reason)]);
+            if error.fault.needs_people() {
+                self.telemetry.call_for_attention(page_id, reason);
+            }
             tracing::error!(page = page_id, %error, until = %pause.until, "the Page is paused");
         }
         Ok(())
@@ -181,11 +185,34 @@ impl Pauses {
         may
     }
 
-    /// Remembers that a message of the Page was sent.
-    pub(super) async fn heard_well(&self, page_id: &str, now: Timestamp) {
-        if let Some(known) = self.known.lock().await.get_mut(page_id) {
-            known.sent_at = Some(now);
+    /// Remembers that a message of the Page was sent, in a call that began at `began`.
+    ///
+    /// It costs a write only if a message that was answered with error 2 is known from before.
+    pub(super) async fn heard_well(
+        &self,
+        page_id: &str,
+        began: Timestamp,
+    ) -> Result<(), OutboxError> {
+        let mut known = self.known.lock().await;
+        let Some(page) = known.get_mut(page_id) else { return Ok(()) };
+        page.sent_at = Some(began);
+        let was_refused = page.page.refused_at.is_some_and(|at| at < began);
+        drop(known);
+        if was_refused {
+            let page = self.store.note_taken(page_id, began).await?;
+            self.remember(page_id, page).await;
         }
+        Ok(())
+    }
+
+    /// Notes that Graph answered a message of the Page with error 2: when it last took another one
+    /// after such an answer, if it did.
+    pub(super) async fn heard_refusal(
+        &self,
+        page_id: &str,
+    ) -> Result<Option<Timestamp>, OutboxError> {
+        let page = self.store.note_refused(page_id, self.clock.now()).await?;
+        Ok(self.remember(page_id, page).await.taken_at)
     }
 
     /// Whether other messages of the Page are sent, as far as this container knows.
@@ -204,16 +231,17 @@ impl Pauses {
     }
 }
 
-/// How long the first pause in a row is; none if the error is about one message only.
-fn first_span(error: &GraphError) -> Option<Duration> {
-    match error.fault {
-        Fault::Throttled => Some(error.regain_after.unwrap_or(Duration::from_mins(1))),
-        Fault::PageRestricted => Some(Duration::from_mins(30)),
-        Fault::PolicyBlock => Some(Duration::from_hours(1)),
-        Fault::TokenDead => Some(UNTIL_THE_SECRET_CHANGES),
-        Fault::ProofRejected => Some(UNTIL_THE_PROOF_FITS),
-        _ => None,
+/// How long the first pause in a row is; none if the error is not about all of the Page's messages.
+fn first_span(fault: Fault, regain_after: Option<Duration>) -> Option<Duration> {
+    if !matches!(fault.scope(), Scope::Page | Scope::App) {
+        return None;
     }
+    Some(match fault {
+        Fault::TokenDead => UNTIL_THE_SECRET_CHANGES,
+        Fault::ProofRejected => UNTIL_THE_PROOF_FITS,
+        Fault::PageRestricted | Fault::PolicyBlock => Duration::from_mins(30),
+        _ => regain_after.unwrap_or(Duration::from_mins(1)),
+    })
 }
 
 /// How many pauses that end by time came before this one in a row.

@@ -175,6 +175,7 @@ pub(super) fn unclear(entry: &Entry, now: Timestamp, echo_grace: Duration) -> Ch
             state: if step.is_action() { StepState::PassedOver } else { StepState::Unconfirmed },
             sends: None,
             mid: None,
+            attachment_id: None,
         })
         .collect();
     let is_unclear = steps.iter().any(|change| change.state == StepState::Unconfirmed);
@@ -222,7 +223,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
     const DAY: Duration = Duration::from_hours(24);
     const SETTINGS: OutboxSettings = OutboxSettings {
-        policy: Policy { margin: Duration::from_mins(1) },
+        policy: Policy { margin: Duration::from_mins(1), ad_windows: false },
         echo_grace: Duration::from_mins(2),
         retention: DAY,
         give_up_after: HOUR,

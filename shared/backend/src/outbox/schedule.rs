@@ -3,11 +3,12 @@
 use crate::secrets::SecretError;
 use crate::store::{
     AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
-    LastMessage, MAX_WAITING, Status, Step, StoreError,
+    Heard, LastMessage, MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
+use messenger::person::Person;
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
 
 use super::plan::{after_all_waiting, steps};
@@ -32,6 +33,14 @@ pub struct ToSchedule {
     pub commented_at: Option<Timestamp>,
     /// What goes instead if the windows refuse it.
     pub fallback: Option<UtilityTemplate>,
+}
+
+impl ToSchedule {
+    /// Whether an entry is what was asked for: the same messages of the same author.
+    pub fn is_of(&self, entry: &Entry) -> bool {
+        let wanted = steps(&self.messages, self.fallback.clone());
+        self.author == entry.author && wanted.is_ok_and(|wanted| is_same(&entry.steps, &wanted))
+    }
 }
 
 /// What the windows will say about a message when it is due, if the person does not write until then.
@@ -75,6 +84,9 @@ pub enum ScheduleError {
     /// A comment or a visitor's post takes one private reply.
     #[error("comment_id: a comment or post gets one private reply, and another one was requested")]
     AlreadyReplied,
+    /// A token for one notification takes one message.
+    #[error("one_time_notif_token: it allows one message, and another one was requested")]
+    TokenUsed,
     /// The person was erased, and has not written since.
     #[error("psid: the person was erased and has not written since")]
     PersonErased,
@@ -113,8 +125,9 @@ impl Outbox {
         let later = wanted.due_at.filter(|due_at| *due_at > now);
         let steps = steps(&wanted.messages, wanted.fallback)?;
         let is_private_reply = wanted.purpose == Purpose::PrivateReply;
-        let id = if is_private_reply {
-            self.name_private_reply(&wanted.conversation_key, &steps).await?
+        let takes_one = wanted.conversation_key.person.takes_one_message();
+        let id = if takes_one {
+            self.name_only_message(&wanted.conversation_key, &steps).await?
         } else {
             wanted.id
         };
@@ -125,7 +138,9 @@ impl Outbox {
         }
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
-            let heard = LastMessage { platform: standing.platform, at, free_until: at };
+            let platform = standing.platform;
+            let comment = LastMessage { platform, at, free_until: at, ad_window: None };
+            let heard = Heard::Opening(comment);
             self.store.record_activity(&key.conversation_key, &heard, at).await?;
         }
         let first_due = later.unwrap_or(decided_at);
@@ -135,7 +150,7 @@ impl Outbox {
         entry.after_erasure = conversation.erased_at;
         // Before it is created: a refused request leaves nothing behind.
         let waiting = entry.waiting();
-        match self.store.reserve(&key.conversation_key, &conversation, &waiting).await? {
+        match self.reserve(&key.conversation_key, &conversation, &waiting).await? {
             AddedWaiting::Yes => {}
             AddedWaiting::Erased => return Err(ScheduleError::PersonErased),
             AddedWaiting::Full => return Err(ScheduleError::TooManyWaiting),
@@ -152,14 +167,15 @@ impl Outbox {
                     ConversationUpdate { forget: vec![waiting], ..ConversationUpdate::default() }
                 };
                 self.store.settle(&key.conversation_key, &changes).await?;
-                if is_private_reply && !is_same(&there.steps, &entry.steps) {
-                    return Err(ScheduleError::AlreadyReplied);
+                if takes_one && !is_same(&there.steps, &entry.steps) {
+                    return Err(used_up(&key.conversation_key.person));
                 }
                 (*there, false)
             }
         };
         let due_at = entry.due_at.unwrap_or(entry.first_due);
         let author = entry.author.as_deref();
+        let standing = standing.of_recipient(&key.conversation_key.person, due_at.max(now));
         let forecast = decide_with_fallback(
             entry.purpose,
             author,
@@ -188,14 +204,15 @@ impl Outbox {
         }
         let conversation =
             self.store.conversation(&wanted.conversation_key).await?.unwrap_or_default();
-        let mut standing = conversation.standing();
+        let now = self.clock.now();
+        let due_at = wanted.due_at.unwrap_or(now).max(now);
+        let person = &wanted.conversation_key.person;
+        let mut standing = conversation.standing().of_recipient(person, due_at);
         standing.last_message_at = wanted.commented_at.or(standing.last_message_at);
         check_messages(&wanted.messages, wanted.purpose, standing.platform)?;
         check_fallback(wanted.fallback.as_ref())?;
         check_size(&wanted.messages, wanted.fallback.as_ref())?;
-        check_private_reply(wanted)?;
-        let now = self.clock.now();
-        let due_at = wanted.due_at.unwrap_or(now).max(now);
+        check_recipient(wanted)?;
         let allowed = decide_with_fallback(
             wanted.purpose,
             wanted.author.as_deref(),
@@ -207,49 +224,78 @@ impl Outbox {
         Ok((conversation, Forecast { allowed, standing, due_at }))
     }
 
-    /// The id of the one private reply to a comment or post.
+    /// Reserves a place among those that wait, and looks closer if none is free.
+    async fn reserve(
+        &self,
+        conversation_key: &ConversationKey,
+        seen: &ConversationItem,
+        waiting: &PendingEntry,
+    ) -> Result<AddedWaiting, OutboxError> {
+        let place = self.store.reserve(conversation_key, seen, waiting).await?;
+        if place != AddedWaiting::Full {
+            return Ok(place);
+        }
+        let freed = self.free_places(conversation_key, seen).await?;
+        Ok(self.store.reserve(conversation_key, &freed, waiting).await?)
+    }
+
+    /// The id of the one message to a comment, a post or a one-time token.
     ///
-    /// It is the same for the same reply, and free again once a reply has ended unsent.
-    async fn name_private_reply(
+    /// It is the same for the same message, and free again once a message has ended unsent.
+    async fn name_only_message(
         &self,
         conversation_key: &ConversationKey,
         steps: &[Step],
     ) -> Result<String, ScheduleError> {
         for number in 1..=MAX_WAITING {
-            let id = format!("private-reply-{number}");
+            let id = format!("{PRIVATE_REPLY}{number}");
             let key = EntryKey { conversation_key: conversation_key.clone(), id };
             match self.store.entry(&key).await? {
                 None => return Ok(key.id),
                 Some(there) if !there.is_open() && there.steps.iter().all(|s| s.sends == 0) => {}
                 Some(there) if is_same(&there.steps, steps) => return Ok(key.id),
-                Some(_) => return Err(ScheduleError::AlreadyReplied),
+                Some(_) => return Err(used_up(&conversation_key.person)),
             }
         }
         Err(ScheduleError::TooManyWaiting)
     }
 }
 
-/// Checks that a private reply, and nothing else, goes to a comment or post, and that it is one
-/// message.
-fn check_private_reply(wanted: &ToSchedule) -> Result<(), Invalid> {
-    match (
-        wanted.purpose == Purpose::PrivateReply,
-        wanted.conversation_key.person.is_of_public_post(),
-    ) {
-        (false, false) => Ok(()),
+/// Checks that a private reply, and nothing else, goes to a comment or post, and that what takes one
+/// message gets one.
+fn check_recipient(wanted: &ToSchedule) -> Result<(), Invalid> {
+    let person = &wanted.conversation_key.person;
+    match (wanted.purpose == Purpose::PrivateReply, person.is_of_public_post()) {
         (true, false) => {
-            Err(Invalid::new("purpose", "private_reply requires comment_id or post_id"))
+            return Err(Invalid::new("purpose", "private_reply requires comment_id or post_id"));
         }
         (false, true) => {
-            Err(Invalid::new("purpose", "must be private_reply for a comment or a post"))
+            return Err(Invalid::new("purpose", "must be private_reply for a comment or a post"));
         }
-        (true, true) if wanted.fallback.is_some() => {
-            Err(Invalid::new("fallback_template", "cannot be combined with comment_id or post_id"))
+        _ => {}
+    }
+    if !person.takes_one_message() {
+        return Ok(());
+    }
+    if wanted.fallback.is_some() {
+        let problem = "cannot be combined with comment_id, post_id or one_time_notif_token";
+        return Err(Invalid::new("fallback_template", problem));
+    }
+    match &wanted.messages[..] {
+        [say] if say.message().is_some() => Ok(()),
+        _ => {
+            let problem = "must be one message for a comment, a post or a one-time token";
+            Err(Invalid::new("messages", problem))
         }
-        (true, true) => match &wanted.messages[..] {
-            [say] if say.message().is_some() => Ok(()),
-            _ => Err(Invalid::new("messages", "must be one message for a comment or post")),
-        },
+    }
+}
+
+/// What a recipient allows was used up by another message.
+fn used_up(person: &Person) -> ScheduleError {
+    if person.is_of_public_post() {
+        ScheduleError::AlreadyReplied
+    } else {
+        ScheduleError::TokenUsed
     }
 }
 

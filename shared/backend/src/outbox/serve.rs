@@ -13,13 +13,6 @@ const TRIES: usize = 4;
 /// How long to wait for a sender before the next look at the lease.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A conversation whose lease is ours.
-struct Served {
-    conversation: ConversationItem,
-    /// An entry whose sender died.
-    abandoned: Option<String>,
-}
-
 impl Outbox {
     /// Sends what is due for a person, with everything of theirs that goes before it: the outcomes,
     /// `None` if somebody else is still sending to them after `patience`.
@@ -34,15 +27,14 @@ impl Outbox {
         patience: Duration,
     ) -> Result<Option<Vec<Outcome>>, OutboxError> {
         let until = self.clock.now() + patience;
-        let served = loop {
+        let mut conversation = loop {
             match self.acquire(conversation_key, context).await? {
-                Some(served) => break served,
+                Some(conversation) => break conversation,
                 None if self.clock.now() + PAUSE > until => return Ok(None),
                 None => self.clock.sleep(PAUSE).await,
             }
         };
-        let Served { mut conversation, abandoned } = served;
-        let mut wanted: Vec<String> = abandoned.into_iter().chain(ids.iter().cloned()).collect();
+        let mut wanted = ids.to_vec();
         let (mut outcomes, mut tried) = (Vec::new(), BTreeSet::new());
         loop {
             let now = self.clock.now();
@@ -70,17 +62,17 @@ impl Outbox {
             let Some(again) = self.acquire(conversation_key, context).await? else {
                 return Ok(Some(outcomes));
             };
-            conversation = again.conversation;
-            wanted.extend(again.abandoned);
+            conversation = again;
         }
     }
 
-    /// Takes the lease on a conversation, unless somebody is sending.
+    /// Takes the lease on a conversation, unless somebody is sending: the conversation then, with what
+    /// a sender that died left.
     async fn acquire(
         &self,
         conversation_key: &ConversationKey,
         context: &SendContext,
-    ) -> Result<Option<Served>, OutboxError> {
+    ) -> Result<Option<ConversationItem>, OutboxError> {
         for _ in 0..TRIES {
             let seen = self.store.conversation(conversation_key).await?.unwrap_or_default();
             let key = |id: &String| EntryKey {
@@ -94,7 +86,7 @@ impl Outbox {
             let now = self.clock.now();
             let abandoned = match lease_state(&seen, named.as_ref(), &context.by, now) {
                 LeaseState::Free => None,
-                LeaseState::Abandoned(id) => Some(id),
+                LeaseState::Abandoned(entry) => Some(entry),
                 LeaseState::Held => return Ok(None),
                 LeaseState::Undecided(id) => {
                     let expires_at = self.expires_at(now);
@@ -105,10 +97,11 @@ impl Outbox {
                 }
             };
             let lease = context.lease(now);
+            let abandoned = abandoned.as_ref();
             if let Some(conversation) =
-                self.store.take_lease(conversation_key, &seen, &lease).await?
+                self.store.take_lease(conversation_key, &seen, &lease, abandoned).await?
             {
-                return Ok(Some(Served { conversation, abandoned }));
+                return Ok(Some(conversation));
             }
         }
         Ok(None)

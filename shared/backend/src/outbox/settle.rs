@@ -31,8 +31,11 @@ impl Outbox {
         let Some(unapplied) = Unapplied::of(entry)? else {
             return Ok(ConversationUpdate::default());
         };
-        let mut room = conversation.room();
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
+        let mut room = conversation.room();
+        if room < follow_ups.len() {
+            room = self.free_places(&key.conversation_key, conversation).await?.room();
+        }
         if let Some((until, caused_at)) = unapplied.quiet {
             self.store.silence(&key.conversation_key, until, caused_at).await?;
         }
@@ -89,12 +92,37 @@ impl Outbox {
         Ok(self.store.settle(conversation_key, &changes).await?)
     }
 
-    /// Takes entries out of the index that have ended and that the conversation has forgotten.
+    /// Takes entries out of the index that have ended and that the conversation has forgotten; how those
+    /// ended that were requested is published before.
+    ///
+    /// The index leads to an entry until then, so its end is published by the next sweep if this fails.
     pub(super) async fn unlist(&self, ended: &[EntryKey]) -> Result<(), OutboxError> {
         for key in ended {
+            if key.is_of_request() && !self.publisher.is_off() {
+                match self.publish_end(key).await {
+                    Err(error) if error.is_permanent() => {
+                        tracing::error!(entry = key.id, %error, "a message's end is not published");
+                    }
+                    published => published?,
+                }
+            }
             self.store.unlist_entry(key).await?;
         }
         Ok(())
+    }
+
+    async fn publish_end(&self, key: &EntryKey) -> Result<(), OutboxError> {
+        let entry = match self.store.entry(key).await {
+            Err(error) if error.is_permanent() => None,
+            entry => match entry? {
+                Some(entry) if !entry.is_open() => Some(entry),
+                // Erased, or listed anew.
+                _ => return Ok(()),
+            },
+        };
+        let conversation = self.store.conversation(&key.conversation_key).await?;
+        let platform = conversation.unwrap_or_default().platform;
+        Ok(self.publisher.publish_end(key, entry, platform, self.clock.now()).await?)
     }
 
     /// Cancels an entry that nobody is sending.
@@ -113,11 +141,14 @@ impl Outbox {
         let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
         if let CancelOutcome::Cancelled(entry) = &outcome {
             self.count_end(key, entry.purpose, Status::Cancelled, Some(&why.reason()));
-            if why == Cancellation::Withdrawn {
-                let forget = vec![entry.waiting()];
-                let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
-                self.store.settle(&key.conversation_key, &changes).await?;
-            }
+        }
+        if let CancelOutcome::Cancelled(entry) | CancelOutcome::Unforgotten(entry) = &outcome
+            && why == Cancellation::Withdrawn
+        {
+            let forget = vec![entry.waiting()];
+            let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+            self.store.settle(&key.conversation_key, &changes).await?;
+            self.unlist(std::slice::from_ref(key)).await?;
         }
         Ok(outcome)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::SecretError;
+use super::{InstagramAccount, Page, SecretError};
 
 /// The key of the application at the top level of the secret.
 pub const DEFAULT_APPLICATION: &str = "default";
@@ -25,7 +25,7 @@ pub struct Secret {
     whatsapp_token: Option<SecretString>,
 }
 
-/// A Meta app and its Pages.
+/// A Meta app and its accounts.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Application {
     #[serde(default)]
@@ -40,15 +40,9 @@ pub struct Application {
     #[serde(default)]
     api_key: Option<SecretString>,
     #[serde(default)]
-    pages: BTreeMap<String, Page>,
-}
-
-/// A Page's part of the secret.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Page {
-    /// The Page access token.
+    pub(super) pages: BTreeMap<String, Page>,
     #[serde(default)]
-    pub access_token: SecretString,
+    pub(super) instagram_accounts: BTreeMap<String, InstagramAccount>,
 }
 
 /// The rest of the secret's top level, where the fields of the default application are.
@@ -78,8 +72,10 @@ impl Secret {
         applications.insert(DEFAULT_APPLICATION.to_owned(), default);
         let mut owners = BTreeMap::new();
         for (key, application) in &applications {
-            for page_id in application.pages.keys() {
-                if let Some(first) = owners.insert(page_id.as_str(), key.as_str()) {
+            for page_id in application.page_ids() {
+                if let Some(first) = owners.insert(page_id, key.as_str())
+                    && first != key
+                {
                     let (first, second) = (first.to_owned(), key.clone());
                     return Err(SecretError::PageInTwoApplications { first, second });
                 }
@@ -104,27 +100,41 @@ impl Secret {
         self.applications.iter().map(|(key, application)| (key.as_str(), application))
     }
 
-    /// The application that owns a Page.
+    /// The application that owns an account: a Page, or an Instagram account of either login.
     ///
     /// # Errors
-    /// [`SecretError::Missing`] if the secret does not name the Page.
+    /// [`SecretError::Missing`] if the secret does not name the account.
     pub fn application_of(&self, page_id: &str) -> Result<&Application, SecretError> {
         let mut applications = self.applications.values();
         let owner = applications.find(|application| application.has_page(page_id));
         owner.ok_or(SecretError::Missing("the Page in pages"))
     }
 
-    /// Whether the secret names a Page.
+    /// The application of the app with this id: the first that has an app secret.
+    ///
+    /// # Errors
+    /// [`SecretError::Missing`] if there is none.
+    pub fn application_with_id(&self, app_id: &str) -> Result<&Application, SecretError> {
+        let mut applications = self.applications.values();
+        let is_of_app = |application: &&Application| {
+            application.app_id.as_deref() == Some(app_id) && application.app_secret.is_some()
+        };
+        applications
+            .find(is_of_app)
+            .ok_or(SecretError::Missing("an application with this app_id and its app_secret"))
+    }
+
+    /// Whether the secret names an account.
     pub fn has_page(&self, page_id: &str) -> bool {
         self.application_of(page_id).is_ok()
     }
 
-    /// The ids of the Pages of all applications.
+    /// The ids of the accounts of all applications.
     pub fn page_ids(&self) -> impl Iterator<Item = &str> {
         self.applications.values().flat_map(Application::page_ids)
     }
 
-    /// The key of the application that owns a Page.
+    /// The key of the application that owns an account.
     pub fn key_of(&self, page_id: &str) -> Option<&str> {
         self.applications()
             .find(|(_, application)| application.has_page(page_id))
@@ -157,6 +167,7 @@ impl Application {
             verify_token: self.verify_token.filter(is_filled),
             api_key: self.api_key.filter(is_filled),
             pages: self.pages,
+            instagram_accounts: self.instagram_accounts,
         }
     }
 
@@ -188,29 +199,6 @@ impl Application {
     /// The token that Meta sends when it verifies the webhook.
     pub fn verify_token(&self) -> Result<&SecretString, SecretError> {
         self.verify_token.as_ref().ok_or(SecretError::Missing("verify_token"))
-    }
-
-    /// A Page's part.
-    ///
-    /// # Errors
-    /// [`SecretError::Missing`] if the application does not name the Page, or its token is empty.
-    pub fn page(&self, page_id: &str) -> Result<&Page, SecretError> {
-        let page = self.pages.get(page_id).ok_or(SecretError::Missing("the Page in pages"))?;
-        if is_filled(&page.access_token) {
-            Ok(page)
-        } else {
-            Err(SecretError::Missing("the Page's access_token"))
-        }
-    }
-
-    /// Whether the application names a Page.
-    pub fn has_page(&self, page_id: &str) -> bool {
-        self.pages.contains_key(page_id)
-    }
-
-    /// The ids of the application's Pages.
-    pub fn page_ids(&self) -> impl Iterator<Item = &str> {
-        self.pages.keys().map(String::as_str)
     }
 }
 
@@ -261,7 +249,7 @@ mod tests {
         assert_eq!(secret.application_of("20").unwrap().app_id().unwrap(), "2");
         assert!(secret.application_of("30").is_err());
         assert_eq!(secret.page_ids().collect::<Vec<_>>(), ["10", "20"]);
-        assert!(secret.application(DEFAULT_APPLICATION).unwrap().page("20").is_err());
+        assert!(secret.application(DEFAULT_APPLICATION).unwrap().sender("20").is_err());
     }
 
     #[test]
@@ -307,6 +295,21 @@ mod tests {
     }
 
     #[test]
+    fn an_instagram_account_has_one_application_too() {
+        for other in [
+            r#"{"pages":{"20":{"instagram_id":"17"}}}"#,
+            r#"{"pages":{"17":{}}}"#,
+            r#"{"instagram_accounts":{"17":{}}}"#,
+        ] {
+            let text = format!(
+                r#"{{"pages":{{"10":{{"instagram_id":"17"}}}},"applications":{{"shop":{other}}}}}"#
+            );
+            let error = parse(&text).unwrap_err();
+            assert!(matches!(error, SecretError::PageInTwoApplications { .. }), "{other}");
+        }
+    }
+
+    #[test]
     fn a_malformed_secret_shows_nothing_of_itself() {
         let error = parse(r#"{"app_secret":"hush", 5}"#).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hush"));
@@ -319,7 +322,7 @@ mod tests {
         let secret = parse(r#"{"pages":{"10":{"access_token":""},"20":{}}}"#).unwrap();
         for page_id in ["10", "20"] {
             assert!(secret.has_page(page_id));
-            assert!(secret.application_of(page_id).unwrap().page(page_id).is_err());
+            assert!(secret.application_of(page_id).unwrap().sender(page_id).is_err());
         }
     }
 }

@@ -24,6 +24,8 @@ struct ListedApplication {
     webhook: String,
     /// The ids of its Pages.
     pages: Vec<String>,
+    /// The ids of its Instagram accounts: those linked to Pages, and those with a login of their own.
+    instagram_accounts: Vec<String>,
     /// Whether it has an API key of its own.
     has_api_key: bool,
     /// The parts of the secret that are not filled in.
@@ -39,7 +41,8 @@ impl Secret {
             key: key.to_owned(),
             app_id: application.app_id().ok().map(str::to_owned),
             webhook: callback_url(webhook_url, key),
-            pages: application.page_ids().map(str::to_owned).collect(),
+            pages: application.pages().map(|(id, _)| id.to_owned()).collect(),
+            instagram_accounts: application.instagram_ids().map(str::to_owned).collect(),
             has_api_key: application.api_key().is_some(),
             missing: application.missing(),
         });
@@ -57,10 +60,8 @@ impl Application {
             ("pages", self.page_ids().next().is_none()),
         ];
         let parts = parts.into_iter().filter(|(_, lacks)| *lacks).map(|(name, _)| name.to_owned());
-        let without_token = self.page_ids().filter(|id| self.page(id).is_err());
-        parts
-            .chain(without_token.map(|page_id| format!("access_token of Page {page_id}")))
-            .collect()
+        let without_token = self.page_ids().filter(|id| self.sender(id).is_err());
+        parts.chain(without_token.map(|id| format!("access_token of {}", self.noun(id)))).collect()
     }
 }
 

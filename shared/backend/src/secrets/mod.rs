@@ -1,7 +1,9 @@
 //! The secret: the applications with their app secrets and the Pages' tokens, cached.
 
+mod accounts;
 mod contents;
 mod list;
+mod renewal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,10 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::Client;
 use tokio::sync::Mutex;
 
-pub use contents::{Application, DEFAULT_APPLICATION, Page, Secret};
+pub use accounts::{InstagramAccount, Login, Page, Sender};
+pub use contents::{Application, DEFAULT_APPLICATION, Secret};
 pub use list::{Applications, callback_url};
+pub use renewal::RenewedToken;
 
 use crate::aws::describe;
 use messenger::clock::{SharedClock, Timestamp};
@@ -40,9 +44,9 @@ pub enum SecretError {
         "a key in applications must have 1 to 40 characters of a-z, 0-9 and -, and must not be default"
     )]
     InvalidKey,
-    /// A Page is listed in two applications.
+    /// A Page or an Instagram account is listed in two applications.
     #[error(
-        "a Page is listed in both applications {first} and {second}; remove it from one of them"
+        "a Page or an Instagram account is listed in both applications {first} and {second}; remove it from one of them"
     )]
     PageInTwoApplications {
         /// The key of one application.
@@ -50,6 +54,9 @@ pub enum SecretError {
         /// The key of the other application.
         second: String,
     },
+    /// Somebody else changed it again and again while it was written.
+    #[error("the secret was changed by somebody else each time it was about to be written")]
+    Contended,
     /// A part of it is missing.
     #[error("missing in the secret: {0}; set it as README.md shows")]
     Missing(&'static str),

@@ -60,6 +60,8 @@ pub struct StepChange {
     pub sends: Option<u64>,
     /// Its message's id, if that is known now.
     pub mid: Option<String>,
+    /// The id of its media, if Meta saved them now.
+    pub attachment_id: Option<String>,
 }
 
 /// A change of an entry, made in one write.
@@ -71,6 +73,9 @@ pub struct Change {
     pub next_state: NextState,
     /// The number of attempts, if it changes.
     pub attempts: Option<u64>,
+    /// How often Meta has answered it with an error that is not tried again for ever, and when last,
+    /// if that changes.
+    pub refusals: Option<(u64, Timestamp)>,
     /// Whether what its decision had to change is changed.
     pub applied: bool,
     /// Why the fallback goes instead of the rest from now on, if that is decided.
@@ -84,6 +89,7 @@ impl Change {
             steps: Vec::new(),
             next_state,
             attempts: None,
+            refusals: None,
             applied: false,
             fallback_reason: None,
         }
@@ -105,7 +111,7 @@ impl Change {
                 }
             }
         };
-        for StepChange { step, only_from, state, sends, mid } in &self.steps {
+        for StepChange { step, only_from, state, sends, mid, attachment_id } in &self.steps {
             if let Some(before) = *only_from {
                 update = update
                     .when(format!("#steps[{step}].#state = :before{step}"))
@@ -126,8 +132,17 @@ impl Change {
                 &format!("mid{step}"),
                 mid.as_ref(),
             );
+            update = set_optional(
+                update,
+                &format!("#steps[{step}].#attachment_id"),
+                &format!("attachment{step}"),
+                attachment_id.as_ref(),
+            );
         }
         update = set_optional(update, "#attempts", "attempts", self.attempts);
+        let (refusals, refused_at) = self.refusals.unzip();
+        update = set_optional(update, "#refusals", "refusals", refusals);
+        update = set_optional(update, "#refused_at", "refused", refused_at);
         update = match &self.next_state {
             NextState::Held(lease) => update
                 .set("#lease_until = :until, #lease_by = :by")
@@ -173,6 +188,8 @@ impl Change {
                 step.state == change.state
                     && change.sends.is_none_or(|sends| step.sends == sends)
                     && (change.mid.is_none() || step.mid == change.mid)
+                    && (change.attachment_id.is_none()
+                        || step.attachment_id == change.attachment_id)
             })
         });
         let state_is = match &self.next_state {

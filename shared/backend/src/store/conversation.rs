@@ -8,7 +8,7 @@ use super::{ExpiresAt, Update};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
-use messenger::window::Standing;
+use messenger::window::{SEVEN_DAYS, Standing};
 
 /// The most messages that may wait for one person, except for replies and what people wrote that is
 /// due at once.
@@ -28,6 +28,13 @@ pub struct ConversationItem {
     /// The end of the standard window, ms since the epoch.
     #[serde(default)]
     pub free_until: Option<Timestamp>,
+    /// When the person last came by an ad, ms since the epoch, if the windows of ads are tried.
+    #[serde(default)]
+    pub ad_clicked_at: Option<Timestamp>,
+    /// The end of the ad's window: seven days after the first message since, or when Meta closed it. It
+    /// means nothing unless the person came by an ad.
+    #[serde(default)]
+    pub ad_until: Option<Timestamp>,
     /// The author's state as JSON.
     #[serde(default)]
     pub state: Option<String>,
@@ -58,6 +65,24 @@ pub struct ConversationItem {
     /// When the latest event happened that began or ended the bot's silence, ms since the epoch.
     #[serde(default)]
     pub control_at: Option<Timestamp>,
+    /// The app that controls the thread instead of ours, if it is known which.
+    #[serde(default)]
+    pub thread_owner: Option<String>,
+    /// Until when another app controls the thread, if it does, ms since the epoch.
+    #[serde(default)]
+    pub thread_until: Option<Timestamp>,
+    /// When the latest event happened that says who controls the thread, ms since the epoch.
+    #[serde(default)]
+    pub thread_at: Option<Timestamp>,
+    /// The last message whose seven days Meta holds ended, ms since the epoch.
+    #[serde(default)]
+    pub human_closed_for: Option<Timestamp>,
+    /// Until when the Page's messages have reached the person, ms since the epoch, if that is tracked.
+    #[serde(default)]
+    pub delivered_until: Option<Timestamp>,
+    /// Until when the person has read the Page's messages, ms since the epoch, if that is tracked.
+    #[serde(default)]
+    pub read_until: Option<Timestamp>,
     /// Under what else the person was written to: `user_ref:…`, `comment:…`, `post:…`.
     #[serde(default)]
     pub known_as: BTreeSet<Person>,
@@ -92,17 +117,28 @@ impl ConversationItem {
     }
 
     /// What the windows depend on.
+    ///
+    /// Where Meta holds even the seven days ended, the person's last message counts as that old.
     pub fn standing(&self) -> Standing {
+        let heard = self.last_message_at;
+        let is_closed = heard.is_some() && heard == self.human_closed_for;
+        let as_meta_counts = |at: Timestamp| if is_closed { at - SEVEN_DAYS } else { at };
         Standing {
             platform: self.platform,
-            last_message_at: self.last_message_at,
-            free_until: self.free_until,
+            last_message_at: heard.map(as_meta_counts),
+            free_until: self.free_until.map(as_meta_counts),
+            ad_until: self.ad_until.filter(|_| self.ad_clicked_at.is_some() && !is_closed),
         }
     }
 
-    /// Whether people have taken over.
+    /// Whether the bot is quiet: people have taken over, or another app controls the thread.
     pub fn is_quiet(&self, now: Timestamp) -> bool {
-        self.quiet_until.is_some_and(|until| now < until)
+        self.quiet_until.is_some_and(|until| now < until) || self.thread_taken_until(now).is_some()
+    }
+
+    /// Until when another app controls the thread, if it does.
+    pub fn thread_taken_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.thread_until.filter(|until| now < *until)
     }
 }
 
@@ -170,6 +206,35 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// The end of the standard window that it opens.
     pub free_until: Timestamp,
+    /// What it does to the window of an ad, if such windows are tried.
+    pub ad_window: Option<AdWindow>,
+}
+
+/// What a message does to the window of an ad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdWindow {
+    /// It begins: the message answers an ad.
+    Begins,
+    /// It begins if the person came by an ad, and has not written since.
+    MayBegin,
+}
+
+/// What an event says about the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The person did something that opens the standard window.
+    Opening(LastMessage),
+    /// The person came by an ad at this instant, which alone opens nothing.
+    AdClick(Timestamp),
+}
+
+/// What a receipt confirms about all messages up to an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// They have reached the person.
+    Delivered,
+    /// The person has read them.
+    Read,
 }
 
 /// A conversation after its event has been recorded.

@@ -2,15 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
+
 use super::conversation::{SORT_KEY, adding, forgetting};
 use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
 use super::{
-    Acquired, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, LastMessage,
-    Lease, PendingEntry, Store, StoreError, Update, Updated,
+    Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Heard,
+    LastMessage, Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
+use messenger::window::AD_WINDOW;
+
+/// What a conversation holds of an event's trials: a conversation that cannot be read can be tried.
+#[derive(Deserialize)]
+struct Trial {
+    #[serde(default)]
+    trial_count: u64,
+}
 
 /// How often a place among those that wait is asked for while others change them.
 const RESERVE_TRIES: usize = 8;
@@ -42,16 +52,16 @@ impl Store {
 
     /// Records what the person did and takes the lease for the event, in one write.
     ///
-    /// `heard` is what the event says if it opens the window. The last message time never goes
-    /// back. A second write is needed only if the event is not the newest, or somebody else is
-    /// sending to the person. `None` if the person was erased after the event had happened.
+    /// `heard` is what the event says about the windows. The last message time never goes back. A second
+    /// write is needed only if the event is not the newest, or somebody else is sending to the person.
+    /// `None` if the person was erased after the event had happened.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn open_conversation(
         &self,
         conversation_key: &ConversationKey,
-        heard: Option<&LastMessage>,
+        heard: Option<&Heard>,
         happened_at: Timestamp,
         lease: &Lease,
         now: Timestamp,
@@ -88,19 +98,44 @@ impl Store {
         }))
     }
 
-    /// Records what the person did, and nothing else: whether they were not erased after it.
+    /// Records what the person did, and takes no lease: whether they were not erased after it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn record_activity(
         &self,
         conversation_key: &ConversationKey,
-        heard: &LastMessage,
+        heard: &Heard,
         happened_at: Timestamp,
     ) -> Result<bool, StoreError> {
         let update = record(unless_erased(Update::default(), happened_at), heard);
         let there = self.update_conversation(conversation_key, update).await?.item();
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
+    }
+
+    /// Notes until when the person has received or read the Page's messages; it never goes back. Nothing is
+    /// written about a person whom the table does not know.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn record_receipt(
+        &self,
+        conversation_key: &ConversationKey,
+        receipt: Receipt,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let name = match receipt {
+            Receipt::Delivered => "delivered_until",
+            Receipt::Read => "read_until",
+        };
+        let update = Update::default()
+            .set(format!("#{name} = :until"))
+            .when("attribute_exists(pk)")
+            .when(UNLESS_MARK)
+            .when("attribute_not_exists(#erased_at) OR #erased_at < :until")
+            .when(format!("attribute_not_exists(#{name}) OR #{name} < :until"))
+            .value("until", until);
+        self.update_conversation(conversation_key, update).await.map(drop)
     }
 
     /// Lets the bot be quiet until an instant, because of something that happened at `happened_at`:
@@ -143,24 +178,22 @@ impl Store {
         conversation_key: &ConversationKey,
         entry_id: &str,
     ) -> Result<u64, StoreError> {
+        let pk = conversation_key.pk();
         let again = Update::default()
             .set("#trial_count = #trial_count + :one")
             .when("#trial_for = :entry")
             .value("one", 1_u64)
             .value("entry", entry_id);
-        if let Updated::Now(item) = self.update_conversation(conversation_key, again).await? {
-            return Ok(item.trial_count);
+        if let Updated::Now(trial) = self.update::<Trial>(&pk, SORT_KEY, again).await? {
+            return Ok(trial.trial_count);
         }
         let first = Update::default()
             .set("#trial_for = :entry, #trial_count = :one")
             .when(UNLESS_MARK)
             .value("one", 1_u64)
             .value("entry", entry_id);
-        Ok(self
-            .update_conversation(conversation_key, first)
-            .await?
-            .now()
-            .map_or(1, |i| i.trial_count))
+        let trial = self.update::<Trial>(&pk, SORT_KEY, first).await?.now();
+        Ok(trial.map_or(1, |trial| trial.trial_count))
     }
 
     /// Forgets an event's trials: it did not fail by itself.
@@ -176,22 +209,26 @@ impl Store {
             .remove("#trial_for, #trial_count")
             .when("#trial_for = :entry")
             .value("entry", entry_id);
-        self.update_conversation(conversation_key, update).await.map(drop)
+        self.update::<Trial>(&conversation_key.pk(), SORT_KEY, update).await.map(drop)
     }
 
-    /// Ends the bot's silence, unless something later began it: whether the person was not erased
-    /// after this.
+    /// Sets until when the bot is quiet, or ends its silence, unless something later did either: the
+    /// conversation then.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
-    pub async fn end_silence(
+    pub async fn set_silence(
         &self,
         conversation_key: &ConversationKey,
+        until: Option<Timestamp>,
         happened_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let update = latest(happened_at).remove("#quiet_until");
+    ) -> Result<ConversationItem, StoreError> {
+        let update = match until {
+            Some(until) => latest(happened_at).set("#quiet_until = :quiet").value("quiet", until),
+            None => latest(happened_at).remove("#quiet_until"),
+        };
         let there = self.update_conversation(conversation_key, update).await?.item();
-        Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
+        Ok(there.unwrap_or_default())
     }
 
     /// Notes under what else a person was written to at this instant, unless they were erased since, or
@@ -282,7 +319,8 @@ impl Store {
             if seen.is_erased() {
                 return Ok(AddedWaiting::Erased);
             }
-            if waiting.is_counted && seen.room() == 0 {
+            let has_place = seen.waiting.iter().any(|other| other.id == waiting.id);
+            if waiting.is_counted && seen.room() == 0 && !has_place {
                 return Ok(AddedWaiting::Full);
             }
             let mut add = adding(Update::default(), std::slice::from_ref(waiting))
@@ -323,7 +361,34 @@ fn latest(happened_at: Timestamp) -> Update {
         .when("attribute_not_exists(#control_at) OR #control_at < :happened")
 }
 
-fn record(update: Update, heard: &LastMessage) -> Update {
+fn record(update: Update, heard: &Heard) -> Update {
+    match heard {
+        Heard::Opening(message) => record_message(update, message),
+        // While the window of an earlier ad is open, it stays the one that counts.
+        Heard::AdClick(at) => update
+            .set("#ad_clicked_at = :clicked")
+            .remove("#ad_until")
+            .when(
+                "attribute_not_exists(#ad_clicked_at) OR #ad_clicked_at < :clicked AND \
+                 (attribute_not_exists(#ad_until) OR #ad_until < :clicked)",
+            )
+            .value("clicked", *at),
+    }
+}
+
+/// A single write cannot ask whether the person came by an ad, so the end of a window that a first message
+/// may begin is noted for everybody.
+fn record_message(update: Update, heard: &LastMessage) -> Update {
+    let ad_until = heard.at + AD_WINDOW;
+    let update = match heard.ad_window {
+        None => update,
+        Some(AdWindow::Begins) => {
+            update.set("#ad_clicked_at = :at, #ad_until = :ad_until").value("ad_until", ad_until)
+        }
+        Some(AdWindow::MayBegin) => update
+            .set("#ad_until = if_not_exists(#ad_until, :ad_until)")
+            .value("ad_until", ad_until),
+    };
     update
         .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
         .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")

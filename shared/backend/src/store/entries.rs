@@ -1,9 +1,12 @@
 //! Entries in the table: put, read, changed, confirmed, cancelled.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use serde::de::IgnoredAny;
 
 use super::change::set_optional;
+use super::keys::ENTRY_MARK;
 use super::{
     Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status,
     StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
@@ -45,6 +48,8 @@ pub enum CancelOutcome {
     Cancelled(Box<Entry>),
     /// It stays: it is younger than the answer, or somebody is sending it.
     Kept,
+    /// It was cancelled before, and its conversation has not forgotten it yet.
+    Unforgotten(Box<Entry>),
     /// It had ended, or is gone.
     EndedBefore,
 }
@@ -100,7 +105,36 @@ impl Store {
         self.get(&key.conversation_key.pk(), &key.sk()).await
     }
 
-    /// Ends an entry that cannot be read or applied, whatever it holds.
+    /// Reads a person's entries, in no order; at most 1 MB of them. One that cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn entries(
+        &self,
+        conversation_key: &ConversationKey,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :person AND begins_with(sk, :entry)")
+            .expression_attribute_values(":person", AttributeValue::S(conversation_key.pk()))
+            .expression_attribute_values(":entry", AttributeValue::S(ENTRY_MARK.to_owned()))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|item| parse(item).ok())
+            .collect())
+    }
+
+    /// Ends an entry that cannot be read or applied, whatever it holds: whether it had not ended.
+    ///
+    /// [`Self::unlist_entry`] takes it out of the index once its conversation has forgotten it.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -109,17 +143,19 @@ impl Store {
         key: &EntryKey,
         now: Timestamp,
         expires_at: ExpiresAt,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let update = Update::default()
             .set("#status = :failed, #reason = :reason, #ended_at = :now, #expires_at = :expires")
-            .remove("#due_page, #due_at, #lease_until, #lease_by")
+            .remove("#lease_until, #lease_by")
             .when("attribute_exists(pk)")
+            .when("attribute_not_exists(#ended_at) OR #status = :open OR #ended_at = :now")
+            .value("open", Status::Open.name())
             .value("failed", Status::Failed.name())
             .value("reason", &Reason::Malformed)
             .value("now", now)
             .value("expires", expires_at);
         let (pk, sk) = (key.conversation_key.pk(), key.sk());
-        self.update::<serde::de::IgnoredAny>(&pk, &sk, update).await.map(drop)
+        Ok(self.update::<IgnoredAny>(&pk, &sk, update).await?.is_made())
     }
 
     /// Deletes the entry of a decision and those of its follow-ups.
@@ -206,10 +242,14 @@ impl Store {
             .remove("#due_page, #due_at")
             .when("attribute_exists(#status) AND #status <> :open")
             .value("open", Status::Open.name());
-        self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await.map(drop)
+        self.update::<IgnoredAny>(&key.conversation_key.pk(), &key.sk(), update).await.map(drop)
     }
 
-    /// Cancels an entry that nobody has: whether it has ended now.
+    /// Cancels an entry that nobody has.
+    ///
+    /// What is withdrawn stays in the index, as due now, until [`Self::unlist_entry`]: if whoever
+    /// withdraws it dies before the conversation has forgotten it, the next sweep finds it. After an
+    /// answer, the event comes again then.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -224,7 +264,7 @@ impl Store {
             .set(
                 "#status = :cancelled, #reason = :reason, #ended_at = :now, #expires_at = :expires",
             )
-            .remove("#due_page, #due_at, #lease_until, #lease_by")
+            .remove("#lease_until, #lease_by")
             .when("#status = :open")
             .when("attribute_not_exists(#lease_until) OR #lease_until < :now")
             .value("cancelled", Status::Cancelled.name())
@@ -233,17 +273,28 @@ impl Store {
             .value("expires", expires_at)
             .value("open", Status::Open.name());
         let update = match cancellation {
-            Cancellation::Answered(at) => {
-                update.when("#cancelled_by_answer_after < :answer").value("answer", at)
-            }
+            Cancellation::Answered(at) => update
+                .remove("#due_page, #due_at")
+                .when("#cancelled_by_answer_after < :answer")
+                .value("answer", at),
             // What its decision had to change must not be lost with it.
-            Cancellation::Withdrawn => {
-                update.when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)")
-            }
+            Cancellation::Withdrawn => update
+                .set("#due_at = :now")
+                .when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)"),
         };
         Ok(match self.update::<Entry>(&key.conversation_key.pk(), &key.sk(), update).await? {
             Updated::Now(entry) => CancelOutcome::Cancelled(Box::new(entry)),
             Updated::Unmet(Some(entry)) if entry.is_open() => CancelOutcome::Kept,
+            Updated::Unmet(Some(entry))
+                if entry.status == Status::Cancelled && entry.due_at.is_some() =>
+            {
+                // The SDK asks again when an answer was lost.
+                if entry.ended_at == Some(now) {
+                    CancelOutcome::Cancelled(Box::new(entry))
+                } else {
+                    CancelOutcome::Unforgotten(Box::new(entry))
+                }
+            }
             Updated::Unmet(_) => CancelOutcome::EndedBefore,
         })
     }

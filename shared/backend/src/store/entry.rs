@@ -76,6 +76,9 @@ pub struct Step {
     /// The message's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mid: Option<String>,
+    /// The id of its media, if Meta saved them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment_id: Option<String>,
 }
 
 impl Step {
@@ -85,7 +88,7 @@ impl Step {
     /// If it cannot be written as JSON.
     pub fn planned(say: &Outgoing) -> Result<Self, serde_json::Error> {
         let body = serde_json::to_string(say)?;
-        Ok(Self { body, state: StepState::Planned, sends: 0, mid: None })
+        Ok(Self { body, state: StepState::Planned, sends: 0, mid: None, attachment_id: None })
     }
 
     /// A template that goes instead of the steps before it, if the windows refuse them.
@@ -151,6 +154,12 @@ pub struct Entry {
     /// How often sending was begun.
     #[serde(default)]
     pub attempts: u64,
+    /// How often Meta answered it with an error that is not tried again for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusals: Option<u64>,
+    /// When it did that last, ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<Timestamp>,
     /// Until when somebody has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
@@ -207,6 +216,8 @@ impl Entry {
             due_at: Some(first_due),
             psid: None,
             attempts: 0,
+            refusals: None,
+            refused_at: None,
             lease_until: None,
             lease_by: None,
             cancelled_by_answer_after: None,
@@ -236,6 +247,14 @@ impl Entry {
     /// The first step that is still to be sent, or may have to be.
     pub fn next_step(&self) -> Option<usize> {
         self.steps.iter().position(|step| !step.is_idle())
+    }
+
+    /// Where its fallback is, whether or not it goes.
+    pub fn fallback_step(&self) -> Option<usize> {
+        let last = self.steps.len().checked_sub(1)?;
+        let is_fallback =
+            self.steps[last].state == StepState::Fallback || self.fallback_reason.is_some();
+        is_fallback.then_some(last)
     }
 
     /// Where its fallback is, if that may still go: no message was sent, or may have been.

@@ -39,16 +39,24 @@ const KEPT: [&str; 5] = ["pk", "sk", "erased_at", "expires_at", "waiting"];
 const KEPT_PREFIXES: [&str; 2] = ["busy_", "lease_"];
 
 /// What a conversation may hold about the person, even if it was not there when it was read.
-const ABOUT_THE_PERSON: [&str; 9] = [
+const ABOUT_THE_PERSON: [&str; 17] = [
     "platform",
     "last_message_at",
     "free_until",
+    "ad_clicked_at",
+    "ad_until",
     "state",
     "state_revision",
     "quiet_until",
     "control_at",
+    "thread_owner",
+    "thread_until",
+    "thread_at",
+    "human_closed_for",
     "trial_for",
     "trial_count",
+    "delivered_until",
+    "read_until",
 ];
 
 /// Holds unless only the mark of an erased person is there: nothing else in a conversation expires.

@@ -19,6 +19,11 @@ impl ExpiresAt {
         Self((at + retention).millis() / 1000)
     }
 
+    /// Whether it has come: the table may take days to drop an item.
+    pub fn is_over(self, now: Timestamp) -> bool {
+        self.0.saturating_mul(1000) <= now.millis()
+    }
+
     /// The expiry as an attribute of an item.
     pub(crate) fn into_attribute(self) -> AttributeValue {
         AttributeValue::N(self.0.to_string())

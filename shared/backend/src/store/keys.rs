@@ -14,6 +14,15 @@ use messenger::event::METADATA_MARK;
 /// What the names of entries begin with, so that other forms can be distinguished.
 const ID_MARK: &str = "m1.";
 
+/// What the ids of entries begin with that a caller requested.
+pub(crate) const REQUESTED: &str = "request-";
+
+/// What the id of the one message to a comment, a post or a one-time token begins with.
+pub(crate) const PRIVATE_REPLY: &str = "private-reply-";
+
+/// What the sort keys of entries begin with.
+pub(super) const ENTRY_MARK: &str = "outbox#";
+
 /// Where an entry is in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey {
@@ -24,12 +33,17 @@ pub struct EntryKey {
 }
 
 impl EntryKey {
+    /// Whether a caller requested it, or it is a private reply: its end is published.
+    pub fn is_of_request(&self) -> bool {
+        [REQUESTED, PRIVATE_REPLY].iter().any(|mark| self.id.starts_with(mark))
+    }
+
     pub(super) fn sk(&self) -> String {
-        format!("outbox#{}", self.id)
+        format!("{ENTRY_MARK}{}", self.id)
     }
 
     pub(super) fn from_table(pk: &str, sk: &str) -> Option<Self> {
-        let id = sk.strip_prefix("outbox#")?.to_owned();
+        let id = sk.strip_prefix(ENTRY_MARK)?.to_owned();
         Some(Self { conversation_key: ConversationKey::from_pk(pk)?, id })
     }
 }

@@ -7,8 +7,9 @@
 //! learns that its lease is gone when it writes its decision.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::conversation::{SORT_KEY, forgetting};
+use super::conversation::{SORT_KEY, adding, forgetting};
 use super::{
     ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, PendingEntry, Reason, Status,
     Store, StoreError, Update,
@@ -21,6 +22,9 @@ use messenger::window::Purpose;
 /// The queue delivers a person's events to one event processor at a time, so a later run may take
 /// over from an earlier one.
 pub const EVENT_PROCESSOR: &str = "event-processor/";
+
+/// How long a placeholder is kept that nobody deletes or replaces.
+const PLACEHOLDER_KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// An exclusive claim: who holds it, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +44,8 @@ pub enum LeaseState {
     Free,
     /// An event processor has not decided: the entry of this id may be written at any moment.
     Undecided(String),
-    /// A sender died: the entry of this id goes first.
-    Abandoned(String),
+    /// A sender died: its entry goes first.
+    Abandoned(PendingEntry),
     /// Somebody is sending.
     Held,
 }
@@ -60,8 +64,8 @@ pub fn lease_state(
         (None, _) if is_valid => LeaseState::Held,
         (Some(id), None) if is_valid => LeaseState::Undecided(id.clone()),
         (Some(_), Some(entry)) if entry.is_open() && entry.is_leased(now) => LeaseState::Held,
-        (Some(id), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
-            LeaseState::Abandoned(id.clone())
+        (Some(_), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
+            LeaseState::Abandoned(entry.waiting())
         }
         _ => LeaseState::Free,
     }
@@ -78,6 +82,9 @@ impl ConversationItem {
 impl Store {
     /// Takes the lease on a conversation, if it is still as in `seen`: the conversation then.
     ///
+    /// An `abandoned` entry, which only the lease in `seen` names, is listed by the same write: if
+    /// this sender dies too, the next one still sends it first.
+    ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn take_lease(
@@ -85,8 +92,15 @@ impl Store {
         conversation_key: &ConversationKey,
         seen: &ConversationItem,
         lease: &Lease,
+        abandoned: Option<&PendingEntry>,
     ) -> Result<Option<ConversationItem>, StoreError> {
-        let mut update = take(Update::default(), lease);
+        let mut update = match abandoned {
+            // A lease that names an entry was taken with the map in place.
+            Some(abandoned) => {
+                adding(claim(Update::default(), lease), std::slice::from_ref(abandoned))
+            }
+            None => take(Update::default(), lease),
+        };
         let mut unchanged = Vec::new();
         for (name, is_there) in [
             ("busy_until", seen.busy_until.is_some()),
@@ -149,15 +163,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Keeps an event processor from writing a decision that it began before its person was erased:
+    /// puts a placeholder in its place. Returns the entry's id if it was just written instead: then one
+    /// step of it may have begun, and the mark stops the next.
+    ///
+    /// The second pass of the erasure deletes the placeholder.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn forestall_decision(
+        &self,
+        conversation_key: &ConversationKey,
+        erased_at: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        let mark = self.conversation(conversation_key).await?.unwrap_or_default();
+        let is_leased = mark.busy_until.is_some_and(|until| until >= erased_at);
+        let Some(id) = mark.busy_for.filter(|_| is_leased) else { return Ok(None) };
+        let key = EntryKey { conversation_key: conversation_key.clone(), id };
+        let expires_at = ExpiresAt::after(erased_at, PLACEHOLDER_KEPT_FOR);
+        let is_in_time = self.put_placeholder(&key, erased_at, expires_at).await?;
+        Ok(if is_in_time { None } else { Some(key.id) })
+    }
+}
+
 /// Takes the lease within an update; `waiting` is there afterwards, so that it can be changed.
 pub(super) fn take(update: Update, lease: &Lease) -> Update {
+    claim(update, lease)
+        .set("#waiting = if_not_exists(#waiting, :none)")
+        .value("none", BTreeMap::new())
+}
+
+fn claim(update: Update, lease: &Lease) -> Update {
     let update = match &lease.for_entry {
         Some(entry) => update.set("#busy_for = :for").value("for", entry),
         None => update.remove("#busy_for"),
     };
     update
-        .set("#busy_until = :until, #busy_by = :by, #waiting = if_not_exists(#waiting, :none)")
-        .value("none", BTreeMap::new())
+        .set("#busy_until = :until, #busy_by = :by")
         .value("until", lease.until)
         .value("by", &lease.by)
 }
@@ -204,7 +247,7 @@ mod tests {
         let ended = |entry: &mut Entry| entry.status = Status::Sent;
         let held = LeaseState::Held;
         let undecided = LeaseState::Undecided("e".into());
-        let abandoned = LeaseState::Abandoned("e".into());
+        let abandoned = LeaseState::Abandoned(entry(dead).waiting());
         let names = Some("e");
         for (what, by, until, names, named, expected) in [
             ("nobody", None, None, None, None, LeaseState::Free),

@@ -15,8 +15,10 @@ mod expiry;
 mod keys;
 mod lease;
 mod page;
+mod profile;
 mod reason;
 mod request;
+mod thread;
 mod update;
 
 use std::collections::HashMap;
@@ -29,8 +31,8 @@ use serde::de::DeserializeOwned;
 
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
-    Acquired, AddedWaiting, ConversationItem, ConversationUpdate, LastMessage, MAX_WAITING,
-    PendingEntry,
+    Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationUpdate, Heard, LastMessage,
+    MAX_WAITING, PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
@@ -38,9 +40,12 @@ pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::{ERASED_FOR, ErasureJob, ErasureWork, PersonErasure};
 pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
+pub(crate) use keys::{PRIVATE_REPLY, REQUESTED};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};
 pub use page::{Due, DueClass, DueEntries, DueRest, PageItem, Pause};
+pub use profile::KnownProfile;
 pub use reason::Reason;
+pub use thread::ClosedWindow;
 use update::Update;
 
 use crate::aws::describe;

@@ -27,6 +27,24 @@ pub struct PageItem {
     /// When Graph last did not say whether it sent a message; absent once it answered clearly.
     #[serde(default)]
     pub unclear_at: Option<Timestamp>,
+    /// When Graph last answered a message of the Page with its error 2; absent once it took one.
+    #[serde(default)]
+    pub refused_at: Option<Timestamp>,
+    /// When Graph last took a message of the Page after such an answer.
+    #[serde(default)]
+    pub taken_at: Option<Timestamp>,
+    /// The secret's version with which a permission was last missing, if another one may have it.
+    #[serde(default)]
+    pub lacking_version: Option<String>,
+    /// What Meta last did about a breach of its policies: `warning`, `block`, `unblock`.
+    #[serde(default)]
+    pub policy_action: Option<String>,
+    /// Why, in Meta's words.
+    #[serde(default)]
+    pub policy_reason: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub policy_at: Option<Timestamp>,
     /// Until when a sweep has the Page.
     #[serde(default)]
     pub sweep_until: Option<Timestamp>,
@@ -227,6 +245,88 @@ impl Store {
             .when("#unclear_at < :began")
             .value("began", began);
         Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
+    /// Notes that Graph answered a message of the Page with its error 2 at `now`: the Page's item
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_refused(
+        &self,
+        page_id: &str,
+        now: Timestamp,
+    ) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .set("#refused_at = :now")
+            .when("attribute_not_exists(#refused_at)")
+            .value("now", now);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
+    /// Notes that Graph took a message of the Page in a call that began at `began`, after an answer of
+    /// error 2: the Page's item afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_taken(
+        &self,
+        page_id: &str,
+        began: Timestamp,
+    ) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .set("#taken_at = :began")
+            .remove("#refused_at")
+            .when("#refused_at < :began")
+            .value("began", began);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
+    /// Notes that a permission is missing with a version of the secret: the Page's item afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_lacking(&self, page_id: &str, version: &str) -> Result<PageItem, StoreError> {
+        let update = Update::default()
+            .set("#lacking_version = :version")
+            .when("attribute_not_exists(#lacking_version) OR #lacking_version <> :version")
+            .value("version", version);
+        Ok(self.update(&pk(page_id), SORT_KEY, update).await?.item().unwrap_or_default())
+    }
+
+    /// Forgets that a permission was missing with a version of the secret.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn forget_lacking(&self, page_id: &str, version: &str) -> Result<(), StoreError> {
+        let update = Update::default()
+            .remove("#lacking_version")
+            .when("#lacking_version = :version")
+            .value("version", version);
+        self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
+    }
+
+    /// Notes what Meta did at `at` about a breach of its policies, unless something later is known.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn note_policy(
+        &self,
+        page_id: &str,
+        action: &str,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#policy_action = :action, #policy_at = :at")
+            .when("attribute_not_exists(#policy_at) OR #policy_at <= :at")
+            .value("action", action)
+            .value("at", at);
+        let update = match reason {
+            Some(reason) => update.set("#policy_reason = :reason").value("reason", reason),
+            None => update.remove("#policy_reason"),
+        };
+        self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 
     /// What is due for a Page, the earliest first, a query's worth at a time.

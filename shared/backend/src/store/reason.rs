@@ -117,6 +117,11 @@ impl Reason {
         }
     }
 
+    /// Whether it is that another app controls the thread.
+    pub const fn is_of_thread(&self) -> bool {
+        matches!(self, Self::Graph(Fault::ThreadTaken, _))
+    }
+
     /// What stands after the code.
     fn detail(&self) -> Option<Cow<'_, str>> {
         Some(match self {

@@ -14,7 +14,8 @@ use crate::clock::Timestamp;
 pub struct Inbound {
     /// Identifies the event; the same at each delivery of it.
     pub id: String,
-    /// `message`, `postback` and so on; `unknown` for an event that this version does not know.
+    /// `message`, `postback` and so on; `unknown` for an event that this version does not know;
+    /// `message_ended` for the end of a message that was requested.
     pub kind: String,
     /// The Page, or the Instagram account.
     pub page_id: String,
@@ -24,7 +25,7 @@ pub struct Inbound {
     /// When it happened, ms since the epoch.
     #[cfg_attr(feature = "schema", schema(required, value_type = Option<i64>))]
     pub at: Option<Timestamp>,
-    /// When the webhook received it, ms since the epoch.
+    /// When the webhook received it, ms since the epoch; of `message_ended` when the message was requested.
     #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub received_at: Timestamp,
     /// The platform of the Page or account.
@@ -32,7 +33,7 @@ pub struct Inbound {
     /// Whether the event was too large and only its envelope is left.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
-    /// The event as Meta sent it.
+    /// The event as Meta sent it; of `message_ended` the message.
     #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub event: Box<RawValue>,
 }

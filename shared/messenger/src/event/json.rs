@@ -99,15 +99,17 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A whole number, or a string that holds one.
+/// A number without its fraction, or that of a string which holds one.
 pub(super) fn number(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then clamped")]
+    let whole = |float: f64| float as i64;
     match value {
-        Value::Number(number) =>
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then clamped")]
-            number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(whole)),
+        Value::String(text) => {
+            let text = text.trim();
+            let float = || text.parse().ok().filter(|float: &f64| float.is_finite()).map(whole);
+            text.parse().ok().or_else(float)
         }
-        Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }

@@ -4,8 +4,10 @@
 //! Meta's webhook reference, parsed leniently: a number instead of a string, or a missing field, never
 //! loses an event.
 
+mod content;
 mod inbound;
 mod json;
+mod kind;
 mod notification;
 mod parse;
 mod record;
@@ -16,6 +18,11 @@ use strum::IntoStaticStr;
 use crate::clock::Timestamp;
 use crate::person::Person;
 
+pub use content::{
+    Attachment, Comment, Delivery, Echo, Edit, FeedChange, FromAd, Handover, Message, OptIn,
+    PolicyEnforcement, Post, Postback, Reaction, Read, Referral, TemplateStatus, Unsend,
+    Unsupported,
+};
 pub use inbound::Inbound;
 pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
 pub use record::{MAX_RECORD_BYTES, WriteError};
@@ -59,13 +66,17 @@ pub struct Event {
     pub object: String,
     /// The platform of the Page or account.
     pub platform: Platform,
-    /// The array that it came in: `messaging`, `standby`, `changes`, `calls` or one yet unknown; `entry`
-    /// or `notification` for what stands outside of an array.
+    /// The array that it belongs to: `messaging`, `standby`, `changes`, `calls` or one yet unknown; `entry`
+    /// or `notification` for what stands outside of an array. A messaging event belongs to `messaging` or
+    /// `standby` although it may come under `changes`.
     pub container: String,
     /// Whose conversation it belongs to.
     pub person: Option<Person>,
-    /// When it happened according to Meta, but never after its receipt; absent if Meta gives no
-    /// time.
+    /// Whether the Page or the account itself did it, flagged as an echo or not: it opens no window, and
+    /// the bot is not asked about it.
+    pub by_page: bool,
+    /// When it happened according to Meta, by its own time or that of its entry, but never after its
+    /// receipt; absent if Meta gives no time.
     pub at: Option<Timestamp>,
     /// When the webhook received it.
     pub received_at: Timestamp,
@@ -86,6 +97,10 @@ pub struct Event {
 pub enum Kind {
     /// The person wrote, tapped a quick reply or sent attachments.
     Message(Message),
+    /// The person took a message back; there is nothing to answer.
+    Unsend(Unsend),
+    /// The person sent something that Meta's API cannot show; there is nothing to answer.
+    Unsupported(Unsupported),
     /// A message was sent from the Page: by us, by another app, or by a person in the Page inbox.
     Echo(Echo),
     /// The person edited a message.
@@ -107,6 +122,17 @@ pub enum Kind {
     Handover(Handover),
     /// The person answered a customer feedback template; the answers are in the raw JSON.
     Feedback,
+    /// Somebody commented on a post of the Page or the account; the bot's answer is the one private
+    /// reply, within 7 days.
+    Comment(Comment),
+    /// A visitor posted on the Page; the bot's answer is the one private reply, within 7 days.
+    Post(Post),
+    /// Something else changed in the Page's feed: a reaction to a post, a comment edited or removed.
+    FeedChange(FeedChange),
+    /// Meta warned, blocked or unblocked the Page.
+    PolicyEnforcement(PolicyEnforcement),
+    /// The review of a utility template changed its state.
+    TemplateStatus(TemplateStatus),
     /// An event of a kind that this version does not know.
     Unknown {
         /// The field that identifies the kind, for counting.
@@ -114,191 +140,58 @@ pub enum Kind {
     },
 }
 
-/// A message from the person.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
-    /// The message's id.
-    pub mid: Option<String>,
-    /// What was written.
-    pub text: Option<String>,
-    /// The payload of the quick reply that was tapped.
-    pub quick_reply: Option<String>,
-    /// What was attached.
-    pub attachments: Vec<Attachment>,
-    /// The message that this one answers.
-    pub reply_to: Option<String>,
-    /// Where the person came from.
-    pub referral: Option<Referral>,
-    /// Whether the person deleted the message (Instagram).
-    pub is_deleted: bool,
-}
-
-/// Something attached to a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// `image`, `audio`, `video`, `file`, `sticker`, `location` and more.
-    pub kind: String,
-    /// Where it can be fetched.
-    pub url: Option<String>,
-    /// The sticker's id.
-    pub sticker_id: Option<String>,
-}
-
-/// A message that was sent from the Page.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Echo {
-    /// The message's id.
-    pub mid: Option<String>,
-    /// The app that sent it.
-    pub app_id: Option<String>,
-    /// What its sender put into `metadata`.
-    pub metadata: Option<String>,
-    /// What it says.
-    pub text: Option<String>,
-}
-
-impl Echo {
-    /// Whether it looks like the echo of a message of the outbox.
-    pub fn has_our_mark(&self) -> bool {
-        self.metadata.as_deref().is_some_and(|metadata| metadata.starts_with(METADATA_MARK))
-    }
-}
-
-/// A message that the person changed; it carries the message's own mid.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edit {
-    /// The message's id.
-    pub mid: Option<String>,
-    /// What it says now.
-    pub text: Option<String>,
-    /// How often it has been changed.
-    pub num_edit: Option<i64>,
-}
-
-/// A reaction; it carries the mid of the message reacted to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reaction {
-    /// The message's id.
-    pub mid: Option<String>,
-    /// Whether the reaction was removed.
-    pub is_unreact: bool,
-    /// The reaction's name, such as `love`.
-    pub reaction: Option<String>,
-    /// The emoji.
-    pub emoji: Option<String>,
-}
-
-/// A tapped button.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Postback {
-    /// The message's id, if it has one.
-    pub mid: Option<String>,
-    /// The button's label.
-    pub title: Option<String>,
-    /// The payload that the button's author gave it; absent in standby.
-    pub payload: Option<String>,
-    /// Where the person came from.
-    pub referral: Option<Referral>,
-}
-
-/// Where a person came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Referral {
-    /// What the link's author put into `ref`.
-    pub reference: Option<String>,
-    /// `SHORTLINK`, `ADS` and more.
-    pub source: Option<String>,
-    /// `OPEN_THREAD`, `LEAD_COMPLETE`, `LEAD_INCOMPLETE` and more.
-    pub kind: Option<String>,
-    /// The ad.
-    pub ad_id: Option<String>,
-}
-
-/// Consent to something; its tokens are in the raw JSON only, so that no log contains them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OptIn {
-    /// `notification_messages`, `one_time_notif_req`; absent for plugins.
-    pub kind: Option<String>,
-    /// The payload that the request's author gave it.
-    pub payload: Option<String>,
-    /// What the plugin's author put into `ref`.
-    pub reference: Option<String>,
-    /// The checkbox plugin's reference to the person.
-    pub user_ref: Option<String>,
-}
-
-/// A confirmation that messages reached the person.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// The messages, if Meta names them.
-    pub mids: Vec<String>,
-    /// All messages up to this instant.
-    pub watermark: Option<Timestamp>,
-}
-
-/// A confirmation that messages were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// The message (Instagram).
-    pub mid: Option<String>,
-    /// All messages up to this instant (Messenger).
-    pub watermark: Option<Timestamp>,
-}
-
-/// A change of who controls the conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Handover {
-    /// The app that held the conversation gave it to another.
-    Pass {
-        /// The app that holds it now.
-        to: Option<String>,
-    },
-    /// The primary receiver took it.
-    Take {
-        /// The app that holds it now.
-        to: Option<String>,
-    },
-    /// An app asks for it.
-    Request {
-        /// The app that asks.
-        by: Option<String>,
-    },
-    /// The apps' roles changed.
-    Roles,
-}
-
 impl Event {
     /// Whether this is an act of the person that opens, or renews, the standard messaging window.
     ///
-    /// The source of a link is `SHORTLINK` for m.me and `SHORTLINKS` for ig.me. The checkbox plugin's
-    /// opt-in opens it for its `user_ref`.
+    /// Links are m.me and ig.me links into an existing thread. The checkbox plugin's opt-in opens it for
+    /// its `user_ref`, that of the Send to Messenger plugin for the PSID.
     ///
     /// Source: Meta's Messenger policy, "standard messaging window"; the rows that Meta does not
-    /// spell out (edits, handover, feedback) count as not opening it. An event without a time opens
-    /// nothing, because the window counts from the event's time.
+    /// spell out (edits, handover, feedback, what the API cannot show) count as not opening it.
     pub fn opens_window(&self) -> bool {
-        let opens = match &self.kind {
-            Kind::Message(message) => !message.is_deleted,
-            Kind::Postback(_) => true,
-            Kind::Reaction(reaction) => !reaction.is_unreact,
-            Kind::Referral(referral) => {
-                matches!(referral.source.as_deref(), Some("SHORTLINK" | "SHORTLINKS"))
-                    || matches!(referral.kind.as_deref(), Some("LEAD_COMPLETE" | "LEAD_INCOMPLETE"))
+        !self.by_page
+            && match &self.kind {
+                Kind::Message(_) | Kind::Postback(_) => true,
+                Kind::Reaction(reaction) => !reaction.is_unreact,
+                Kind::Referral(referral) => referral.is_link() || referral.is_lead(),
+                Kind::OptIn(optin) => match &self.person {
+                    Some(Person::UserRef(_)) => optin.user_ref.is_some(),
+                    Some(Person::Psid(_)) => optin.is_of_plugin(),
+                    _ => false,
+                },
+                _ => false,
             }
-            Kind::OptIn(optin) => optin.user_ref.is_some() && self.is_of_user_ref(),
-            _ => false,
-        };
-        opens && self.at.is_some()
     }
 
-    /// When it happened: by Meta's time, and never after its receipt.
+    /// How it bears on the window that an ad may open.
+    ///
+    /// A click alone opens none; the message that follows does, with or without naming the ad.
+    ///
+    /// Source: Meta's Messenger policy of 28 September 2026, and the referral of a message, a postback, an
+    /// opt-in, and of its own event.
+    pub fn from_ad(&self) -> Option<FromAd> {
+        let referral = match &self.kind {
+            Kind::Message(message) => message.referral.as_ref(),
+            Kind::Postback(postback) => postback.referral.as_ref(),
+            Kind::OptIn(optin) => optin.referral.as_ref(),
+            Kind::Referral(referral) => Some(referral),
+            _ => None,
+        };
+        let names_an_ad = referral.is_some_and(Referral::is_ad);
+        match (names_an_ad, self.opens_window()) {
+            _ if self.by_page => None,
+            (true, true) => Some(FromAd::Answer),
+            (true, false) => Some(FromAd::Click),
+            (false, true) if matches!(self.kind, Kind::Message(_) | Kind::Postback(_)) => {
+                Some(FromAd::Message)
+            }
+            (false, _) => None,
+        }
+    }
+
+    /// When it happened: by Meta's time, never after its receipt; at its receipt if Meta gives no time.
     pub fn happened_at(&self) -> Timestamp {
         self.at.map_or(self.received_at, |at| at.min(self.received_at))
-    }
-
-    /// Whether the person is known only by the checkbox plugin's reference.
-    fn is_of_user_ref(&self) -> bool {
-        matches!(self.person, Some(Person::UserRef(_)))
     }
 
     /// Whether another app controls the conversation.
@@ -346,15 +239,18 @@ impl Kind {
         self.into()
     }
 
-    /// The mid, for the kinds that are one per mid.
+    /// The mid, or the id of the comment or post, for the kinds that are one per id.
     ///
-    /// Edits, reactions and feedback carry the mid of the message that they are about, so it does
-    /// not name them.
+    /// Edits, reactions, feedback and what is taken back carry the mid of the message that they are about,
+    /// so it does not name them.
     fn own_mid(&self) -> Option<&str> {
         match self {
-            Self::Message(message) if !message.is_deleted => message.mid.as_deref(),
+            Self::Message(message) => message.mid.as_deref(),
+            Self::Unsupported(message) => message.mid.as_deref(),
             Self::Echo(echo) => echo.mid.as_deref(),
             Self::Postback(postback) => postback.mid.as_deref(),
+            Self::Comment(comment) => comment.comment_id.as_deref(),
+            Self::Post(post) => post.post_id.as_deref(),
             _ => None,
         }
     }

@@ -284,10 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_any_time_opens_no_window() {
+    fn an_event_without_any_time_happened_at_its_receipt() {
         let timeless = r#"{"object":"page","entry":[{"id":"10","messaging":[{"sender":{"id":"1"},"message":{"mid":"m"}}]}]}"#;
-        assert!(!events(timeless)[0].opens_window());
-        assert!(one(r#"{"sender":{"id":"1"},"message":{"mid":"m"}}"#).opens_window());
+        let event = &events(timeless)[0];
+        assert_eq!((event.at, event.happened_at()), (None, RECEIVED));
+        assert!(event.opens_window());
     }
 
     #[test]

@@ -1,18 +1,14 @@
 //! Parses a notification's item into an [`Event`].
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::json::{flag, number, text, tolerant};
-use super::{
-    Attachment, Delivery, Echo, Edit, Event, Handover, Kind, Message, OptIn, Platform, Postback,
-    Reaction, Read, Referral, digest,
-};
+use super::json::{Fields, number, text, tolerant};
+use super::kind::{is_by_page, kind_of_change, kind_of_messaging, unknown};
+use super::{Event, Kind, Platform, digest};
 use crate::clock::Timestamp;
 use crate::person::Person;
-
-/// The fields that do not identify the kind of an item.
-const COMMON_FIELDS: [&str; 6] =
-    ["sender", "recipient", "timestamp", "prior_message", "hop_context", "is_instagram"];
 
 /// Where an event was found: what surrounds its JSON.
 pub(super) struct Place<'a> {
@@ -23,22 +19,41 @@ pub(super) struct Place<'a> {
     pub(super) entry_time: Option<i64>,
 }
 
+/// What an item says, apart from what it is wrapped in.
+struct Content<'a> {
+    kind: Kind,
+    /// Where it belongs: `messaging` or `standby` for a messaging item, wherever it stands.
+    container: &'a str,
+    /// The part of the item that says it.
+    body: &'a Value,
+}
+
 impl Event {
     /// Reads an event from its JSON; its id is derived from that unless it is known.
+    ///
+    /// A messaging item that stands elsewhere as `{field, value}` is the same event as in `messaging`:
+    /// its JSON is the value, unless there is more beside it.
     pub(super) fn read(place: &Place<'_>, raw: &str, id: Option<String>) -> Self {
         let item = tolerant(raw);
-        let kind = kind(&item, place.container);
+        let by_page = is_by_page(&item, place.page_id) || is_by_page(&item["value"], place.page_id);
+        let Content { kind, container, body } = content(&item, place);
+        let raw = if std::ptr::eq(body, &raw const item) { raw } else { value_alone(raw, place) };
+        let derive_id = || match kind.own_mid() {
+            Some(mid) => digest(&[place.page_id, container, kind.name(), mid]),
+            None => digest(&[place.page_id, container, "", raw]),
+        };
         Self {
-            id: id.unwrap_or_else(|| derive_id(place, &kind, raw)),
+            id: id.unwrap_or_else(derive_id),
             object: place.object.to_owned(),
             page_id: place.page_id.to_owned(),
             platform: match place.object {
                 "instagram" => Platform::Instagram,
                 _ => Platform::Messenger,
             },
-            container: place.container.to_owned(),
-            person: person(&item, place.page_id),
-            at: time(&item, place),
+            container: container.to_owned(),
+            person: person(&kind, body, place.page_id),
+            by_page,
+            at: time(body, &item, place),
             received_at: place.received_at,
             entry_time: place.entry_time,
             truncated: false,
@@ -48,23 +63,73 @@ impl Event {
     }
 }
 
-fn derive_id(place: &Place<'_>, kind: &Kind, raw: &str) -> String {
-    match kind.own_mid() {
-        Some(mid) => digest(&[place.page_id, place.container, kind.name(), mid]),
-        None => digest(&[place.page_id, place.container, "", raw]),
+fn content<'a>(item: &'a Value, place: &Place<'a>) -> Content<'a> {
+    let container = match place.container {
+        "changes" | "entry" if item["field"] == "standby" => "standby",
+        "changes" | "entry" | "messaging" => "messaging",
+        "standby" => "standby",
+        other => return Content { kind: unknown(item, other), container: other, body: item },
+    };
+    let is_change = matches!(place.container, "changes" | "entry");
+    let value = Some(&item["value"]).filter(|_| item["field"].is_string());
+    for body in value.into_iter().chain((!is_change).then_some(item)) {
+        if let Some(kind) = kind_of_messaging(body, place.page_id) {
+            return Content { kind, container, body };
+        }
     }
+    let kind = if is_change { kind_of_change(item) } else { None };
+    let kind = kind.unwrap_or_else(|| unknown(item, place.container));
+    Content { kind, container: place.container, body: item }
 }
 
-/// When it happened, but never later than its receipt: a time in the future would keep a window open
-/// for too long, and the margin at a window's edge allows for differing clocks only.
-fn time(item: &Value, place: &Place<'_>) -> Option<Timestamp> {
-    let stated = number(&item["timestamp"])
-        .or_else(|| number(&item["value"]["created_time"]))
-        .or(place.entry_time)?;
-    Some(Timestamp::from_seconds_or_millis(stated).min(place.received_at))
+/// The `value` of an item's JSON if nothing is lost without the rest, else the whole.
+fn value_alone<'a>(raw: &'a str, place: &Place<'_>) -> &'a str {
+    let Ok(fields) = serde_json::from_str::<Fields<'a>>(raw) else { return raw };
+    let is_flat = place.container == "entry";
+    let (mut value, mut field) = (None, None);
+    for (name, given) in fields.0 {
+        let is_known = match name.as_str() {
+            "value" => value.replace(given.get()).is_none(),
+            "field" => field.replace(tolerant(given.get())).is_none(),
+            "id" => is_flat && text(&tolerant(given.get())).as_deref() == Some(place.page_id),
+            "time" => {
+                is_flat
+                    && place.entry_time.is_some()
+                    && number(&tolerant(given.get())) == place.entry_time
+            }
+            _ => false,
+        };
+        if !is_known {
+            return raw;
+        }
+    }
+    let field = field.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let is_of_messages = ["standby", "message", "messaging"].iter().any(|it| field.starts_with(it));
+    value.filter(|_| is_of_messages).unwrap_or(raw)
 }
 
-fn person(item: &Value, page_id: &str) -> Option<Person> {
+/// When it happened by its own time, else by that of what it stands in, but never later than its receipt:
+/// a time in the future would keep a window open for too long, and the margin at a window's edge allows
+/// for differing clocks only.
+fn time(body: &Value, item: &Value, place: &Place<'_>) -> Option<Timestamp> {
+    let own = [&body["timestamp"], &body["value"]["created_time"], &item["timestamp"]];
+    let stated = own.into_iter().find_map(instant);
+    let entry = place.entry_time.filter(|time| *time > 0).map(Timestamp::from_seconds_or_millis);
+    Some(stated.or(entry)?.min(place.received_at))
+}
+
+/// An instant in seconds or milliseconds, as a number or a string, or in RFC 3339; none that is not after
+/// the epoch, because an event without a time may have 0 in its place.
+fn instant(value: &Value) -> Option<Timestamp> {
+    if let Some(number) = number(value) {
+        return Some(Timestamp::from_seconds_or_millis(number)).filter(|_| number > 0);
+    }
+    // Graph writes the offset without a colon.
+    let text = Cow::from(value.as_str()?).replace("+0000", "Z");
+    Timestamp::from_rfc3339(&text)
+}
+
+fn person(kind: &Kind, item: &Value, page_id: &str) -> Option<Person> {
     let psid = |id: &Value| {
         let id = text(id).filter(|id| id != page_id)?;
         Person::psid(id).ok()
@@ -72,6 +137,11 @@ fn person(item: &Value, page_id: &str) -> Option<Person> {
     let user_ref = |of: &Value| Person::user_ref(text(&of["user_ref"])?).ok();
     let other = |end: &Value| psid(&end["id"]).or_else(|| user_ref(end));
     let value = &item["value"];
+    match kind {
+        Kind::Comment(comment) => return Person::comment(comment.comment_id.as_deref()?).ok(),
+        Kind::Post(post) => return Person::post(post.post_id.as_deref()?).ok(),
+        _ => {}
+    }
     other(&item["sender"])
         .or_else(|| other(&item["recipient"]))
         .or_else(|| user_ref(&item["optin"]))
@@ -81,128 +151,4 @@ fn person(item: &Value, page_id: &str) -> Option<Person> {
         .or_else(|| Person::post(text(&value["post_id"])?).ok())
         .or_else(|| other(&value["sender"]))
         .or_else(|| other(&value["user"]))
-}
-
-fn kind(item: &Value, container: &str) -> Kind {
-    let has = |field: &str| item[field].is_object();
-    if !matches!(container, "messaging" | "standby") {
-        let field = text(&item["field"]).or_else(|| text(&item["event"]));
-        return Kind::Unknown { name: field.unwrap_or_else(|| container.to_owned()) };
-    }
-    if has("message") {
-        let message = &item["message"];
-        if flag(&message["is_echo"]) {
-            Kind::Echo(echo(message))
-        } else {
-            Kind::Message(self::message(message))
-        }
-    } else if has("message_edit") {
-        let edit = &item["message_edit"];
-        Kind::Edit(Edit {
-            mid: text(&edit["mid"]),
-            text: text(&edit["text"]),
-            num_edit: number(&edit["num_edit"]),
-        })
-    } else if has("reaction") {
-        let reaction = &item["reaction"];
-        Kind::Reaction(Reaction {
-            mid: text(&reaction["mid"]),
-            is_unreact: text(&reaction["action"]).as_deref() != Some("react"),
-            reaction: text(&reaction["reaction"]),
-            emoji: text(&reaction["emoji"]),
-        })
-    } else if has("postback") {
-        let postback = &item["postback"];
-        Kind::Postback(Postback {
-            mid: text(&postback["mid"]),
-            title: text(&postback["title"]),
-            payload: text(&postback["payload"]),
-            referral: referral(&postback["referral"]),
-        })
-    } else if has("optin") {
-        let optin = &item["optin"];
-        Kind::OptIn(OptIn {
-            kind: text(&optin["type"]),
-            payload: text(&optin["payload"]),
-            reference: text(&optin["ref"]),
-            user_ref: text(&optin["user_ref"]),
-        })
-    } else if has("delivery") {
-        let delivery = &item["delivery"];
-        Kind::Delivery(Delivery {
-            mids: delivery["mids"].as_array().into_iter().flatten().filter_map(text).collect(),
-            watermark: number(&delivery["watermark"]).map(Timestamp::from_seconds_or_millis),
-        })
-    } else if has("read") {
-        let read = &item["read"];
-        Kind::Read(Read {
-            mid: text(&read["mid"]),
-            watermark: number(&read["watermark"]).map(Timestamp::from_seconds_or_millis),
-        })
-    } else if has("pass_thread_control") {
-        Kind::Handover(Handover::Pass {
-            to: text(&item["pass_thread_control"]["new_owner_app_id"]),
-        })
-    } else if has("take_thread_control") {
-        Kind::Handover(Handover::Take {
-            to: text(&item["take_thread_control"]["new_owner_app_id"]),
-        })
-    } else if has("request_thread_control") {
-        let by = text(&item["request_thread_control"]["requested_owner_app_id"]);
-        Kind::Handover(Handover::Request { by })
-    } else if has("app_roles") {
-        Kind::Handover(Handover::Roles)
-    } else if let Some(referral) = referral(&item["referral"]) {
-        Kind::Referral(referral)
-    } else if has("messaging_feedback") {
-        Kind::Feedback
-    } else {
-        let mut fields = item.as_object().into_iter().flat_map(|fields| fields.keys());
-        let name = fields.find(|field| !COMMON_FIELDS.contains(&field.as_str()));
-        Kind::Unknown { name: name.map_or_else(|| container.to_owned(), Clone::clone) }
-    }
-}
-
-fn message(message: &Value) -> Message {
-    Message {
-        mid: text(&message["mid"]),
-        text: text(&message["text"]),
-        quick_reply: text(&message["quick_reply"]["payload"]),
-        attachments: message["attachments"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(attachment)
-            .collect(),
-        reply_to: text(&message["reply_to"]["mid"]),
-        referral: referral(&message["referral"]),
-        is_deleted: flag(&message["is_deleted"]),
-    }
-}
-
-fn attachment(attachment: &Value) -> Attachment {
-    let payload = &attachment["payload"];
-    Attachment {
-        kind: text(&attachment["type"]).unwrap_or_else(|| "unknown".to_owned()),
-        url: text(&payload["url"]).or_else(|| text(&attachment["url"])),
-        sticker_id: text(&payload["sticker_id"]),
-    }
-}
-
-fn echo(message: &Value) -> Echo {
-    Echo {
-        mid: text(&message["mid"]),
-        app_id: text(&message["app_id"]),
-        metadata: text(&message["metadata"]),
-        text: text(&message["text"]),
-    }
-}
-
-fn referral(referral: &Value) -> Option<Referral> {
-    referral.is_object().then(|| Referral {
-        reference: text(&referral["ref"]),
-        source: text(&referral["source"]),
-        kind: text(&referral["type"]),
-        ad_id: text(&referral["ad_id"]),
-    })
 }

@@ -41,19 +41,17 @@ pub(super) fn check(body: &Part) -> Result<(), Invalid> {
     let payload = body.at("payload");
     match body.at("sender_action").variant()? {
         ActionKind::React => {
-            body.fields(&["sender_action", "payload"])?;
-            payload.fields(&["message_id", "reaction"])?;
+            body.only(&["sender_action", "payload"])?;
+            payload.only(&["message_id", "reaction"])?;
             payload.at("message_id").text(1..=1000)?;
             payload.at("reaction").text(1..=50).map(drop)
         }
         ActionKind::Unreact => {
-            body.fields(&["sender_action", "payload"])?;
-            payload.fields(&["message_id"])?;
+            body.only(&["sender_action", "payload"])?;
+            payload.only(&["message_id"])?;
             payload.at("message_id").text(1..=1000).map(drop)
         }
-        ActionKind::MarkSeen => body.fields(&["sender_action"]),
-        ActionKind::TypingOn | ActionKind::TypingOff => {
-            body.fields(&["sender_action", "persona_id"])
-        }
+        ActionKind::MarkSeen => body.only(&["sender_action"]),
+        ActionKind::TypingOn | ActionKind::TypingOff => body.only(&["sender_action", "persona_id"]),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: Meta's references of the Send API, of saving assets, and of Instagram messaging.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strum::IntoStaticStr;
 
@@ -10,8 +11,10 @@ use super::{Invalid, template};
 use crate::event::Platform;
 
 /// The kinds of media that a message can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum MediaKind {
     /// An image.
     Image,
@@ -84,32 +87,33 @@ impl From<String> for Media {
 ///
 /// On Instagram there are also a heart and a post of the account's own.
 pub(super) fn check(attachment: &Part, platform: Platform) -> Result<(), Invalid> {
+    const KINDS: [&str; 7] =
+        ["image", "audio", "video", "file", "template", "like_heart", "MEDIA_SHARE"];
     attachment.fields(&["type", "payload"])?;
     let payload = attachment.at("payload");
-    let kinds: &[&str] = match platform {
-        Platform::Messenger => &["image", "audio", "video", "file", "template"],
-        Platform::Instagram => {
-            &["image", "audio", "video", "file", "template", "like_heart", "MEDIA_SHARE"]
+    let part = attachment.at("type");
+    match part.kind(&KINDS)? {
+        Some("like_heart" | "MEDIA_SHARE") if platform == Platform::Messenger => {
+            Err(part.wrong("is for Instagram only"))
         }
-    };
-    match attachment.at("type").one_of(kinds)? {
-        "template" => template::check(&payload, platform),
-        "like_heart" => attachment.fields(&["type"]),
-        "MEDIA_SHARE" => {
+        Some("template") => template::check(&payload, platform),
+        Some("like_heart") => attachment.fields_among(&["type"], &["payload"]),
+        Some("MEDIA_SHARE") => {
             payload.fields(&["id"])?;
             payload.at("id").id()
         }
-        _ => check_media(&payload),
+        Some(_) => check_media(&payload),
+        None => payload.optional(Part::object),
     }
 }
 
-/// Checks `attachments`: images side by side, 30 at most, 10 on Instagram.
+/// Checks `attachments`: 1 to 30 images side by side, 10 at most on Instagram.
 pub(super) fn check_images(attachments: &Part, platform: Platform) -> Result<(), Invalid> {
     let most = match platform {
         Platform::Messenger => 30,
         Platform::Instagram => 10,
     };
-    for image in attachments.list(2..=most)? {
+    for image in attachments.list(1..=most)? {
         image.fields(&["type", "payload"])?;
         image.at("type").one_of(&["image"])?;
         check_media(&image.at("payload"))?;

@@ -46,6 +46,14 @@ pub enum Button {
     },
     /// Unlinks the person's account.
     AccountUnlink,
+    /// Calls the business in Messenger.
+    AudioCall {
+        /// The label, at most 20 characters.
+        title: String,
+        /// How long it can be tapped: 1 to 7; Meta's default is 7.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_days: Option<u8>,
+    },
     /// Starts an Instant Game of the Page.
     GamePlay {
         /// The label, at most 20 characters.
@@ -120,23 +128,27 @@ const WEB_URL: [&str; 6] = [
     "webview_share_button",
 ];
 
+/// The fields of any button beside those of a web page.
+const OTHERS: [&str; 4] = ["title", "payload", "game_metadata", "expires_in_days"];
+
 /// Checks `buttons`, at most 3.
 pub(super) fn check(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
+    let of_any = [&WEB_URL[..], &OTHERS].concat();
     for button in buttons.list(1..=3)? {
         let part = button.at("type");
-        let kind: ButtonKind = part.variant()?;
+        let Some(kind) = part.known_variant::<ButtonKind>()? else { continue };
         let is_on_both = matches!(kind, ButtonKind::WebUrl | ButtonKind::Postback);
         if platform == Platform::Instagram && !is_on_both {
             return Err(part.wrong("is for Messenger only"));
         }
         match kind {
             ButtonKind::WebUrl => {
-                button.fields(&[&WEB_URL[..], &["title"]].concat())?;
+                button.fields_among(&[&WEB_URL[..], &["title"]].concat(), &of_any)?;
                 button.at("title").text(1..=20)?;
                 check_web_url(&button)?;
             }
             ButtonKind::Postback | ButtonKind::PhoneNumber => {
-                button.fields(&["type", "title", "payload"])?;
+                button.fields_among(&["type", "title", "payload"], &of_any)?;
                 button.at("title").text(1..=20)?;
                 let payload = button.at("payload");
                 let text = payload.text(1..=1000)?;
@@ -145,12 +157,18 @@ pub(super) fn check(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
                 }
             }
             ButtonKind::AccountLink => {
-                button.fields(&["type", "url"])?;
+                button.fields_among(&["type", "url"], &of_any)?;
                 button.at("url").https()?;
             }
-            ButtonKind::AccountUnlink => button.fields(&["type"])?,
+            ButtonKind::AccountUnlink => button.fields_among(&["type"], &of_any)?,
+            ButtonKind::AudioCall => {
+                button.fields_among(&["type", "title", "payload", "expires_in_days"], &of_any)?;
+                button.at("title").text(1..=20)?;
+                button.at("payload").optional_text(1..=1000)?;
+                button.at("expires_in_days").optional(|days| days.number(1..=7))?;
+            }
             ButtonKind::GamePlay => {
-                button.fields(&["type", "title", "payload", "game_metadata"])?;
+                button.fields_among(&["type", "title", "payload", "game_metadata"], &of_any)?;
                 button.at("title").text(1..=20)?;
                 button.at("payload").optional_text(1..=1000)?;
                 button.at("game_metadata").optional(check_game_metadata)?;
@@ -160,9 +178,32 @@ pub(super) fn check(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Checks `buttons` that may open a web page or cause a postback only.
+pub(super) fn check_simple(buttons: &Part, platform: Platform) -> Result<(), Invalid> {
+    check(buttons, platform)?;
+    for button in buttons.list(1..=3)? {
+        let kind = button.at("type");
+        if let Some(ButtonKind::WebUrl | ButtonKind::Postback) | None = kind.known_variant()? {
+            continue;
+        }
+        return Err(kind.wrong("must be web_url or postback here"));
+    }
+    Ok(())
+}
+
+/// Checks the `action` of an image: what a tap on it does.
+pub(super) fn check_image_action(action: &Part) -> Result<(), Invalid> {
+    action.fields(&[&WEB_URL[..], &["title", "payload"]].concat())?;
+    match action.at("type").kind(&["web_url", "postback"])? {
+        Some("web_url") => check_web_url(action),
+        Some(_) => action.at("payload").text(1..=1000).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Checks `default_action`: what a tap on a card opens.
 pub(super) fn check_default_action(action: &Part) -> Result<(), Invalid> {
-    action.fields(&WEB_URL)?;
+    action.fields_among(&WEB_URL, &OTHERS)?;
     action.at("type").one_of(&["web_url"])?;
     check_web_url(action)
 }

@@ -16,6 +16,8 @@ mod say;
 mod template;
 mod utility;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,7 +33,7 @@ pub use template::{DefaultAction, Element};
 pub use utility::{TemplateLanguage, UtilityTemplate};
 
 use crate::event::Platform;
-use part::Part;
+use part::{Notes, Part};
 
 /// The maximum number of messages and sender actions in one reply or follow-up.
 pub const MAX_MESSAGES: usize = 10;
@@ -77,6 +79,33 @@ pub struct Invalid {
     pub problem: String,
 }
 
+/// A part of a message that is not known here, and is sent as it is: Meta decides about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Where, as a path within what was given.
+    pub field: String,
+    /// The name of the kind, if it is one; otherwise the field itself is not known.
+    pub name: Option<String>,
+}
+
+impl Unknown {
+    /// Prefixes the path of the field.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), ..self }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.field)?;
+        if let Some(name) = &self.name {
+            write!(f, "\"{name}\" ")?;
+        }
+        f.write_str("is not known here; it is sent as it is")
+    }
+}
+
 impl Invalid {
     /// A problem with a field.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -91,7 +120,7 @@ impl Invalid {
 }
 
 impl Message {
-    /// A text of 1 to 1,999 characters (Unicode scalar values); on Instagram at most 1,000 bytes.
+    /// A text of 1 to 2,000 characters (Unicode scalar values); on Instagram at most 1,000 bytes.
     ///
     /// # Errors
     /// [`Invalid`] if it is empty or too long.
@@ -107,7 +136,7 @@ impl Message {
         Self::checked(json!({"attachment": media.into().attachment(kind)}))
     }
 
-    /// 2 to 30 images side by side; on Instagram at most 10.
+    /// 1 to 30 images side by side; on Instagram at most 10.
     ///
     /// # Errors
     /// [`Invalid`] if a limit is broken.
@@ -166,10 +195,10 @@ impl Message {
     }
 
     /// Any template by its `payload`, in the form of Meta's reference: media, product, receipt, coupon
-    /// and the others.
+    /// and the others. What is not known here is sent as it is.
     ///
     /// # Errors
-    /// [`Invalid`] if its `template_type` is not known, or a limit is broken.
+    /// [`Invalid`] if it has no `template_type`, or a limit that is known is broken.
     pub fn template(payload: &Value) -> Result<Self, Invalid> {
         Self::checked(json!({"attachment": {"type": "template", "payload": payload}}))
     }
@@ -194,8 +223,11 @@ impl Message {
 
     /// Reads a message in the Send API's form; a plain string is a text.
     ///
+    /// Fields, attachments, templates, buttons and quick replies that are not known here are sent as they
+    /// are.
+    ///
     /// # Errors
-    /// [`Invalid`] if it has another form or breaks a limit.
+    /// [`Invalid`] if what is known has another form or breaks a limit.
     pub fn from_json(value: &Value) -> Result<Self, Invalid> {
         match value {
             Value::String(text) => Self::text(text),
@@ -213,7 +245,7 @@ impl Message {
     /// # Errors
     /// [`Invalid`] names the first limit that is broken.
     pub fn check(&self, platform: Platform) -> Result<(), Invalid> {
-        check(&Part::whole(&self.0), platform)
+        check(&Part::whole(&self.0, &Notes::default()), platform)
     }
 
     fn checked(message: Value) -> Result<Self, Invalid> {
@@ -234,33 +266,44 @@ fn check(message: &Part, platform: Platform) -> Result<(), Invalid> {
     if let Some(metadata) = message.at("metadata").there() {
         return Err(metadata.wrong("is reserved: the outbox recognizes the message's echo by it"));
     }
-    message.fields(&[&CONTENTS[..], &["quick_replies"]].concat())?;
+    let known = [&CONTENTS[..], &["quick_replies"]].concat();
+    message.fields(&known)?;
     let contents: Vec<_> =
         CONTENTS.into_iter().filter_map(|name| Some((name, message.at(name).there()?))).collect();
-    let [(name, content)] = contents.as_slice() else {
-        return Err(message.wrong(format!("must have exactly one of {}", CONTENTS.join(", "))));
-    };
-    match *name {
-        "text" => check_text(content, platform)?,
-        "attachment" => attachment::check(content, platform)?,
-        "attachments" => attachment::check_images(content, platform)?,
-        "sticker_id" if platform == Platform::Instagram => {
-            return Err(content.wrong("stickers are only available on Messenger"));
+    let replies = message.at("quick_replies").there();
+    match contents.as_slice() {
+        [(name, content)] => {
+            check_content(name, content, platform)?;
+            if let Some(replies) = &replies
+                && !matches!(*name, "text" | "attachment")
+            {
+                return Err(replies.wrong("can only accompany a text or an attachment"));
+            }
         }
-        "sticker_id" => content.id()?,
-        _ => utility::check(content, platform)?,
+        // What it has may be a kind of content that Meta added.
+        [] if message.has_others(&known) => {}
+        _ => {
+            return Err(message.wrong(format!("must have exactly one of {}", CONTENTS.join(", "))));
+        }
     }
-    match message.at("quick_replies").there() {
-        Some(replies) if !matches!(*name, "text" | "attachment") => {
-            Err(replies.wrong("can only accompany a text or an attachment"))
+    replies.map_or(Ok(()), |replies| quick_reply::check(&replies, platform))
+}
+
+fn check_content(name: &str, content: &Part, platform: Platform) -> Result<(), Invalid> {
+    match name {
+        "text" => check_text(content, platform),
+        "attachment" => attachment::check(content, platform),
+        "attachments" => attachment::check_images(content, platform),
+        "sticker_id" if platform == Platform::Instagram => {
+            Err(content.wrong("stickers are only available on Messenger"))
         }
-        Some(replies) => quick_reply::check(&replies, platform),
-        None => Ok(()),
+        "sticker_id" => content.id(),
+        _ => utility::check(content, platform),
     }
 }
 
 fn check_text(text: &Part, platform: Platform) -> Result<(), Invalid> {
-    let bytes = text.text(1..=1999)?.len();
+    let bytes = text.text(1..=2000)?.len();
     if platform == Platform::Instagram && bytes > 1000 {
         return Err(
             text.wrong(format!("has {bytes} bytes; at most 1,000 are allowed on Instagram"))

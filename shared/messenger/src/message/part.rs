@@ -1,38 +1,57 @@
 //! A JSON value, read part by part, so that an error names the path of what is wrong.
+//!
+//! What is not known here is no error: it is noted, because Meta adds fields and kinds at any time.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde_json::Value;
 use strum::VariantNames;
 
-use super::Invalid;
+use super::{Invalid, Unknown};
 
 /// The longest URL, in bytes.
 const LONGEST_URL: usize = 2048;
+
+/// The most characters of a name that is repeated in an error or a note.
+const LONGEST_NAME: usize = 40;
+
+/// What a check met that is not known here.
+#[derive(Debug, Default)]
+pub(super) struct Notes(RefCell<Vec<Unknown>>);
+
+impl Notes {
+    /// What was noted.
+    pub(super) fn into_unknown(self) -> Vec<Unknown> {
+        self.0.into_inner()
+    }
+}
 
 /// A part of a JSON value, and its path. A part that is absent is null.
 #[derive(Clone, Debug)]
 pub(super) struct Part<'a> {
     path: String,
     value: &'a Value,
+    notes: &'a Notes,
 }
 
 impl<'a> Part<'a> {
     /// The whole value.
-    pub(super) fn whole(value: &'a Value) -> Self {
-        Self { path: String::new(), value }
+    pub(super) fn whole(value: &'a Value, notes: &'a Notes) -> Self {
+        Self { path: String::new(), value, notes }
     }
 
     /// A value that is the field with this name.
-    pub(super) fn named(name: &str, value: &'a Value) -> Self {
-        Self { path: name.to_owned(), value }
+    pub(super) fn named(name: &str, value: &'a Value, notes: &'a Notes) -> Self {
+        Self { path: name.to_owned(), value, notes }
     }
 
     /// The field with this name.
     pub(super) fn at(&self, name: &str) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
-        Self { path: format!("{}{dot}{name}", self.path), value: &self.value[name] }
+        let path = format!("{}{dot}{name}", self.path);
+        Self { path, value: &self.value[name], notes: self.notes }
     }
 
     /// The part, unless it is absent.
@@ -64,17 +83,54 @@ impl<'a> Part<'a> {
     }
 
     /// An object with no other fields than these, any of which may be absent.
-    pub(super) fn fields(&self, known: &[&str]) -> Result<(), Invalid> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Invalid> {
         self.object()?;
-        let given = self.value.as_object().into_iter().flatten();
-        let mut unknown = given.filter(|(name, _)| !known.contains(&name.as_str()));
-        match unknown.find(|(_, value)| !value.is_null()) {
+        match self.others(known).next() {
             None => Ok(()),
-            Some((name, _)) => {
-                let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-                let known = known.join(", ");
-                Err(self.at(&name).wrong(format!("unknown field; the fields are {known}")))
+            Some(name) => Err(self.misplaced(&name, known)),
+        }
+    }
+
+    /// An object with these fields, any of which may be absent; others are noted.
+    pub(super) fn fields(&self, known: &[&str]) -> Result<(), Invalid> {
+        self.fields_among(known, &[])
+    }
+
+    /// An object with these fields, any of which may be absent, and none of its relatives' fields;
+    /// others are noted.
+    pub(super) fn fields_among(&self, known: &[&str], relatives: &[&str]) -> Result<(), Invalid> {
+        self.object()?;
+        for name in self.others(known) {
+            if relatives.contains(&name.as_str()) {
+                return Err(self.misplaced(&name, known));
             }
+            self.at(&shortened(&name)).note(None);
+        }
+        Ok(())
+    }
+
+    /// Whether an object has other fields than these.
+    pub(super) fn has_others(&self, known: &[&str]) -> bool {
+        self.others(known).next().is_some()
+    }
+
+    fn others(&self, known: &[&str]) -> impl Iterator<Item = String> {
+        let given = self.value.as_object().into_iter().flatten();
+        let others =
+            given.filter(|(name, value)| !known.contains(&name.as_str()) && !value.is_null());
+        others.map(|(name, _)| name.clone())
+    }
+
+    fn misplaced(&self, name: &str, known: &[&str]) -> Invalid {
+        let known = known.join(", ");
+        self.at(&shortened(name)).wrong(format!("unknown field; the fields are {known}"))
+    }
+
+    fn note(&self, name: Option<&str>) {
+        let unknown = Unknown { field: self.path.clone(), name: name.map(shortened) };
+        let mut notes = self.notes.0.borrow_mut();
+        if !notes.contains(&unknown) {
+            notes.push(unknown);
         }
     }
 
@@ -116,6 +172,23 @@ impl<'a> Part<'a> {
         name.parse().map_err(|_| self.wrong("is not known"))
     }
 
+    /// One of these strings; another one is noted.
+    pub(super) fn kind(&self, names: &[&str]) -> Result<Option<&'a str>, Invalid> {
+        match self.value.as_str() {
+            Some(name) if names.contains(&name) => Ok(Some(name)),
+            Some(name) if !name.trim().is_empty() => {
+                self.note(Some(name));
+                Ok(None)
+            }
+            _ => self.one_of(names).map(Some),
+        }
+    }
+
+    /// The name of one of an enum's variants; another one is noted.
+    pub(super) fn known_variant<T: FromStr + VariantNames>(&self) -> Result<Option<T>, Invalid> {
+        Ok(self.kind(T::VARIANTS)?.and_then(|name| name.parse().ok()))
+    }
+
     /// A list with this many items.
     pub(super) fn list(&self, counts: RangeInclusive<usize>) -> Result<Vec<Self>, Invalid> {
         let items = match self.value {
@@ -128,7 +201,10 @@ impl<'a> Part<'a> {
             let count = items.len();
             return Err(self.wrong(format!("has {count} items; {least} to {most} are allowed")));
         }
-        let item = |(index, value)| Self { path: format!("{}[{index}]", self.path), value };
+        let item = |(index, value)| {
+            let path = format!("{}[{index}]", self.path);
+            Self { path, value, notes: self.notes }
+        };
         Ok(items.iter().enumerate().map(item).collect())
     }
 
@@ -169,6 +245,11 @@ impl<'a> Part<'a> {
         if self.value.is_boolean() { Ok(()) } else { Err(self.wrong("must be true or false")) }
     }
 
+    /// Whether it is `true`.
+    pub(super) fn is_true(&self) -> bool {
+        *self.value == Value::Bool(true)
+    }
+
     /// An `https` URL.
     pub(super) fn https(&self) -> Result<&'a str, Invalid> {
         match self.value.as_str() {
@@ -186,6 +267,11 @@ impl<'a> Part<'a> {
             _ => Err(self.wrong("must be an http or https URL of at most 2,048 bytes")),
         }
     }
+}
+
+/// A name that somebody else chose, fit to be repeated.
+fn shortened(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
 }
 
 fn is_numeric(id: &str) -> bool {

@@ -49,15 +49,20 @@ impl QuickReply {
     }
 }
 
+const FIELDS: [&str; 4] = ["content_type", "title", "payload", "image_url"];
+
 /// Checks `quick_replies`.
 pub(super) fn check(quick_replies: &Part, platform: Platform) -> Result<(), Invalid> {
     for reply in quick_replies.list(1..=13)? {
         let kinds = ["text", "user_phone_number", "user_email"];
-        if reply.at("content_type").one_of(&kinds)? != "text" {
-            reply.fields(&["content_type"])?;
-            continue;
+        match reply.at("content_type").kind(&kinds)? {
+            Some("text") => reply.fields(&FIELDS)?,
+            Some(_) => {
+                reply.fields_among(&["content_type"], &FIELDS)?;
+                continue;
+            }
+            None => continue,
         }
-        reply.fields(&["content_type", "title", "payload", "image_url"])?;
         let image = reply.at("image_url");
         image.optional(Part::web)?;
         let least = match image.there() {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::part::Part;
-use super::{Action, Invalid, Message, RateClass, Use, UtilityTemplate, action};
+use super::part::{Notes, Part};
+use super::{Action, Invalid, Message, RateClass, Unknown, Use, UtilityTemplate, action};
 use crate::event::Platform;
 
 /// One item to send: a message with its options, or a sender action.
@@ -35,8 +35,15 @@ impl From<UtilityTemplate> for Outgoing {
 
 impl Outgoing {
     /// The fields of a Send API request that it may consist of.
-    pub const FIELDS: [&str; 6] =
-        ["message", "persona_id", "reply_to", "notification_type", "sender_action", "payload"];
+    pub const FIELDS: [&str; 7] = [
+        "message",
+        "persona_id",
+        "reply_to",
+        "notification_type",
+        "thread_control",
+        "sender_action",
+        "payload",
+    ];
 
     /// Sends it under the name and picture of a persona of the Page; Messenger only.
     #[must_use]
@@ -60,6 +67,25 @@ impl Outgoing {
     #[must_use]
     pub fn without_notification(self) -> Self {
         self.with("notification_type", "NO_PUSH".into())
+    }
+
+    /// Gives the thread to another app with this message, such as the Page's inbox: the last words and
+    /// the hand-over are one call. Nothing is sent to the person after it until the thread is back.
+    #[must_use]
+    pub fn passing_thread_to(self, app_id: impl Into<String>) -> Self {
+        self.with("thread_control", json!({"control_type": "pass", "app_id": app_id.into()}))
+    }
+
+    /// Gives the thread up with this message.
+    #[must_use]
+    pub fn releasing_thread(self) -> Self {
+        self.with("thread_control", json!({"control_type": "release"}))
+    }
+
+    /// Whether it gives the thread to another app, and to which, if it names one.
+    pub fn passes_thread(&self) -> Option<Option<&str>> {
+        let control = self.0.get("thread_control")?;
+        (control["control_type"] == "pass").then(|| control["app_id"].as_str())
     }
 
     fn with(mut self, name: &str, value: Value) -> Self {
@@ -87,13 +113,34 @@ impl Outgoing {
     /// # Errors
     /// [`Invalid`] names the first limit that is broken.
     pub fn check(&self, platform: Platform) -> Result<(), Invalid> {
-        let body = Part::whole(&self.0);
+        self.check_noting(platform).map(drop)
+    }
+
+    /// What of it is not known here, and is sent as it is.
+    pub fn unknown(&self) -> Vec<Unknown> {
+        let on = |platform| self.check_noting(platform);
+        on(Platform::Messenger).or_else(|_| on(Platform::Instagram)).unwrap_or_default()
+    }
+
+    fn check_noting(&self, platform: Platform) -> Result<Vec<Unknown>, Invalid> {
+        let notes = Notes::default();
+        Self::check_parts(&Part::whole(&self.0, &notes), platform)?;
+        Ok(notes.into_unknown())
+    }
+
+    fn check_parts(body: &Part, platform: Platform) -> Result<(), Invalid> {
         match (body.at("message").there(), body.at("sender_action").there()) {
             (Some(message), None) => {
-                body.fields(&["message", "persona_id", "reply_to", "notification_type"])?;
+                body.only(&[
+                    "message",
+                    "persona_id",
+                    "reply_to",
+                    "notification_type",
+                    "thread_control",
+                ])?;
                 super::check(&message, platform)?;
             }
-            (None, Some(_)) => action::check(&body)?,
+            (None, Some(_)) => action::check(body)?,
             (Some(_), Some(action)) => {
                 return Err(action.wrong("cannot be combined with a message"));
             }
@@ -106,8 +153,13 @@ impl Outgoing {
             persona.id()?;
         }
         body.at("reply_to").optional(|reply_to| {
-            reply_to.fields(&["mid"])?;
+            reply_to.only(&["mid"])?;
             reply_to.at("mid").text(1..=1000).map(drop)
+        })?;
+        body.at("thread_control").optional(|control| {
+            control.only(&["control_type", "app_id"])?;
+            control.at("control_type").one_of(&["pass", "release"])?;
+            control.at("app_id").optional(Part::id)
         })?;
         let types = ["REGULAR", "SILENT_PUSH", "NO_PUSH"];
         body.at("notification_type").optional(|part| part.one_of(&types).map(drop))

@@ -2,7 +2,8 @@
 //!
 //! Source: Meta's references of the Messenger templates and of Instagram messaging. Instagram has
 //! the button, generic and product templates only. What a receipt, a coupon, a form for the person's
-//! details or a request to opt in contains beyond what is checked here is passed to Meta unchanged.
+//! details or a request to opt in contains beyond what is checked here is passed to Meta unchanged, and
+//! so is a template of a kind that is not known here.
 
 use serde::Serialize;
 use strum::{EnumString, VariantNames};
@@ -46,6 +47,7 @@ enum Kind {
     Generic,
     Product,
     Media,
+    ImageGrid,
     Receipt,
     Coupon,
     CustomerFeedback,
@@ -55,11 +57,16 @@ enum Kind {
     OneTimeNotifReq,
 }
 
+/// The fields of the payloads that are checked in full.
+const FIELDS: [&str; 7] =
+    ["template_type", "text", "buttons", "elements", "sharable", "image_aspect_ratio", "form_id"];
+
 impl Kind {
     const fn is_on_instagram(self) -> bool {
         match self {
             Self::Button | Self::Generic | Self::Product => true,
             Self::Media
+            | Self::ImageGrid
             | Self::Receipt
             | Self::Coupon
             | Self::CustomerFeedback
@@ -75,19 +82,19 @@ impl Kind {
 pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
     payload.object()?;
     let part = payload.at("template_type");
-    let kind: Kind = part.variant()?;
+    let Some(kind) = part.known_variant::<Kind>()? else { return Ok(()) };
     if platform == Platform::Instagram && !kind.is_on_instagram() {
         return Err(part.wrong("is for Messenger only"));
     }
     match kind {
         Kind::Button => {
-            payload.fields(&["template_type", "text", "buttons"])?;
+            payload.fields_among(&["template_type", "text", "buttons"], &FIELDS)?;
             payload.at("text").text(1..=640)?;
             button::check(&payload.at("buttons"), platform)
         }
         Kind::Generic => check_generic(payload, platform),
         Kind::Product => {
-            payload.fields(&["template_type", "elements"])?;
+            payload.fields_among(&["template_type", "elements"], &FIELDS)?;
             for product in payload.at("elements").list(1..=10)? {
                 product.fields(&["id"])?;
                 product.at("id").id()?;
@@ -95,18 +102,20 @@ pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
             Ok(())
         }
         Kind::Media => check_media(payload, platform),
+        Kind::ImageGrid => check_image_grid(payload, platform),
         Kind::Receipt => check_receipt(payload),
         Kind::Coupon => check_coupon(payload),
         Kind::CustomerFeedback => feedback::check(payload),
         Kind::CustomerInformation => {
-            for country in payload.at("countries").list(1..=250)? {
-                country.text(2..=2)?;
-            }
+            payload.at("countries").optional(|countries| {
+                let countries = countries.list(1..=250)?;
+                countries.iter().try_for_each(|country| country.text(2..=2).map(drop))
+            })?;
             payload.at("business_privacy").at("url").https()?;
             payload.at("expires_in_days").optional(|part| part.number(1..=7))
         }
         Kind::InstantForm => {
-            payload.fields(&["template_type", "form_id"])?;
+            payload.fields_among(&["template_type", "form_id"], &FIELDS)?;
             payload.at("form_id").id()
         }
         Kind::NotificationMessages | Kind::OneTimeNotifReq => {
@@ -117,19 +126,22 @@ pub(super) fn check(payload: &Part, platform: Platform) -> Result<(), Invalid> {
 }
 
 fn check_generic(payload: &Part, platform: Platform) -> Result<(), Invalid> {
-    payload.fields(&["template_type", "elements", "sharable", "image_aspect_ratio"])?;
+    payload
+        .fields_among(&["template_type", "elements", "sharable", "image_aspect_ratio"], &FIELDS)?;
     payload.at("sharable").optional(Part::flag)?;
     let ratios = ["horizontal", "square"];
     payload.at("image_aspect_ratio").optional(|part| part.one_of(&ratios).map(drop))?;
     for element in payload.at("elements").list(1..=10)? {
         let optional = ["subtitle", "image_url", "default_action", "buttons"];
-        element.fields(&[&["title"], &optional[..]].concat())?;
+        let known = [&["title"], &optional[..]].concat();
+        element.fields(&known)?;
         element.at("title").text(1..=80)?;
         element.at("subtitle").optional_text(1..=80)?;
         element.at("image_url").optional(Part::web)?;
         element.at("default_action").optional(button::check_default_action)?;
         element.at("buttons").optional(|buttons| button::check(buttons, platform))?;
-        if optional.iter().all(|name| element.at(name).there().is_none()) {
+        let has_more = optional.iter().any(|name| element.at(name).there().is_some());
+        if !has_more && !element.has_others(&known) {
             return Err(
                 element.wrong("needs a subtitle, an image or a button in addition to its title")
             );
@@ -140,7 +152,7 @@ fn check_generic(payload: &Part, platform: Platform) -> Result<(), Invalid> {
 
 /// One image or video that Meta already has: saved, or on Facebook.
 fn check_media(payload: &Part, platform: Platform) -> Result<(), Invalid> {
-    payload.fields(&["template_type", "elements", "sharable"])?;
+    payload.fields_among(&["template_type", "elements", "sharable"], &FIELDS)?;
     payload.at("sharable").optional(Part::flag)?;
     for element in payload.at("elements").list(1..=1)? {
         element.fields(&["media_type", "attachment_id", "url", "buttons"])?;
@@ -155,6 +167,30 @@ fn check_media(payload: &Part, platform: Platform) -> Result<(), Invalid> {
                 ));
             }
             _ => return Err(element.wrong("must have either attachment_id or url")),
+        }
+    }
+    Ok(())
+}
+
+/// 2 to 6 images in one message, each with an action of its own.
+fn check_image_grid(payload: &Part, platform: Platform) -> Result<(), Invalid> {
+    payload.fields_among(&["template_type", "elements", "sharable"], &FIELDS)?;
+    payload.at("sharable").optional(Part::flag)?;
+    for grid in payload.at("elements").list(1..=1)? {
+        grid.fields(&["images", "title", "subtitle", "buttons"])?;
+        grid.at("title").optional_text(1..=45)?;
+        grid.at("subtitle").optional_text(1..=80)?;
+        grid.at("buttons").optional(|buttons| button::check_simple(buttons, platform))?;
+        let mut has_hero = false;
+        for image in grid.at("images").list(2..=6)? {
+            image.fields(&["url", "is_hero_image", "action"])?;
+            image.at("url").web()?;
+            let hero = image.at("is_hero_image");
+            hero.optional(Part::flag)?;
+            if hero.is_true() && std::mem::replace(&mut has_hero, true) {
+                return Err(hero.wrong("can be true for one image only"));
+            }
+            image.at("action").optional(button::check_image_action)?;
         }
     }
     Ok(())

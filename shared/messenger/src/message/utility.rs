@@ -3,10 +3,10 @@
 //! Source: Meta's reference of utility messages; Messenger only.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Invalid;
-use super::part::Part;
+use super::part::{Notes, Part};
 use crate::event::Platform;
 
 /// A reference to an approved utility template of the Page.
@@ -19,6 +19,9 @@ pub struct UtilityTemplate {
     /// The values of its placeholders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<Value>,
+    /// What else the reference holds.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 /// A template's language.
@@ -26,13 +29,16 @@ pub struct UtilityTemplate {
 pub struct TemplateLanguage {
     /// Such as `en_US`.
     pub code: String,
+    /// What else is said of it.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 impl UtilityTemplate {
     /// A template without placeholders, such as `order_shipped` in `en_US`.
     pub fn new(name: impl Into<String>, language: impl Into<String>) -> Self {
-        let language = TemplateLanguage { code: language.into() };
-        Self { name: name.into(), language, components: Vec::new() }
+        let language = TemplateLanguage { code: language.into(), others: Map::new() };
+        Self { name: name.into(), language, components: Vec::new(), others: Map::new() }
     }
 
     /// Reads a reference in the Send API's form; errors name this field.
@@ -40,7 +46,7 @@ impl UtilityTemplate {
     /// # Errors
     /// [`Invalid`] if it has another form or breaks a limit.
     pub fn from_json(field: &str, value: &Value) -> Result<Self, Invalid> {
-        check(&Part::named(field, value), Platform::Messenger)?;
+        check(&Part::named(field, value, &Notes::default()), Platform::Messenger)?;
         Self::deserialize(value)
             .map_err(|_| Invalid::new(field, "must be a reference to a utility template"))
     }

@@ -14,7 +14,8 @@ use messenger::clock::Timestamp;
 use messenger::event::{Event, Platform, split};
 use messenger::message::{Action, Message, Outgoing};
 use messenger::window::{
-    Allowed, Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, decide, decide_with_fallback,
+    Allowed, Policy, Purpose, Refusal, STANDARD_WINDOW, Standing, allowed_purposes, decide,
+    decide_with_fallback,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -67,11 +68,12 @@ const fn ms(millis: i64) -> Timestamp {
 }
 
 const fn heard_at(at: i64, window: i64, platform: Platform) -> Standing {
-    Standing { platform, last_message_at: Some(ms(at)), free_until: Some(ms(at + window)) }
+    let free_until = Some(ms(at + window));
+    Standing { platform, last_message_at: Some(ms(at)), free_until, ad_until: None }
 }
 
 const fn never_heard(platform: Platform) -> Standing {
-    Standing { platform, last_message_at: None, free_until: None }
+    Standing { platform, last_message_at: None, free_until: None, ad_until: None }
 }
 
 fn outcome(
@@ -81,7 +83,21 @@ fn outcome(
     now: i64,
     margin: i64,
 ) -> Outcome {
-    let policy = Policy { margin: Duration::from_millis(margin.unsigned_abs()) };
-    decide(purpose, author, standing, ms(now), &policy)
+    decided(purpose, author, standing, now, &Policy { ad_windows: false, ..kept(margin) })
+}
+
+/// A policy that keeps this margin and tries the windows of ads.
+const fn kept(margin: i64) -> Policy {
+    Policy { margin: Duration::from_millis(margin.unsigned_abs()), ad_windows: true }
+}
+
+fn decided(
+    purpose: Purpose,
+    author: Option<&str>,
+    standing: &Standing,
+    now: i64,
+    policy: &Policy,
+) -> Outcome {
+    decide(purpose, author, standing, ms(now), policy)
         .map(|label| (label.messaging_type(), label.tag()))
 }

@@ -5,7 +5,7 @@ use super::*;
 /// What happened, its container, its JSON (with `@` where the time stands), whether it opens.
 pub(crate) type Sample = (&'static str, &'static str, &'static str, bool);
 
-pub(crate) const SAMPLES: [Sample; 42] = [
+pub(crate) const SAMPLES: [Sample; 49] = [
     ("text", "messaging", r#""message":{"mid":"m1","text":"hi"}"#, true),
     (
         "quick reply",
@@ -39,6 +39,18 @@ pub(crate) const SAMPLES: [Sample; 42] = [
     ),
     ("message taken back", "messaging", r#""message":{"mid":"m7","is_deleted":true}"#, false),
     (
+        "message that the API cannot show",
+        "messaging",
+        r#""message":{"mid":"m15","is_unsupported":true}"#,
+        false,
+    ),
+    (
+        "message of an account to itself",
+        "messaging",
+        r#""message":{"mid":"m16","text":"hi","is_self":true}"#,
+        false,
+    ),
+    (
         "Get Started",
         "messaging",
         r#""postback":{"mid":"m8","title":"Get Started","payload":"GS"}"#,
@@ -68,6 +80,36 @@ pub(crate) const SAMPLES: [Sample; 42] = [
         "messaging",
         r#""referral":{"ref":"r","source":"SHORTLINK","type":"OPEN_THREAD"}"#,
         true,
+    ),
+    (
+        "link on Instagram",
+        "messaging",
+        r#""referral":{"ref":"r","source":"SHORTLINKS","type":"OPEN_THREAD"}"#,
+        true,
+    ),
+    (
+        "link on Instagram under its other name",
+        "messaging",
+        r#""referral":{"ref":"r","source":"IGME-SOURCE-LINK","type":"OPEN_THREAD"}"#,
+        true,
+    ),
+    (
+        "message in changes",
+        "changes",
+        r#"{"field":"messages","value":{"sender":{"id":"77"},"recipient":{"id":"10"},"timestamp":@,"message":{"mid":"m17","text":"hi"}}}"#,
+        true,
+    ),
+    (
+        "message in changes while another app holds the conversation",
+        "changes",
+        r#"{"field":"standby","value":{"sender":{"id":"77"},"recipient":{"id":"10"},"timestamp":@,"message":{"mid":"m18","text":"hi"}}}"#,
+        true,
+    ),
+    (
+        "postback of the Page itself",
+        "changes",
+        r#"{"field":"messaging_postbacks","value":{"sender":{"id":"10"},"recipient":{"id":"77"},"timestamp":@,"postback":{"mid":"m19","payload":"P"}}}"#,
+        false,
     ),
     (
         "reaction",
@@ -106,7 +148,7 @@ pub(crate) const SAMPLES: [Sample; 42] = [
         r#""optin":{"type":"one_time_notif_req","payload":"p","one_time_notif_token":"T"}"#,
         false,
     ),
-    ("opt-in by a plugin", "messaging", r#""optin":{"ref":"r"}"#, false),
+    ("opt-in by a plugin", "messaging", r#""optin":{"ref":"r"}"#, true),
     ("opt-in by a checkbox", "messaging", r#""optin":{"ref":"r","user_ref":"u"}"#, false),
     (
         "comment on the Page",
@@ -222,7 +264,7 @@ pub(crate) fn standing_after<'a>(events: impl IntoIterator<Item = &'a Event>) ->
     events.into_iter().filter(|event| event.opens_window()).fold(
         Standing::default(),
         |known, event| {
-            let at = event.at.unwrap();
+            let at = event.happened_at();
             if known.last_message_at.is_some_and(|last| last >= at) {
                 return known;
             }
@@ -254,11 +296,46 @@ fn what_opens_the_window() {
 }
 
 #[test]
-fn without_a_time_nothing_opens_the_window() {
+fn without_a_time_the_window_opens_at_the_receipt() {
     for sample in &SAMPLES {
-        let (what, container, ..) = sample;
-        let event = event("page", container, &item(sample, "null"), AFTER);
-        assert_eq!(event.at, None, "{what}");
-        assert!(!event.opens_window(), "{what}");
+        let (what, container, _, opens) = sample;
+        for time in ["null", "0", "\"0\"", "-1", "\"\""] {
+            let event = event("page", container, &item(sample, time), AFTER);
+            assert_eq!((event.at, event.happened_at()), (None, ms(AFTER)), "{what}");
+            assert_eq!(event.opens_window(), *opens, "{what}");
+        }
+    }
+}
+
+#[test]
+fn an_ad_is_named_by_a_click_or_by_what_the_person_then_says() {
+    use messenger::event::FromAd::{self, Answer, Click, Message};
+    let ad = r#""referral":{"ref":"r","source":"ADS","type":"OPEN_THREAD","ad_id":"9"}"#;
+    let said = |container: &str, rest: &str| format!(r#""{container}":{{{rest},{ad}}}"#);
+    let rows: [(String, Option<FromAd>); 16] = [
+        (said("message", r#""mid":"m1","text":"hi""#), Some(Answer)),
+        (said("postback", r#""mid":"m2","payload":"GS""#), Some(Answer)),
+        (said("optin", r#""ref":"plugin""#), Some(Answer)),
+        (ad.to_owned(), Some(Click)),
+        (ad.replace("ADS", "ads"), Some(Click)),
+        (ad.replace("OPEN_THREAD", "LEAD_COMPLETE"), Some(Answer)),
+        (ad.replace("OPEN_THREAD", "LEAD_INCOMPLETE"), Some(Answer)),
+        (said("optin", r#""type":"notification_messages""#), Some(Click)),
+        (r#""message":{"mid":"m3","text":"hi"}"#.to_owned(), Some(Message)),
+        (r#""postback":{"mid":"m4","payload":"GS"}"#.to_owned(), Some(Message)),
+        (said("message", r#""mid":"m5","text":"hi""#).replace("ADS", "SHORTLINK"), Some(Message)),
+        (r#""referral":{"ref":"r","source":"SHORTLINK","type":"OPEN_THREAD"}"#.to_owned(), None),
+        (r#""reaction":{"action":"react","mid":"m1"}"#.to_owned(), None),
+        (r#""read":{"watermark":1}"#.to_owned(), None),
+        (said("message", r#""mid":"m6","is_echo":true,"text":"hi""#), None),
+        (said("message", r#""mid":"m7","is_self":true,"text":"hi""#), None),
+    ];
+    for object in ["page", "instagram"] {
+        for (body, expected) in &rows {
+            let item = format!(
+                r#"{{"sender":{{"id":"77"}},"recipient":{{"id":"10"}},"timestamp":{AFTER},{body}}}"#
+            );
+            assert_eq!(event(object, "messaging", &item, AFTER).from_ad(), *expected, "{body}");
+        }
     }
 }

@@ -116,6 +116,8 @@ fn standings() -> impl Strategy<Value = Standing> {
             platform,
             last_message_at: known.map(|(at, _)| ms(at)),
             free_until: known.and_then(|(at, window)| Some(ms(at + window?))),
+            // A test of its own reads the windows of ads.
+            ad_until: None,
         },
     )
 }
@@ -367,8 +369,9 @@ proptest! {
         prop_assert!(event.at <= Some(ms(received)), "{:?}", event.at);
         let standing = Standing {
             platform: event.platform,
-            last_message_at: event.at,
-            free_until: event.at.map(|at| at + STANDARD_WINDOW),
+            last_message_at: Some(event.happened_at()),
+            free_until: Some(event.happened_at() + STANDARD_WINDOW),
+            ad_until: None,
         };
         let too_late = received + DAY + 1;
         prop_assert_eq!(outcome(Purpose::Reply, None, &standing, too_late, 0), WINDOW_CLOSED);

@@ -223,7 +223,7 @@ fn a_purpose_carries_its_own_content_only() {
 
 #[test]
 fn a_fallback_goes_where_only_the_windows_refuse_and_never_on_instagram() {
-    let policy = Policy { margin: Duration::ZERO };
+    let policy = Policy { margin: Duration::ZERO, ad_windows: false };
     for platform in PLATFORMS {
         for standing in [never_heard(platform), heard_at(AFTER, DAY, platform)] {
             for &purpose in Purpose::ALL {
@@ -258,5 +258,115 @@ fn a_fallback_goes_where_only_the_windows_refuse_and_never_on_instagram() {
                 }
             }
         }
+    }
+}
+
+/// A purpose, and its label while only the window of an ad is open.
+type ByAd = (Purpose, Outcome);
+
+/// What the window of an ad adds between the end of the standard window and its own. A tag goes first
+/// where one is allowed, because whether Meta grants the ad's window is not known.
+const BY_AD: [(Platform, i64, [ByAd; 9]); 4] = [
+    (
+        Platform::Messenger,
+        AFTER,
+        [
+            (Purpose::Reply, RESPONSE),
+            (Purpose::Update, UPDATE),
+            (Purpose::Human, HUMAN_AGENT),
+            (Purpose::Feedback, CUSTOMER_FEEDBACK),
+            (Purpose::AccountUpdate, UPDATE),
+            (Purpose::ConfirmedEventUpdate, UPDATE),
+            (Purpose::PostPurchaseUpdate, UPDATE),
+            (Purpose::Utility, UTILITY),
+            (Purpose::PrivateReply, RESPONSE),
+        ],
+    ),
+    (
+        Platform::Messenger,
+        BEFORE,
+        [
+            (Purpose::Reply, RESPONSE),
+            (Purpose::Update, UPDATE),
+            (Purpose::Human, HUMAN_AGENT),
+            (Purpose::Feedback, CUSTOMER_FEEDBACK),
+            (Purpose::AccountUpdate, ACCOUNT_UPDATE),
+            (Purpose::ConfirmedEventUpdate, CONFIRMED_EVENT_UPDATE),
+            (Purpose::PostPurchaseUpdate, POST_PURCHASE_UPDATE),
+            (Purpose::Utility, UTILITY),
+            (Purpose::PrivateReply, RESPONSE),
+        ],
+    ),
+    (Platform::Instagram, AFTER, ON_INSTAGRAM_BY_AD),
+    (Platform::Instagram, BEFORE, ON_INSTAGRAM_BY_AD),
+];
+
+const ON_INSTAGRAM_BY_AD: [ByAd; 9] = [
+    (Purpose::Reply, RESPONSE),
+    (Purpose::Update, UPDATE),
+    (Purpose::Human, HUMAN_AGENT),
+    (Purpose::Feedback, NOT_ON_INSTAGRAM),
+    (Purpose::AccountUpdate, UPDATE),
+    (Purpose::ConfirmedEventUpdate, UPDATE),
+    (Purpose::PostPurchaseUpdate, UPDATE),
+    (Purpose::Utility, NOT_ON_INSTAGRAM),
+    (Purpose::PrivateReply, RESPONSE),
+];
+
+/// Heard from at an instant, in a conversation whose ad has a window until another.
+fn by_ad(at: i64, ad_until: i64, platform: Platform) -> Standing {
+    Standing { ad_until: Some(ms(ad_until)), ..heard_at(at, DAY, platform) }
+}
+
+#[test]
+fn the_window_of_an_ad_holds_to_the_millisecond_and_only_if_it_is_tried() {
+    for (platform, at, rows) in BY_AD {
+        for (purpose, expected) in rows {
+            for margin in MARGINS {
+                let policy = kept(margin);
+                let standing = by_ad(at, at + 7 * DAY, platform);
+                let without = heard_at(at, DAY, platform);
+                let try_at = |age, policy: &Policy| {
+                    decided(purpose, Some("Ana"), &standing, at + age, policy)
+                };
+                let as_ever = |age| outcome(purpose, Some("Ana"), &without, at + age, margin);
+                for age in [DAY - margin + 1, 3 * DAY, 7 * DAY - margin] {
+                    assert_eq!(try_at(age, &policy), expected, "{platform:?} {purpose} {age}");
+                    let off = Policy { ad_windows: false, ..policy };
+                    assert_eq!(try_at(age, &off), as_ever(age), "{platform:?} {purpose} {age}");
+                }
+                for age in [0, DAY - margin, 7 * DAY - margin + 1, 100 * DAY] {
+                    assert_eq!(try_at(age, &policy), as_ever(age), "{platform:?} {purpose} {age}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_window_of_an_ad_neither_shortens_nor_moves_with_later_messages() {
+    let first = AFTER;
+    let standing = |heard| by_ad(heard, first + 7 * DAY, Platform::Messenger);
+    for (heard, now, expected) in [
+        (first + 2 * DAY, first + 6 * DAY, UPDATE),
+        (first + 2 * DAY, first + 7 * DAY, UPDATE),
+        (first + 2 * DAY, first + 7 * DAY + 1, WINDOW_CLOSED),
+        (first + 6 * DAY + HOUR, first + 7 * DAY + HOUR, UPDATE),
+        (first + 6 * DAY + HOUR, first + 7 * DAY + HOUR + 1, WINDOW_CLOSED),
+    ] {
+        let found = decided(Purpose::Update, None, &standing(heard), now, &kept(0));
+        assert_eq!(found, expected, "heard at {heard}, now {now}");
+    }
+}
+
+#[test]
+fn what_is_allowed_by_an_ad_is_named_with_its_end() {
+    let standing = by_ad(AFTER, AFTER + 7 * DAY, Platform::Messenger);
+    for (policy, until) in
+        [(kept(MINUTE), Some(ms(AFTER + 7 * DAY - MINUTE))), (Policy::default(), None)]
+    {
+        let allowed = allowed_purposes(&standing, ms(AFTER + 2 * DAY), &policy);
+        let update = allowed.iter().find(|allowed| allowed.purpose == Purpose::Update);
+        assert_eq!(update.and_then(|update| update.until), until);
     }
 }

@@ -40,6 +40,7 @@ pub fn reply(
 ) -> Result<Decision, Invalid> {
     let said = match &event.kind {
         Kind::Postback(postback) => postback.payload.as_deref(),
+        Kind::Message(message) if message.is_empty() => return Ok(Decision::nothing()),
         Kind::Message(message) => message.quick_reply.as_deref().or(message.text.as_deref()),
         _ => return Ok(Decision::nothing()),
     };

@@ -85,7 +85,8 @@ fn a_killed_token_is_expired_until_another_is_set() {
 fn a_token_is_for_its_own_page() {
     let world = World::with_open_windows();
     let body = text_as("RESPONSE", None);
-    let other = path(INSTAGRAM, "app-secret-1", "token-1");
+    world.meta.add_page("1002", "token-2", Platform::Messenger);
+    let other = path("1002", "app-secret-1", "token-1");
     let refused = world.post(&other, Some("token-1"), &body);
     assert_eq!((refused.status, refused.error()), (403, (200, None)));
     let nowhere = path("3003", "app-secret-1", "token-1");
@@ -116,12 +117,43 @@ fn other_paths_and_methods_are_unknown_but_recorded() {
 }
 
 #[test]
-fn parameters_are_read_from_json_only() {
+fn parameters_are_read_from_json_forms_and_the_query() {
     let world = World::with_open_windows();
     let good = path(PAGE, "app-secret-1", "token-1");
-    let body = text_as("RESPONSE", None).to_string();
+    let recipient = format!(r#"{{"id":"{PSID}"}}"#);
+    let message = r#"{"text":"a & b"}"#;
+    let encoded =
+        |text: &str| text.bytes().fold(String::new(), |all, byte| format!("{all}%{byte:02x}"));
+    let form = format!(
+        "messaging_type=RESPONSE&recipient={}&message={}",
+        encoded(&recipient),
+        encoded(message)
+    );
+    let part = |name: &str, value: &str| {
+        format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts = [
+        part("messaging_type", "RESPONSE"),
+        part("recipient", &recipient),
+        part("message", message),
+        "--edge--\r\n".to_owned(),
+    ]
+    .concat();
+    let json = json!({"messaging_type": "RESPONSE", "recipient": {"id": PSID}, "message": {"text": "a & b"}});
+    for (kind, query, body) in [
+        ("application/json", "", json.to_string()),
+        ("application/x-www-form-urlencoded", "", form.clone()),
+        ("multipart/form-data; boundary=edge", "", parts),
+        ("application/json", form.as_str(), "{}".to_owned()),
+        ("text/plain", form.as_str(), String::new()),
+    ] {
+        let head = format!("Authorization: Bearer token-1\r\nContent-Type: {kind}\r\n");
+        let answer = world.exchange("POST", &format!("{good}&{query}"), &head, &body);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{kind}: {answer}");
+        assert_eq!(world.last_request().message, json!({"text": "a & b"}), "{kind}");
+    }
     let head = "Authorization: Bearer token-1\r\nContent-Type: text/plain\r\n";
-    let answer = world.exchange("POST", &good, head, &body);
+    let answer = world.exchange("POST", &good, head, &json.to_string());
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(answer.contains("The parameter recipient is required"), "{answer}");
     let broken = world.request("POST", &good, Some("token-1"), "{").expect("an answer");

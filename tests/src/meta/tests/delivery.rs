@@ -162,6 +162,7 @@ fn requests_are_recorded_with_their_outcome() {
         GraphRequest {
             at: NOW + 7,
             page_id: PAGE.to_owned(),
+            node: Some(PAGE.to_owned()),
             psid: Some(PSID.to_owned()),
             recipient: json!({"id": PSID}),
             messaging_type: Some("MESSAGE_TAG".to_owned()),
@@ -231,14 +232,17 @@ fn a_sender_action_has_24_hours() {
 #[test]
 fn a_persona_speaks_and_types_on_messenger_only() {
     let world = World::with_open_windows();
+    world.meta.add_persona(PAGE, "17");
     let typing = json!({"recipient": {"id": PSID}, "sender_action": "typing_on"});
     for mut body in [text_as("RESPONSE", None), typing] {
         body["persona_id"] = json!("17");
         assert_eq!(world.send(PAGE, &body).status, 200);
         assert_eq!(world.last_request().persona_id.as_deref(), Some("17"));
         assert_eq!(world.send(INSTAGRAM, &body).error(), (100, None));
-        body["persona_id"] = json!("seventeen");
-        assert_eq!(world.send(PAGE, &body).error(), (100, None));
+        for unknown in ["seventeen", "18"] {
+            body["persona_id"] = json!(unknown);
+            assert_eq!(world.send(PAGE, &body).error(), (100, None));
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Injected faults: the client's view, and the outcome on Meta's side.
 
+use super::nodes::call;
 use super::*;
+use crate::meta::FaultRule;
 
 fn sent(world: &World) -> usize {
     world.meta.delivered(PAGE, PSID).len()
@@ -147,4 +149,70 @@ fn a_lasting_fault_lasts_until_it_is_ended() {
     world.meta.set_fault(None);
     world.send(PAGE, &text_as("RESPONSE", None)).mid();
     assert_eq!(world.meta.requests().len(), 5);
+}
+
+#[test]
+fn every_row_of_the_error_table_can_be_answered() {
+    let world = World::with_open_windows();
+    for known in crate::meta::KNOWN {
+        world.meta.fail_next(Fault::of_code(known.code, known.subcode));
+        let reply = world.send(PAGE, &text_as("RESPONSE", None));
+        let expected = (known.http, (known.code, known.subcode));
+        assert_eq!((reply.status, reply.error()), expected);
+        let body = reply.json();
+        let message = body["error"]["message"].as_str().expect("a message");
+        assert_eq!(message, format!("(#{}) {}", known.code, known.message));
+    }
+    assert_eq!(sent(&world), 0);
+}
+
+#[test]
+fn a_fault_hits_the_edge_that_it_is_for() {
+    let world = World::with_open_windows();
+    let rule =
+        |edge: &str, fault| FaultRule { fault, psid: None, edge: edge.to_owned(), times: None };
+    world.meta.add_fault(rule("thread_owner", Fault::of_code(200, None)));
+    world.meta.add_fault(rule("node", Fault::Edge { http: 502 }));
+    world.send(PAGE, &text_as("RESPONSE", None)).mid();
+    let owner = format!("{PAGE}/thread_owner?recipient={PSID}");
+    assert_eq!(call(&world, "GET", &owner, "token-1", &Value::Null).error(), (200, None));
+    let profile = call(&world, "GET", PSID, "token-1", &Value::Null);
+    assert!(profile.status == 502 && profile.text.starts_with("<html>"), "{}", profile.text);
+    world.meta.clear_faults();
+    assert_eq!(call(&world, "GET", PSID, "token-1", &Value::Null).status, 200);
+}
+
+#[test]
+fn counted_faults_come_before_lasting_ones_and_a_person_s_before_those_of_all() {
+    let world = World::with_open_windows();
+    world.meta.set_fault(Some(Fault::of_code(4, None)));
+    world.meta.set_fault_for(PSID, Some(Fault::of_code(551, None)));
+    let twice = FaultRule {
+        fault: Fault::of_code(2, None),
+        psid: None,
+        edge: "messages".to_owned(),
+        times: Some(2),
+    };
+    world.meta.add_fault(twice);
+    let codes = [2, 2, 551, 551].map(|_| world.send(PAGE, &text_as("RESPONSE", None)).error().0);
+    assert_eq!(codes, [2, 2, 551, 551]);
+    world.meta.set_fault_for(PSID, None);
+    assert_eq!(world.send(PAGE, &text_as("RESPONSE", None)).error().0, 4);
+}
+
+#[test]
+fn a_slow_answer_comes_later_and_the_request_is_processed_at_once() {
+    let world = World::with_open_windows();
+    world.meta.fail_next(Fault::Slow { millis: 20 });
+    let began = std::time::Instant::now();
+    world.send(PAGE, &text_as("RESPONSE", None)).mid();
+    assert!(began.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn a_proof_can_be_refused_on_demand() {
+    let world = World::with_open_windows();
+    world.meta.fail_next(Fault::WrongProof);
+    let body = world.send(PAGE, &text_as("RESPONSE", None)).json();
+    assert_eq!(body["error"]["type"], "GraphMethodException");
 }

@@ -47,10 +47,10 @@ fn feedback(pointer: &str, value: &Value) -> Value {
 }
 
 #[test]
-fn text_is_under_2000_characters_not_bytes() {
+fn text_is_at_most_2000_characters_not_bytes() {
     let world = World::with_open_windows();
     let text = |count: usize| json!({"text": "é".repeat(count)});
-    assert_limit(&world, "text", 1_999, 2_000, text);
+    assert_limit(&world, "text", 2_000, 2_001, text);
     assert_limit(&world, "an empty text", 1, 0, text);
 }
 
@@ -256,7 +256,18 @@ fn templates() -> Vec<(Value, &'static str, bool)> {
         ),
         (
             json!({"template_type": "customer_information", "countries": ["ID"], "business_privacy": policy}),
-            "/countries",
+            "/business_privacy/url",
+            false,
+        ),
+        (
+            json!({"template_type": "customer_information", "business_privacy": policy}),
+            "/business_privacy/url",
+            false,
+        ),
+        (
+            json!({"template_type": "image_grid", "elements": [{"images": [
+                {"url": "https://shop.example/a.png"}, {"url": "https://shop.example/b.png"}]}]}),
+            "/elements/0/images/0/url",
             false,
         ),
         (json!({"template_type": "instant_form", "form_id": "7"}), "/form_id", false),

@@ -7,7 +7,7 @@ use super::*;
 const APP_TOKEN: &str = "4004|app-secret-1";
 
 /// Calls as the Page or, with the app's token, as the app.
-fn call(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Reply {
+pub(super) fn call(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Reply {
     let joint = if path.contains('?') { '&' } else { '?' };
     let proof = proof("app-secret-1", token);
     let path = format!("/v24.0/{path}{joint}appsecret_proof={proof}");
@@ -95,13 +95,15 @@ fn a_field_fires_only_at_both_levels() {
 #[test]
 fn each_call_needs_its_kind_of_token() {
     let world = World::new();
+    world.meta.add_page("1002", "token-2", Platform::Messenger);
     let nothing = json!({});
     for (method, path, token, code) in [
         ("GET", "4004/subscriptions", "token-1", 15),
         ("GET", "me/accounts", "token-1", 100),
         ("GET", "me/messenger_profile", APP_TOKEN, 210),
         ("GET", "debug_token?input_token=token-1", "token-1", 100),
-        ("GET", "2002/subscribed_apps", "token-1", 200),
+        ("GET", "1002/subscribed_apps", "token-1", 200),
+        ("GET", "2002/subscribed_apps", "token-1", 100),
         ("GET", "3003/subscribed_apps", "token-1", 100),
     ] {
         assert_eq!(call(&world, method, path, token, &nothing).error().0, code, "{path}");
@@ -137,11 +139,14 @@ fn the_profile_keeps_its_limits() {
         let one = json!({"question": "q", "payload": "p"});
         json!({"ice_breakers": [{"locale": "default", "call_to_actions": vec![one; count]}]})
     };
+    let flat = |count: usize| json!({"ice_breakers": vec![json!({"question": "q", "payload": "p"}); count]});
     let greeting =
         |length: usize| json!({"greeting": [{"locale": "default", "text": "x".repeat(length)}]});
     for (body, is_taken) in [
         (breakers(4), true),
         (breakers(5), false),
+        (flat(4), true),
+        (flat(5), false),
         (greeting(160), true),
         (greeting(161), false),
         (json!({}), false),

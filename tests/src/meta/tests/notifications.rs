@@ -94,8 +94,12 @@ fn only_the_actions_of_metas_table_open_the_window() {
         json!({"message": {"mid": "m", "text": "hi", "referral": {"source": "ADS", "type": "OPEN_THREAD"}}}),
         json!({"postback": {"mid": "m", "title": "Start", "payload": "GS"}}),
         json!({"referral": {"ref": "r", "source": "SHORTLINK", "type": "OPEN_THREAD"}}),
+        json!({"referral": {"ref": "r", "source": "SHORTLINKS", "type": "OPEN_THREAD"}}),
+        json!({"referral": {"ref": "r", "source": "IGME-SOURCE-LINK", "type": "OPEN_THREAD"}}),
+        json!({"referral": {"ref": "r", "source": "igme-source-link", "type": "OPEN_THREAD"}}),
         json!({"referral": {"source": "ADS", "type": "LEAD_COMPLETE"}}),
         json!({"referral": {"source": "ADS", "type": "LEAD_INCOMPLETE"}}),
+        json!({"optin": {"ref": "send-to-messenger"}}),
         json!({"reaction": {"reaction": "love", "action": "react", "mid": "m"}}),
     ];
     for item in opening {
@@ -106,6 +110,9 @@ fn only_the_actions_of_metas_table_open_the_window() {
     let silent = [
         json!({"message": {"mid": "m", "is_echo": true, "text": "hi"}}),
         json!({"message": {"mid": "m", "is_deleted": true}}),
+        json!({"message": {"mid": "m", "is_deleted": "true"}}),
+        json!({"message": {"mid": "m", "is_unsupported": true}}),
+        json!({"message": {"mid": "m", "text": "hi", "is_self": true}}),
         json!({"message_edit": {"mid": "m", "text": "new", "num_edit": 1}}),
         json!({"referral": {"ref": "r", "source": "ADS", "type": "OPEN_THREAD"}}),
         json!({"reaction": {"reaction": "love", "action": "unreact", "mid": "m"}}),

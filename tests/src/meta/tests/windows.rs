@@ -156,6 +156,56 @@ fn a_person_whom_this_page_never_met_is_unknown() {
     world.send(INSTAGRAM, &text_as("RESPONSE", None)).mid();
 }
 
+fn ad(meta: &Meta, page_id: &str, item: &Value) {
+    meta.person_does(page_id, PSID, item.clone());
+}
+
+#[test]
+fn an_ad_opens_seven_days_from_the_message_after_the_click_if_meta_grants_them() {
+    let referral = json!({"source": "ADS", "type": "OPEN_THREAD", "ref": "r", "ad_id": "9"});
+    let said = json!({"message": {"mid": "m", "text": "hi"}});
+    let by_ad = json!({"message": {"mid": "m", "text": "hi", "referral": referral}});
+    let ways = [
+        vec![by_ad.clone()],
+        vec![json!({"postback": {"payload": "GS", "referral": referral}})],
+        vec![json!({"optin": {"ref": "plugin", "referral": referral}})],
+        vec![json!({"referral": referral}), said.clone()],
+    ];
+    for page_id in [PAGE, INSTAGRAM] {
+        for way in &ways {
+            for granted in [false, true] {
+                let world = World::new();
+                world.meta.set_ad_windows(granted);
+                for item in way {
+                    ad(&world.meta, page_id, item);
+                }
+                let longest = if granted { WEEK } else { DAY };
+                assert_ends_after(&world, page_id, longest, &text_as("UPDATE", None));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_click_on_an_ad_alone_opens_nothing_and_later_messages_move_nothing() {
+    let referral = json!({"source": "ADS", "type": "OPEN_THREAD"});
+    let said = json!({"message": {"mid": "m", "text": "hi"}});
+    let world = World::new();
+    world.meta.set_ad_windows(true);
+    ad(&world.meta, PAGE, &json!({"referral": referral}));
+    assert_eq!(world.send(PAGE, &text_as("RESPONSE", None)).error(), OUTSIDE);
+    ad(&world.meta, PAGE, &said);
+    world.set_clock(NOW + 2 * DAY);
+    ad(&world.meta, PAGE, &said);
+    assert_ends_after(&world, PAGE, WEEK, &text_as("RESPONSE", None));
+
+    let world = World::with_open_windows();
+    world.meta.set_ad_windows(true);
+    assert_ends_after(&world, PAGE, DAY, &text_as("RESPONSE", None));
+    let typing = json!({"recipient": {"id": PSID}, "sender_action": "typing_on"});
+    assert_eq!(world.send(PAGE, &typing).error(), OUTSIDE);
+}
+
 #[test]
 fn a_later_action_opens_the_window_again() {
     let world = World::with_open_windows();

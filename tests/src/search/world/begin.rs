@@ -1,4 +1,4 @@
-//! What begins: what people do, notifications, batches, sweeps and requests, each in a container.
+//! What begins: notifications, batches, sweeps and requests, each in a container.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,21 +8,22 @@ use backend::signature::SIGNATURE_HEADER;
 use lambda_http::Body;
 use lambda_http::http::{Method, Request};
 use messenger::clock::{SharedClock, Timestamp};
-use messenger::event::split;
 use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
 use super::{Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World};
 use crate::functions::Functions;
-use crate::platform::{API_TIMEOUT, EVENTS, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch};
+use crate::platform::{
+    API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch,
+};
+use crate::samples;
 use crate::search::clock::MachineClock;
-use crate::search::history::Said;
-use crate::search::plan::{Act, Plan};
+use crate::search::plan::{ApiCall, Plan};
 
 impl World {
     /// Begins what is planned until now: whether there was anything.
-    pub(super) fn begin_planned(&mut self) -> bool {
+    pub(super) async fn begin_planned(&mut self) -> bool {
         let mut any = false;
         while let Some((&(at, number), _)) = self.plan.first_key_value() {
             if at > self.now() {
@@ -31,19 +32,7 @@ impl World {
             any = true;
             match self.plan.remove(&(at, number)) {
                 Some(Plan::Act(act)) => self.act(act),
-                Some(Plan::Post { body, tries }) => {
-                    let signature = self.platform.meta.sign(&body);
-                    let request = Request::builder()
-                        .method(Method::POST)
-                        .uri("/webhook")
-                        .header(SIGNATURE_HEADER, signature)
-                        .body(Body::Binary(body.clone()));
-                    let Ok(request) = request else { continue };
-                    let work = Work::Notification { body, tries };
-                    self.begin(work, PROCESSOR_TIMEOUT, async move |functions, _, _| {
-                        Answer::Status(functions.webhook.handle(request).await.status().as_u16())
-                    });
-                }
+                Some(Plan::Post { body, tries }) => self.begin_notification(body, tries),
                 Some(Plan::Request { payload, tries }) => {
                     let work = Work::Request { payload: payload.clone(), tries };
                     self.begin(work, SWEEP_TIMEOUT, async move |functions, name, deadline| {
@@ -51,107 +40,74 @@ impl World {
                         Answer::Done(answer.map_err(|error| error.to_string()))
                     });
                 }
-                Some(Plan::Answer { body, key, tries }) => self.begin_answer(body, key, tries),
+                Some(Plan::Call { call, tries }) => self.begin_call(call, tries),
                 Some(Plan::FillSecret) => self.fill_secret(),
+                Some(Plan::ResetAppSecret) => self.reset_app_secret(),
+                Some(Plan::Campaign { page_id, psid }) => {
+                    self.begin_campaign(&page_id, &psid).await;
+                }
                 None => break,
             }
         }
         any
     }
 
-    pub(super) fn act(&mut self, act: Act) {
-        match act {
-            Act::Outgoing { page_id, psid, script, ahead, posted } => {
-                let at = self.now();
-                self.tell(format!("{psid} says {} to {page_id}", script.text()));
-                let item = json!({
-                    "message": {"mid": format!("m_said_{}", script.number), "text": script.text()},
-                    "timestamp": (at + ahead).millis(),
-                });
-                let body = self.platform.meta.person_does(&page_id, &psid, item);
-                for event in split(&body, at).unwrap_or_default() {
-                    let said = Said {
-                        page_id: page_id.clone(),
-                        psid: psid.clone(),
-                        script: script.clone(),
-                        at,
-                        accepted: None,
-                        received: None,
-                        processed: None,
-                    };
-                    self.history.said.insert(event.id, said);
-                }
-                for delay in posted {
-                    self.plan_at(at + delay, Plan::Post { body: body.clone(), tries: 0 });
-                }
-            }
-            Act::TakeOver { page_id, psid, delay } => {
-                let at = self.now();
-                self.tell(format!("people of {page_id} take over from the bot for {psid}"));
-                self.numbers += 1;
-                let mid = format!("m_inbox_{}", self.numbers);
-                let echo = json!({"mid": mid, "is_echo": true, "app_id": 26_390_203_743_090_i64, "text": "hello"});
-                let item =
-                    json!({"sender": {"id": page_id}, "recipient": {"id": psid}, "message": echo});
-                let body = self.platform.meta.person_does(&page_id, &psid, item);
-                self.history.taken_over.push((page_id, psid, at));
-                self.plan_at(at + delay, Plan::Post { body, tries: 0 });
-            }
-            Act::HandBack { page_id, psid } => {
-                self.tell(format!("people of {page_id} hand {psid} back to the bot"));
-                let pass = json!({"previous_owner_app_id": "26390203743090", "new_owner_app_id": crate::samples::APP_ID});
-                let item = json!({"pass_thread_control": pass});
-                let body = self.platform.meta.person_does(&page_id, &psid, item);
-                self.plan_at(self.now(), Plan::Post { body, tries: 0 });
-            }
-            Act::Ask { payload } => {
-                self.tell(format!("somebody asks for {payload}"));
-                self.plan_at(self.now(), Plan::Request { payload, tries: 0 });
-            }
-            Act::Answer { body, key } => {
-                self.tell(format!("an agent answers with {body}"));
-                self.plan_at(self.now(), Plan::Answer { body, key, tries: 0 });
-            }
-            Act::Outage { length } => {
-                self.tell(format!("Graph does not say what it does for {} s", length.as_secs()));
-                self.outage_until = self.now() + length;
-                self.history
-                    .troubles
-                    .push((self.now(), self.outage_until + Duration::from_mins(10)));
-            }
-            Act::RotateToken { page_id, filled_in_after } => {
-                self.tell(format!("the token of {page_id} changes"));
-                self.numbers += 1;
-                let token = format!("token-{}-of-{page_id}", self.numbers);
-                self.platform.meta.set_token(&page_id, &token);
-                self.tokens.insert(page_id, token);
-                let filled_in_at = self.now() + filled_in_after;
-                // A sweep comes within half an hour of the one before.
-                self.history.troubles.push((self.now(), filled_in_at + Duration::from_mins(40)));
-                self.plan_at(filled_in_at, Plan::FillSecret);
-            }
-        }
+    fn begin_notification(&mut self, body: Vec<u8>, tries: u32) {
+        let signature = self.platform.meta.sign(&body);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/webhook")
+            .header(SIGNATURE_HEADER, signature)
+            .body(Body::Binary(body.clone()));
+        let Ok(request) = request else { return };
+        let work = Work::Notification { body, tries };
+        self.begin(work, PROCESSOR_TIMEOUT, async move |functions, _, _| {
+            Answer::Status(functions.webhook.handle(request).await.status().as_u16())
+        });
     }
 
-    fn begin_answer(&mut self, body: Value, key: String, tries: u32) {
-        let Ok(mut sample) = crate::samples::read("api/create-message") else { return };
-        sample["body"] = body.to_string().into();
-        sample["headers"]["idempotency-key"] = key.clone().into();
-        let Ok(request) = lambda_http::request::from_str(&sample.to_string()) else { return };
-        let work = Work::Answer { body, key, tries };
+    fn begin_call(&mut self, call: ApiCall, tries: u32) {
+        let Some(event) = self.api_event(&call) else { return };
+        let Ok(request) = lambda_http::request::from_str(&event.to_string()) else { return };
+        let work = Work::Call { call, tries };
         self.begin(work, API_TIMEOUT, async move |functions, name, deadline| {
-            Answer::Status(functions.api.handle(&request, &name, deadline).await.status().as_u16())
+            let answer = functions.api.handle(&request, &name, deadline).await;
+            let body = serde_json::from_slice(answer.body().as_ref()).unwrap_or_default();
+            Answer::Called(answer.status().as_u16(), body)
         });
     }
 
-    pub(super) fn fill_secret(&mut self) {
-        self.tell("the secret gets the present tokens");
-        let tokens = self.tokens.clone();
-        self.platform.put_secret(|secret| {
-            for (page, token) in tokens {
-                secret["pages"][page]["access_token"] = token.into();
+    /// The event that API Gateway makes of a call.
+    fn api_event(&self, call: &ApiCall) -> Option<Value> {
+        Some(match call {
+            ApiCall::Answer { body, key } => {
+                let mut event = samples::read("api/create-message").ok()?;
+                event["body"] = body.to_string().into();
+                event["headers"]["idempotency-key"] = key.clone().into();
+                event
             }
-        });
+            ApiCall::Erase { page_id, psid } => {
+                let mut event = samples::read("api/erase-person").ok()?;
+                let path = format!("/people/{psid}");
+                event["rawPath"] = path.clone().into();
+                event["requestContext"]["http"]["path"] = path.into();
+                event["rawQueryString"] = format!("page_id={page_id}").into();
+                event["queryStringParameters"]["page_id"] = page_id.clone().into();
+                event
+            }
+            ApiCall::Delete { user_id, asked_at } => {
+                let mut event = samples::read("api/begin-deletion").ok()?;
+                let signed = json!({
+                    "algorithm": "HMAC-SHA256",
+                    "issued_at": asked_at.millis() / 1000,
+                    "expires": 0,
+                    "user_id": user_id,
+                });
+                let signed = samples::sign_request(&signed, &self.secret.of_meta).ok()?;
+                event["body"] = format!("signed_request={signed}").into();
+                event
+            }
+        })
     }
 
     pub(super) fn begin_batch(&mut self) -> bool {
@@ -172,6 +128,26 @@ impl World {
         self.begin(Work::Batch(received), PROCESSOR_TIMEOUT, async move |functions, name, end| {
             let answer = functions.processor.handle(event, &name, end).await;
             let failures = answer.batch_item_failures.into_iter();
+            Answer::Failures(failures.map(|failure| failure.item_identifier).collect())
+        });
+        true
+    }
+
+    /// One event at a time, so that what is posted tells which look at the mark came before it.
+    pub(super) fn begin_forward(&mut self) -> bool {
+        if self.running.iter().any(|running| matches!(running.work, Work::Forward(_))) {
+            return false;
+        }
+        let received = self.platform.sqs.receive(FORWARD, 1);
+        if received.is_empty() {
+            return false;
+        }
+        let event = batch(&received);
+        self.begin(Work::Forward(received), FORWARD_TIMEOUT, async move |functions, _, end| {
+            let Some(forwarder) = &functions.forwarder else {
+                return Answer::Failures(Vec::new());
+            };
+            let failures = forwarder.handle(event, end).await.batch_item_failures.into_iter();
             Answer::Failures(failures.map(|failure| failure.item_identifier).collect())
         });
         true
@@ -225,7 +201,8 @@ impl World {
             Work::Batch(received) => format!("event processor with {} events", received.len()),
             Work::Sweep => "follow-ups by the schedule".to_owned(),
             Work::Request { .. } => "follow-ups by request".to_owned(),
-            Work::Answer { .. } => "the API".to_owned(),
+            Work::Call { .. } => "the API".to_owned(),
+            Work::Forward(_) => "forward".to_owned(),
         };
         self.tell(format!("[{number}] begins in {container}: {what}"));
         let task = spawn_local(async move { invoke(functions, name, deadline).await });
@@ -255,6 +232,7 @@ impl World {
         let number = self.numbers;
         let ahead_millis = self.rng.random_range(-LARGEST_SKEW_MILLIS..=LARGEST_SKEW_MILLIS);
         let clock: SharedClock = Arc::new(MachineClock {
+            container: number,
             world: Arc::clone(&self.platform.clock),
             ahead_millis,
             sleepers: Arc::clone(&self.sleepers),

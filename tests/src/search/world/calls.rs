@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use messenger::clock::Timestamp;
+use backend::store::{ConversationKey, StepKey};
 use rand::RngExt;
+use serde_json::Value;
 
-use super::{Answer, Released, Work, World, next_minute};
-use crate::gate::{GRAPH, Verdict};
-use crate::meta::Fault;
+use super::{Released, Work, World};
+use crate::gate::{Call, GRAPH, Verdict};
+use crate::meta::{Fault, GraphRequest, Outcome};
 use crate::platform::EVENTS;
-use crate::search::plan::Plan;
+use crate::search::history::{Attempt, Point, step_of};
 
 /// How long a fault may be felt: a lease runs out, a retry has its time.
 const FELT_FOR: Duration = Duration::from_mins(10);
@@ -18,12 +18,18 @@ const FELT_FOR: Duration = Duration::from_mins(10);
 /// How long a Page may be paused after a fault that is about all of its messages.
 const LONGEST_PAUSE: Duration = Duration::from_hours(5);
 
+/// For how long a call that waits counts as being made: less than a lease covers.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
+
 impl World {
     /// Releases one of the calls that wait, with or without a fault.
     pub(super) fn release(&mut self, held: usize) {
         let place = self.rng.random_range(0..held);
-        let call = self.platform.gate.held().swap_remove(place);
-        let latency = [0, 5, 40, 300, 1500][self.rng.random_range(0..5)];
+        let mut calls = self.platform.gate.held();
+        self.note_overlap(&calls, place);
+        let call = calls.swap_remove(place);
+        let slowest = if self.is_troubled() { 1500 } else { 120 };
+        let latency = [0, 5, 40, 300, slowest][self.rng.random_range(0..5)];
         self.platform.clock.forward(Duration::from_millis(latency));
         self.sleepers.wake(self.now());
         let Some(index) = self.running.iter().position(|r| r.container == call.instance) else {
@@ -34,7 +40,12 @@ impl World {
             self.kill(index);
             return;
         }
-        let fault = self.fault(&call.target);
+        // What fails is the Send API.
+        let (outage, fault) = if is_send(&call) {
+            (self.is_out().then_some(self.outage), self.fault())
+        } else {
+            (None, None)
+        };
         let verdict = self.verdict(&call.target, fault.is_some());
         let number = self.running[index].number;
         self.tell(format!("[{number}] {} {verdict:?} {fault:?}", call.target));
@@ -52,6 +63,9 @@ impl World {
         if let Some(fault) = fault {
             self.platform.meta.fail_next(fault);
         }
+        if verdict != Verdict::Refused {
+            self.observe(&call, number);
+        }
         if verdict != Verdict::Go && verdict != Verdict::Twice {
             self.history.troubled(number);
         }
@@ -60,7 +74,59 @@ impl World {
             self.history.troubles.push((now, now + felt_for));
         }
         self.platform.gate.release(place, verdict);
-        self.released = Some(Released { invocation: number, is_faulty, unclear, verdict });
+        self.released = Some(Released { invocation: number, is_faulty, unclear, outage, verdict });
+    }
+
+    /// Notes if another function is sending to the same person at the same time.
+    fn note_overlap(&mut self, calls: &[Call], place: usize) {
+        let call = &calls[place];
+        let now = self.now();
+        let is_in_flight = |call: &Call| {
+            self.arrivals.get(call).is_some_and(|arrived| now.since(*arrived) < IN_FLIGHT)
+        };
+        let Some(person) = addressee(call).filter(|_| is_in_flight(call)) else { return };
+        let others = calls.iter().filter(|other| other.instance != call.instance);
+        let mut others = others.filter(|other| addressee(other).as_ref() == Some(&person));
+        if others.any(is_in_flight) {
+            self.history.overlaps.push(format!("at {now} to {person}"));
+        }
+    }
+
+    /// Notes which messages are at the gate on their way to Graph.
+    pub(super) fn note_arrivals(&mut self) {
+        let mut held = self.platform.gate.held();
+        held.retain(|call| call.target == GRAPH);
+        let now = self.now();
+        self.arrivals.retain(|call, _| held.contains(call));
+        for call in held {
+            self.arrivals.entry(call).or_insert(now);
+        }
+    }
+
+    fn is_out(&self) -> bool {
+        self.now() < self.outage_until
+    }
+
+    /// Lets the queue show a message again, although its invocation still works at it.
+    pub(super) fn lose_patience(&mut self) {
+        if !self.weather.is_impatient || !self.is_troubled() || !self.rng.random_bool(0.01) {
+            return;
+        }
+        let batches = self.running.iter().filter_map(|running| match &running.work {
+            Work::Batch(received) => Some((running.number, received.clone())),
+            _ => None,
+        });
+        let batches: Vec<_> = batches.collect();
+        if batches.is_empty() {
+            return;
+        }
+        let (number, received) = &batches[self.rng.random_range(0..batches.len())];
+        self.tell(format!("the queue shows again what [{number}] still works at"));
+        let now = self.now();
+        self.history.troubles.push((now, now + FELT_FOR));
+        for message in received {
+            self.platform.sqs.show_again(EVENTS, &message.receipt_handle);
+        }
     }
 
     pub(super) fn verdict(&mut self, target: &str, has_fault: bool) -> Verdict {
@@ -78,15 +144,15 @@ impl World {
         }
     }
 
-    pub(super) fn fault(&mut self, target: &str) -> Option<Fault> {
-        if target == GRAPH && self.now() < self.outage_until {
+    fn fault(&mut self) -> Option<Fault> {
+        if self.is_out() {
             return Some(match self.rng.random_range(0..3) {
                 0 => Fault::LostRequest,
                 1 => Fault::Http5xx,
                 _ => Fault::Error { http: 500, code: 1, subcode: None },
             });
         }
-        if target != GRAPH || !self.is_troubled() || self.rng.random_bool(0.82) {
+        if !self.is_troubled() || self.rng.random_bool(0.82) {
             return None;
         }
         let error = |http, code, subcode| Fault::Error { http, code, subcode };
@@ -109,11 +175,10 @@ impl World {
         for request in requests.iter().skip(self.requests_seen) {
             let point = self.point();
             self.tell(format!("    Graph: {} {:?}", request.message["text"], request.outcome));
-            let began = self.running.iter().find(|r| r.number == released.invocation);
-            let began = began.map_or(point, |invocation| invocation.began);
-            let invocation = (released.invocation, began);
-            let (faulty, unclear) = (released.is_faulty, released.unclear);
-            self.history.requested(request, faulty, unclear, invocation, point);
+            let Some(key) = request.metadata.as_deref().and_then(step_of) else { continue };
+            let attempt = self.attempt(&released, key, point);
+            self.history.requested(request, attempt);
+            self.may_forge(request);
         }
         self.requests_seen = requests.len();
         if released.verdict == Verdict::CallerDies {
@@ -122,6 +187,34 @@ impl World {
                 self.tell(format!("[{}] dies after it", released.invocation));
                 self.kill(index);
             }
+        }
+    }
+
+    fn attempt(&self, released: &Released, key: StepKey, point: Point) -> Attempt {
+        let invocation = released.invocation;
+        let began = self.running.iter().find(|r| r.number == invocation);
+        let ConversationKey { page_id, person } = &key.entry.conversation_key;
+        let asked = self.asked.get(&(invocation, format!("{page_id}#{person}")));
+        Attempt {
+            point,
+            invocation,
+            began: began.map_or(point, |invocation| invocation.began),
+            checked: asked.copied(),
+            key,
+            delivered: false,
+            refused: None,
+            of_credentials: false,
+            faulty: released.is_faulty,
+            outage: released.outage,
+            unclear: released.unclear,
+        }
+    }
+
+    fn may_forge(&mut self, request: &GraphRequest) {
+        let is_lost = matches!(request.outcome, Outcome::Failed { .. });
+        let forges = self.weather.has_forgers && is_lost && self.rng.random_bool(0.5);
+        if let (true, Some(metadata), Some(psid)) = (forges, &request.metadata, &request.psid) {
+            self.forge(&request.page_id, psid, metadata);
         }
     }
 
@@ -143,79 +236,18 @@ impl World {
         self.history.troubled(invocation.number);
         self.failed(invocation.work);
     }
+}
 
-    // What ends.
+fn is_send(call: &Call) -> bool {
+    call.target == GRAPH && call.body.contains("\"recipient\"")
+}
 
-    pub(super) fn reap(&mut self) {
-        self.look();
-        while let Some(index) = self.running.iter().position(|r| r.task.is_finished()) {
-            let invocation = self.running.swap_remove(index);
-            let answer = invocation.task.now_or_never();
-            let place = self.containers.iter_mut().find(|c| c.number == invocation.container);
-            if let Some(container) = place {
-                container.is_free = true;
-            }
-            self.tell(format!("[{}] is done", invocation.number));
-            match answer {
-                Some(Ok(answer)) => self.answered(invocation.work, answer, invocation.began.at),
-                _ => self.failed(invocation.work),
-            }
-        }
+/// To whom a call sends a message.
+fn addressee(call: &Call) -> Option<String> {
+    if call.target != GRAPH {
+        return None;
     }
-
-    pub(super) fn answered(&mut self, work: Work, answer: Answer, began: Timestamp) {
-        match (work, answer) {
-            (Work::Notification { body, .. }, Answer::Status(200)) => {
-                let point = self.point();
-                self.history.accepted(&body, point);
-            }
-            (Work::Batch(received), Answer::Failures(failures)) => {
-                for message in received {
-                    let done = !failures.contains(&message.message_id);
-                    let point = self.point();
-                    self.history.processed(&message.body, done, point);
-                    if done {
-                        self.platform.sqs.delete(EVENTS, &message.receipt_handle);
-                    }
-                }
-            }
-            (Work::Sweep, Answer::Done(summary)) => {
-                self.history.sweeps.push((began, self.now()));
-                let sent = summary.ok().and_then(|summary| summary["claimed"].as_u64());
-                self.idle_sweeps = if sent > Some(0) { 0 } else { self.idle_sweeps + 1 };
-                let wait = 1 << self.idle_sweeps.min(5);
-                self.next_sweep = next_minute(self.now()) + Duration::from_mins(wait - 1);
-            }
-            (Work::Request { .. }, Answer::Done(Ok(_)))
-            | (Work::Answer { .. }, Answer::Status(200..=499)) => {}
-            (work, _) => self.failed(work),
-        }
-    }
-
-    /// Retries what failed, as Meta, the queue, the schedule and callers do.
-    pub(super) fn failed(&mut self, work: Work) {
-        let again = self.now() + Duration::from_secs(self.rng.random_range(0..4));
-        match work {
-            Work::Notification { body, tries } => {
-                self.plan_at(again, Plan::Post { body, tries: tries + 1 });
-            }
-            Work::Batch(received) => {
-                for message in received {
-                    let point = self.point();
-                    self.history.processed(&message.body, false, point);
-                }
-            }
-            Work::Sweep => self.next_sweep = next_minute(self.now()),
-            Work::Answer { body, key, tries } => {
-                let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-                self.history.hindered_requests.push((text("page_id"), text("psid")));
-                self.plan_at(again, Plan::Answer { body, key, tries: tries + 1 });
-            }
-            Work::Request { payload, tries } => {
-                let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
-                self.history.hindered_requests.push((text("page_id"), text("psid")));
-                self.plan_at(again, Plan::Request { payload, tries: tries + 1 });
-            }
-        }
-    }
+    let request: Value = serde_json::from_str(&call.body).ok()?;
+    request["message"].as_object()?;
+    request["recipient"]["id"].as_str().map(str::to_owned)
 }

@@ -1,7 +1,11 @@
 //! One run: people, Pages, functions and faults, in an order that the seed alone decides.
 
+mod acts;
 mod begin;
 mod calls;
+mod campaign;
+mod ends;
+mod table;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,12 +21,16 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::clock::Sleepers;
 use super::history::{History, Point};
-use super::plan::{self, Plan};
+use super::plan::{self, ApiCall, Cast, Plan};
+use super::receiver::Receiver;
 use super::script::obey;
+use super::weather::Weather;
 use crate::functions::Functions;
-use crate::gate::Verdict;
+use crate::gate::{Call, Verdict};
 use crate::guard::Guard;
-use crate::platform::{EVENTS, Options, Platform, page_token};
+use crate::index::LaggingIndex;
+use crate::platform::{EVENTS, FORWARD, Options, Platform, page_token};
+use crate::samples::APP_SECRET;
 use crate::sqs::Received;
 
 /// Machines differ from the world's time by at most this, so by less than leases and windows allow
@@ -34,6 +42,10 @@ const CALM_TURNS: u32 = 24;
 
 /// A run with more steps than this counts as never settling.
 const MOST_STEPS: u64 = 20_000;
+
+/// How long after the last fault nothing of it can be felt: pauses of Pages have ended, tokens are filled
+/// in.
+const CALM_AFTER: Duration = Duration::from_hours(12);
 
 /// How long entries may take to end after the last planned act.
 const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
@@ -54,11 +66,13 @@ enum Work {
     Batch(Vec<Received>),
     Sweep,
     Request { payload: Value, tries: u32 },
-    Answer { body: Value, key: String, tries: u32 },
+    Call { call: ApiCall, tries: u32 },
+    Forward(Vec<Received>),
 }
 
 enum Answer {
     Status(u16),
+    Called(u16, Value),
     Failures(Vec<String>),
     Done(Result<Value, String>),
 }
@@ -78,12 +92,25 @@ struct Released {
     invocation: u64,
     is_faulty: bool,
     unclear: bool,
+    outage: Option<u64>,
     verdict: Verdict,
+}
+
+/// What the owner fills into the secret.
+#[derive(Clone)]
+struct Credentials {
+    tokens: BTreeMap<String, String>,
+    app_secret: String,
+    previous: Option<String>,
+    /// The app secret that Meta signs with.
+    of_meta: String,
 }
 
 /// The world of one seed.
 pub(super) struct World {
     rng: Xoshiro256PlusPlus,
+    weather: Weather,
+    receiver: Option<Receiver>,
     pub(super) platform: Arc<Platform>,
     sleepers: Arc<Sleepers>,
     containers: Vec<Container>,
@@ -91,7 +118,11 @@ pub(super) struct World {
     plan: BTreeMap<(Timestamp, u64), Plan>,
     pub(super) history: History,
     pub(super) story: Vec<String>,
-    tokens: BTreeMap<String, String>,
+    secret: Credentials,
+    /// When each invocation last asked the table about a conversation.
+    asked: BTreeMap<(u64, String), Point>,
+    /// Since when messages have been at the gate.
+    arrivals: BTreeMap<Call, Timestamp>,
     numbers: u64,
     points: u64,
     requests_seen: usize,
@@ -99,6 +130,9 @@ pub(super) struct World {
     released: Option<Released>,
     trouble_until: Timestamp,
     outage_until: Timestamp,
+    /// The number of the latest outage.
+    outage: u64,
+    dropped_at: Timestamp,
     next_sweep: Timestamp,
     idle_sweeps: u32,
 }
@@ -108,9 +142,12 @@ impl World {
     pub(super) async fn new(seed: u64, without: Option<Guard>) -> Result<Self, Box<dyn Error>> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let cast = plan::cast(&mut rng);
+        let weather = Weather::draw(&mut rng);
+        let receiver = if weather.publishes { Some(Receiver::start().await?) } else { None };
         let mut options =
             Options { pages: cast.pages.clone(), replies: obey, ..Options::default() };
-        options.variables.insert("RETENTION_DAYS".to_owned(), "3650".to_owned());
+        let url = receiver.as_ref().map_or("", |receiver| &receiver.url);
+        options.variables.extend(weather.variables(url));
         if without == Some(Guard::Grace) {
             options.variables.insert("ECHO_GRACE_SECONDS".to_owned(), "1".to_owned());
         }
@@ -118,7 +155,14 @@ impl World {
         if let Some(guard) = without {
             platform.aws.without(guard);
         }
+        if !weather.index_lag.is_zero() {
+            let clock = Arc::clone(&platform.clock);
+            platform.aws.delay_index(LaggingIndex::new(clock, weather.index_lag));
+        }
         platform.gate.close();
+        for (page_id, psid) in &cast.people {
+            platform.meta.add_app_scoped_id(&Cast::user_id(psid), page_id, psid);
+        }
         platform.meta.set_receipts(rng.random_bool(0.2));
         let now = platform.clock.now();
         let mut world = Self {
@@ -127,9 +171,18 @@ impl World {
             containers: Vec::new(),
             running: Vec::new(),
             plan: BTreeMap::new(),
-            history: History::default(),
+            history: History { index_lag: weather.index_lag, ..History::default() },
             story: Vec::new(),
-            tokens: cast.pages.iter().map(|page| (page.clone(), page_token(page))).collect(),
+            secret: Credentials {
+                tokens: cast.pages.iter().map(|page| (page.clone(), page_token(page))).collect(),
+                app_secret: APP_SECRET.to_owned(),
+                previous: None,
+                of_meta: APP_SECRET.to_owned(),
+            },
+            asked: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            weather,
+            receiver,
             numbers: 0,
             points: 0,
             requests_seen: 0,
@@ -137,6 +190,8 @@ impl World {
             released: None,
             trouble_until: now,
             outage_until: now,
+            outage: 0,
+            dropped_at: now,
             next_sweep: now,
             idle_sweeps: 0,
             rng: rng.clone(),
@@ -145,8 +200,17 @@ impl World {
             world.trouble_until = world.trouble_until.max(at + Duration::from_hours(2));
             world.plan_at(at, Plan::Act(act));
         }
+        let calm = world.trouble_until + CALM_AFTER;
+        for (at, plan) in plan::calm(&mut rng, &cast, weather.has_campaign, calm) {
+            world.plan_at(at, plan);
+        }
         world.rng = rng;
         Ok(world)
+    }
+
+    /// Whether inbound events are passed on.
+    pub(super) fn publishes(&self) -> bool {
+        self.weather.publishes
     }
 
     /// Runs until nothing is left to happen; whether it came to rest.
@@ -154,19 +218,22 @@ impl World {
         let end = self.trouble_until + TIME_TO_END;
         for _ in 0..MOST_STEPS {
             self.come_to_rest().await;
+            self.take_posts();
+            self.note_arrivals();
             self.reap();
             self.stop_overdue();
             self.take_metas_notifications();
-            if self.begin_planned() || self.step().await {
+            if self.begin_planned().await || self.step().await {
                 continue;
             }
             match self.next_instant().await {
                 Some(next) if next <= end => {
                     self.platform.clock.move_forward_to(next);
                     self.sleepers.wake(next);
+                    self.drop_expired().await;
                 }
                 next => {
-                    let (running, held) = (self.running.len(), self.platform.gate.held().len());
+                    let (running, held) = (self.running.len(), self.platform.gate.held_count());
                     self.tell(format!(
                         "the end: {running} run, {held} calls wait, next is {next:?}"
                     ));
@@ -179,12 +246,13 @@ impl World {
 
     /// Performs one possible action at this instant; returns whether there was one.
     async fn step(&mut self) -> bool {
-        let held = self.platform.gate.held().len();
+        self.lose_patience();
+        let held = self.platform.gate.held_count();
         if held > 0 && self.rng.random_bool(0.85) {
             self.release(held);
             return true;
         }
-        if self.begin_batch() || self.begin_sweep(held == 0).await {
+        if self.begin_batch() || self.begin_forward() || self.begin_sweep(held == 0).await {
             return true;
         }
         if held > 0 {
@@ -197,7 +265,7 @@ impl World {
     async fn come_to_rest(&self) {
         let look = || {
             let done = self.running.iter().filter(|running| running.task.is_finished()).count();
-            (self.platform.gate.movements(), done)
+            (self.platform.gate.movements(), done, self.platform.gate.held_count())
         };
         let (mut calm, mut seen) = (0, look());
         while calm < CALM_TURNS {
@@ -211,14 +279,13 @@ impl World {
 
     /// Whether every function that runs waits for something, if only for its death.
     fn all_wait(&self) -> bool {
-        let held = self.platform.gate.held();
         let dying = self.released.as_ref().filter(|call| call.verdict == Verdict::CallerDies);
-        self.sleepers.next().is_some()
-            || self.running.iter().all(|running| {
-                running.task.is_finished()
-                    || dying.is_some_and(|call| call.invocation == running.number)
-                    || held.iter().any(|call| call.instance == running.container)
-            })
+        self.running.iter().all(|running| {
+            running.task.is_finished()
+                || dying.is_some_and(|call| call.invocation == running.number)
+                || self.platform.gate.holds(running.container)
+                || self.sleepers.are_in(running.container)
+        })
     }
 
     fn now(&self) -> Timestamp {
@@ -281,7 +348,10 @@ impl World {
     /// The next instant at which something happens.
     async fn next_instant(&mut self) -> Option<Timestamp> {
         let planned = self.plan.first_key_value().map(|(&(at, _), _)| at);
-        let visible = self.platform.sqs.next_visible_at(EVENTS).map(Timestamp::from_millis);
+        let visible = [EVENTS, FORWARD].into_iter().filter_map(|queue| {
+            self.platform.sqs.next_visible_at(queue).map(Timestamp::from_millis)
+        });
+        let visible = visible.min();
         let due = match self.next_due().await {
             Some(due) => Some(next_minute(due).max(self.next_sweep)),
             None => None,

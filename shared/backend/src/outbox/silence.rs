@@ -1,0 +1,91 @@
+//! The bot's silence: set and ended by people; what waits for its end is sent when it ends.
+
+use std::time::Duration;
+
+use crate::store::{
+    Change, ConversationItem, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard,
+    NextState, PendingEntry, Reason,
+};
+use messenger::clock::Timestamp;
+
+use super::{Outbox, OutboxError, SendContext};
+
+impl Outbox {
+    /// Lets the bot be quiet until an instant, whether that is sooner or later than before, because of
+    /// what was done at `happened_at`; nothing changes if something later set or ended its silence.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn set_silence(
+        &self,
+        conversation_key: &ConversationKey,
+        until: Timestamp,
+        happened_at: Timestamp,
+    ) -> Result<(), OutboxError> {
+        self.store.set_silence(conversation_key, Some(until), happened_at).await?;
+        Ok(())
+    }
+
+    /// Ends the bot's silence, unless something later began it, and sends what waits for its end, or
+    /// leaves it to whoever is still sending to the person after `patience`: whether the person was not
+    /// erased after this.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; calling it again completes the work.
+    pub async fn end_silence(
+        &self,
+        conversation_key: &ConversationKey,
+        happened_at: Timestamp,
+        context: &SendContext,
+        patience: Duration,
+    ) -> Result<bool, OutboxError> {
+        let there = self.store.set_silence(conversation_key, None, happened_at).await?;
+        if there.was_erased_after(happened_at) {
+            return Ok(false);
+        }
+        if there.is_quiet(self.clock.now()) {
+            return Ok(true);
+        }
+        let waiting = self.waiting_for_silence(conversation_key, &there).await?;
+        if waiting.is_empty() {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        // First the list and then the entries: one that says less than the list is looked at all the
+        // same.
+        let add =
+            waiting.iter().map(|(_, entry)| PendingEntry { first_due: now, ..entry.waiting() });
+        let changes = ConversationUpdate { add: add.collect(), ..ConversationUpdate::default() };
+        self.store.settle(conversation_key, &changes).await?;
+        for (key, entry) in &waiting {
+            let reason = Some(Reason::Quiet);
+            let next_state = NextState::Waits { due_at: now, reason, rescheduled: true };
+            let guard = Guard::Free { due_at: entry.due_at, now };
+            self.store.change_entry(key, guard, Change::to(next_state)).await?;
+        }
+        let ids: Vec<_> = waiting.into_iter().map(|(key, _)| key.id).collect();
+        self.serve(conversation_key, &ids, context, patience).await?;
+        Ok(true)
+    }
+
+    /// What was due while the bot was quiet.
+    async fn waiting_for_silence(
+        &self,
+        conversation_key: &ConversationKey,
+        conversation: &ConversationItem,
+    ) -> Result<Vec<(EntryKey, Entry)>, OutboxError> {
+        let mut found = Vec::new();
+        for waiting in &conversation.waiting {
+            let id = waiting.id.clone();
+            let key = EntryKey { conversation_key: conversation_key.clone(), id };
+            let entry = match self.store.entry(&key).await {
+                // The sweep ends what cannot be read.
+                Err(error) if error.is_permanent() => continue,
+                entry => entry?,
+            };
+            let waits = |entry: &Entry| entry.is_open() && entry.reason == Some(Reason::Quiet);
+            found.extend(entry.filter(waits).map(|entry| (key, entry)));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,93 @@
+//! What the calls to the table tell, and what the table drops by itself.
+
+use std::time::Duration;
+
+use backend::store::{ConversationKey, EntryKey, StepKey};
+use messenger::clock::Timestamp;
+use messenger::event::digest;
+use serde_json::{Map, Value};
+
+use super::World;
+use crate::gate::Call;
+use crate::search::history::Put;
+
+/// How late the table may drop what has expired. AWS says within a few days.
+const LATEST: u64 = 2 * 24 * 60 * 60;
+
+/// How often it drops something.
+const DROPS_EVERY: Duration = Duration::from_hours(6);
+
+impl World {
+    /// Takes note of a call to the table that is carried out.
+    pub(super) fn observe(&mut self, call: &Call, invocation: u64) {
+        if !call.target.starts_with("DynamoDB") {
+            return;
+        }
+        let request: Value = serde_json::from_str(&call.body).unwrap_or_default();
+        let key = if request["Item"].is_object() { &request["Item"] } else { &request["Key"] };
+        let (Some(pk), Some(sk)) = (key["pk"]["S"].as_str(), key["sk"]["S"].as_str()) else {
+            return;
+        };
+        let Some(conversation_key) = conversation_key(pk) else { return };
+        let point = self.point();
+        if sk == "conversation" {
+            self.asked.insert((invocation, pk.to_owned()), point);
+            let values = &request["ExpressionAttributeValues"];
+            if let Some(erased_at) = values[":erased"]["N"].as_str().and_then(|at| at.parse().ok())
+            {
+                let erased_at = Timestamp::from_millis(erased_at);
+                self.history.marked(conversation_key, erased_at, invocation, point);
+            }
+        } else if let Some(id) = sk.strip_prefix("outbox#") {
+            let entry = EntryKey { conversation_key, id: id.to_owned() };
+            let claimed = claimed(&request).into_iter();
+            let claims = claimed.map(|step| (invocation, StepKey { entry: entry.clone(), step }));
+            self.history.claims.extend(claims);
+            if request["Item"].is_object() {
+                let checked = self.asked.get(&(invocation, pk.to_owned())).copied();
+                self.history.put.insert(entry, Put { point, checked });
+            }
+        }
+    }
+
+    /// Lets the table drop what has expired: each item up to two days late.
+    pub(super) async fn drop_expired(&mut self) {
+        let now = self.now();
+        if !self.weather.expires || now < self.dropped_at + DROPS_EVERY {
+            return;
+        }
+        self.dropped_at = now;
+        let is_dropped = |item: &Map<String, Value>| {
+            let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
+            let expires_at = item.get("expires_at").and_then(Value::as_i64).unwrap_or(i64::MAX);
+            let late = digest(&[text("pk"), text("sk")]);
+            let late = u64::from_str_radix(&late[..8], 16).unwrap_or_default() % LATEST;
+            expires_at.saturating_add(i64::try_from(late).unwrap_or(0)) <= now.millis() / 1000
+        };
+        if let Ok(dropped) = self.platform.expire_only(is_dropped).await {
+            if !dropped.is_empty() {
+                self.tell(format!("the table drops {} items", dropped.len()));
+            }
+            self.history.expired.extend(dropped);
+        }
+    }
+}
+
+fn conversation_key(pk: &str) -> Option<ConversationKey> {
+    let (page_id, person) = pk.split_once('#')?;
+    let is_page = page_id.bytes().all(|byte| byte.is_ascii_digit());
+    let person = person.parse().ok().filter(|_| is_page)?;
+    Some(ConversationKey { page_id: page_id.to_owned(), person })
+}
+
+/// The steps that a request marks as being sent.
+fn claimed(request: &Value) -> Vec<usize> {
+    let steps = request["Item"]["steps"]["L"].as_array().into_iter().flatten().enumerate();
+    let sending =
+        |(step, it): (usize, &Value)| (it["M"]["state"]["S"] == "sending").then_some(step);
+    let changes = request["ExpressionAttributeValues"].as_object().into_iter().flatten();
+    let begun = |(name, value): (&String, &Value)| {
+        name.strip_prefix(":state").filter(|_| value["S"] == "sending")?.parse().ok()
+    };
+    steps.filter_map(sending).chain(changes.filter_map(begun)).collect()
+}
