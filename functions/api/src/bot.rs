@@ -71,7 +71,8 @@ pub(crate) async fn change(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let happened_at = seen.control_at.map_or(now, |at| now.max(at + Duration::from_millis(1)));
     match wanted {
         Wanted::Quiet(until) => {
-            api.outbox.set_silence(&conversation_key, until, happened_at).await?;
+            let store = api.outbox.store();
+            store.set_silence(&conversation_key, Some(until), happened_at).await?;
         }
         Wanted::Active => {
             let context = api.outbox.context(call.invocation, call.deadline);

@@ -23,7 +23,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::outbox::{Outbox, OutboxError, SendContext};
-use backend::publish::{PublishError, Publisher};
+use backend::publish::PublishError;
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
 use backend::telemetry::Telemetry;
@@ -86,7 +86,6 @@ pub struct Processor {
     clock: SharedClock,
     replies: Replies,
     settings: ProcessorSettings,
-    publisher: Publisher,
     telemetry: Telemetry,
     tracks_receipts: bool,
     reads_profiles: bool,
@@ -102,7 +101,6 @@ impl Processor {
             clock: Arc::clone(&environment.clock),
             replies,
             settings: ProcessorSettings::new(&environment.variables),
-            publisher: Publisher::new(environment),
             telemetry: environment.telemetry.clone(),
             tracks_receipts: environment.variables.is_on(TRACK_RECEIPTS),
             reads_profiles: environment.variables.is_on(USER_PROFILES),
@@ -194,8 +192,11 @@ impl Processor {
         is_suspect: bool,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        let publish_budget =
-            if self.publisher.is_off() { Duration::ZERO } else { 2 * backend::aws::CALL_TIMEOUT };
+        let publish_budget = if self.outbox.publisher().is_off() {
+            Duration::ZERO
+        } else {
+            2 * backend::aws::CALL_TIMEOUT
+        };
         if self.clock.now() + RECORD_BUDGET + publish_budget > context.deadline {
             return Err(RecordError::NoTimeLeft);
         }
@@ -211,8 +212,8 @@ impl Processor {
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
         let is_receipt = matches!(event.kind, Kind::Delivery(_) | Kind::Read(_));
-        if is_over && !self.publisher.is_off() && (!is_receipt || self.tracks_receipts) {
-            self.publisher.publish(&event).await?;
+        if is_over && !self.outbox.publisher().is_off() && (!is_receipt || self.tracks_receipts) {
+            self.outbox.publisher().publish(&event).await?;
         }
         outcome.map(drop)
     }

@@ -211,6 +211,11 @@ impl Outbox {
         &self.store
     }
 
+    /// Where events are published.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
     /// The Pages' pauses.
     pub fn pauses(&self) -> &Pauses {
         &self.pauses

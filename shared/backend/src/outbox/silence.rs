@@ -1,4 +1,4 @@
-//! The bot's silence: set and ended by people; what waits for its end is sent when it ends.
+//! The end of the bot's silence: what was due meanwhile is sent.
 
 use std::time::Duration;
 
@@ -11,21 +11,6 @@ use messenger::clock::Timestamp;
 use super::{Outbox, OutboxError, SendContext};
 
 impl Outbox {
-    /// Lets the bot be quiet until an instant, whether that is sooner or later than before, because of
-    /// what was done at `happened_at`; nothing changes if something later set or ended its silence.
-    ///
-    /// # Errors
-    /// [`OutboxError`] if the table does not answer.
-    pub async fn set_silence(
-        &self,
-        conversation_key: &ConversationKey,
-        until: Timestamp,
-        happened_at: Timestamp,
-    ) -> Result<(), OutboxError> {
-        self.store.set_silence(conversation_key, Some(until), happened_at).await?;
-        Ok(())
-    }
-
     /// Ends the bot's silence, unless something later began it, and sends what waits for its end, or
     /// leaves it to whoever is still sending to the person after `patience`: whether the person was not
     /// erased after this.
@@ -51,8 +36,8 @@ impl Outbox {
             return Ok(true);
         }
         let now = self.clock.now();
-        // First the list and then the entries: one that says less than the list is looked at all the
-        // same.
+        // The list first: an entry that is listed as due too early is put right when it is looked at, and
+        // one that is due and listed for later would lose its place.
         let add =
             waiting.iter().map(|(_, entry)| PendingEntry { first_due: now, ..entry.waiting() });
         let changes = ConversationUpdate { add: add.collect(), ..ConversationUpdate::default() };
