@@ -204,7 +204,7 @@ impl Aws {
         }
         let bytes = match self.guard() {
             None => bytes,
-            Some(guard) => changed(&bytes, |answer| guard.take_from_answer(answer)),
+            Some(guard) => changed(&bytes, |answer| guard.take_from_answer(&request, answer)),
         };
         let mut response = (status, bytes).into_response();
         let json = HeaderValue::from_static("application/x-amz-json-1.0");

@@ -42,6 +42,8 @@ pub enum Guard {
     EchoTag,
     /// What people wrote waits in a partition of the index of its own, and goes before campaigns.
     PeopleFirst,
+    /// Whoever has the lease looks for what was stored meanwhile before giving it back.
+    ServeBeforeRelease,
     /// Who answers, people or the bot, follows from when it happened, not from when it arrived.
     EventTime,
 }
@@ -97,7 +99,8 @@ impl Guard {
             | Self::Order
             | Self::HeldResend
             | Self::Placeholder
-            | Self::MarkFirst => {}
+            | Self::MarkFirst
+            | Self::ServeBeforeRelease => {}
         }
     }
 
@@ -111,8 +114,14 @@ impl Guard {
             .then(|| format!("{} {erased_at}", key["pk"]["S"]))
     }
 
-    /// Removes the guard from an answer.
-    pub(crate) fn take_from_answer(self, answer: &mut Value) {
+    /// Removes the guard from the answer to a request.
+    pub(crate) fn take_from_answer(self, request: &Value, answer: &mut Value) {
+        if self == Self::ServeBeforeRelease
+            && gives_lease_back(request)
+            && let Some(fields) = answer.get_mut("Attributes").and_then(Value::as_object_mut)
+        {
+            fields.remove("waiting");
+        }
         for part in ["Item", "Attributes"] {
             if self == Self::HeldResend
                 && let Some(fields) = answer.get_mut(part).and_then(Value::as_object_mut)
@@ -149,6 +158,12 @@ impl Guard {
             _ => {}
         }
     }
+}
+
+/// Whether a request gives the lease on a conversation back.
+fn gives_lease_back(request: &Value) -> bool {
+    let update = request["UpdateExpression"].as_str().unwrap_or_default();
+    update.contains("#busy_until, #busy_by, #busy_for")
 }
 
 /// Makes a condition always true; its names and values stay in use, as `DynamoDB` demands.

@@ -55,7 +55,7 @@ struct Search {
     /// Runs seeds for this many minutes instead.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Removes a guard.
+    /// Removes a guard, and stops when that has broken a promise.
     #[arg(long)]
     without: Option<Guard>,
 }
@@ -181,8 +181,9 @@ fn look(wanted: &Search) -> Result<ExitCode, String> {
     let began = Instant::now();
     let time = wanted.minutes.map(|minutes| Duration::from_secs(minutes * 60));
     let end = if time.is_some() { u64::MAX } else { wanted.from + wanted.seeds };
-    let summary = search::search(wanted.from..end, wanted.without, |_| {
-        time.is_none_or(|time| began.elapsed() < time)
+    let summary = search::search(wanted.from..end, wanted.without, |summary| {
+        let is_shown = wanted.without.is_some() && !summary.broken.is_empty();
+        !is_shown && time.is_none_or(|time| began.elapsed() < time)
     })?;
     for (seed, broken) in &summary.broken {
         for broken in broken {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backend::payload;
 use backend::request::instant;
+use backend::store::Cause;
 use lambda_http::http::StatusCode;
 use messenger::clock::Timestamp;
 use serde::Deserialize;
@@ -69,14 +70,15 @@ pub(crate) async fn change(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let seen = api.known(&conversation_key).await?;
     // What was seen came before this request, although Meta's clock may be ahead of ours.
     let happened_at = seen.control_at.map_or(now, |at| now.max(at + Duration::from_millis(1)));
+    let cause = Cause::Own { at: happened_at, erased_at: seen.erased_at };
     match wanted {
         Wanted::Quiet(until) => {
             let store = api.outbox.store();
-            store.set_silence(&conversation_key, Some(until), happened_at).await?;
+            store.set_silence(&conversation_key, Some(until), cause).await?;
         }
         Wanted::Active => {
             let context = api.outbox.context(call.invocation, call.deadline);
-            api.outbox.end_silence(&conversation_key, happened_at, &context, PATIENCE).await?;
+            api.outbox.end_silence(&conversation_key, cause, &context, PATIENCE).await?;
         }
     }
     let conversation = api.known(&conversation_key).await?;

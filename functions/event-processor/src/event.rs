@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
 use backend::store::{
-    AdWindow, CancelOutcome, Cancellation, ConversationItem, ConversationKey, EntryKey, Heard,
-    LastMessage, PendingEntry,
+    AdWindow, CancelOutcome, Cancellation, Cause, ConversationItem, ConversationKey, EntryKey,
+    Heard, LastMessage, PendingEntry,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::Conversation;
@@ -242,7 +242,7 @@ impl Processor {
             Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
                 let ended = self.outbox.end_silence(
                     conversation_key,
-                    event.happened_at(),
+                    Cause::Event(event.happened_at()),
                     context,
                     Duration::ZERO,
                 );
@@ -263,7 +263,8 @@ impl Processor {
     ) -> Result<Processed, RecordError> {
         let happened_at = event.happened_at();
         let until = happened_at + self.outbox.settings().quiet_for;
-        let set = self.outbox.store().silence(conversation_key, until, happened_at).await;
+        let set =
+            self.outbox.store().silence(conversation_key, until, Cause::Event(happened_at)).await;
         Ok(unless_erased(set.map_err(OutboxError::from)?))
     }
 }

@@ -1,11 +1,13 @@
 //! Erasures in the middle of other work: whatever the work was about to write, only the mark is left.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use messenger::clock::SharedClock;
+use messenger::clock::{Clock, SharedClock, Timestamp};
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
+use simulator::clock::VirtualClock;
 use simulator::functions::Functions;
 use simulator::gate::Verdict;
 use simulator::platform::batch;
@@ -33,8 +35,22 @@ async fn promising() -> Arc<Platform> {
     .await
 }
 
+/// The clock of a machine that is ahead, so that what it does before an erasure seems to come later.
+#[derive(Debug)]
+struct Ahead(Arc<VirtualClock>);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.0.now() + 4 * SECOND
+    }
+
+    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(span)
+    }
+}
+
 fn beside(platform: &Platform) -> Functions {
-    let clock: SharedClock = Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
+    let clock: SharedClock = Arc::new(Ahead(Arc::clone(&platform.clock)));
     platform.instance(1, &clock).unwrap()
 }
 
@@ -213,6 +229,41 @@ async fn a_message_that_is_being_stored_leaves_nothing() {
     panic!("storing a message takes more than {MOST_CALLS} calls");
 }
 
+/// Erases a person after each of the calls that a request to the API makes.
+async fn assert_a_request_leaves_nothing(sample: &str, body: &Value, at_least: usize) {
+    for calls in 0..MOST_CALLS {
+        let platform = heard_from().await;
+        let functions = beside(&platform);
+        let mut sample = samples::read(sample).unwrap();
+        sample["body"] = body.to_string().into();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
+        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        if !is_midway {
+            return assert!(calls >= at_least, "{body} takes {calls} calls");
+        }
+    }
+    panic!("{body} takes more than {MOST_CALLS} calls");
+}
+
+#[tokio::test]
+async fn what_people_of_the_business_do_at_once_leaves_nothing() {
+    let until = (heard_from().await.clock.now() + 3 * HOUR).millis();
+    let human = message(json!({"purpose": "human", "author": "front-desk"}));
+    for (sample, body, at_least) in [
+        ("api/create-message", human, 8),
+        ("api/change-bot", json!({"quiet_until": until}), 3),
+        ("api/change-bot", json!({"active": true}), 3),
+        ("api/change-thread", json!({"action": "pass", "app_id": simulator::meta::INBOX}), 3),
+        ("api/change-thread", json!({"action": "take"}), 3),
+    ] {
+        assert_a_request_leaves_nothing(sample, &body, at_least).await;
+    }
+}
+
 #[tokio::test]
 async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
     for calls in 0..MOST_CALLS {
@@ -305,7 +356,7 @@ async fn a_further_message_is_not_sent_once_the_mark_is_there() {
     })
     .await;
     platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-    let clock: SharedClock = Arc::<simulator::clock::VirtualClock>::clone(&platform.clock);
+    let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
     let (sender, eraser) = (beside(&platform), platform.instance(2, &clock).unwrap());
     let sample = samples::read("api/erase-person").unwrap();
     let request = lambda_http::request::from_str(&sample.to_string()).unwrap();

@@ -20,6 +20,10 @@ pub(super) struct Weather {
     pub(super) has_forgers: bool,
     /// Many follow-ups are due at once when nothing fails any more.
     pub(super) has_campaign: bool,
+    /// The schedule begins its runs at full minutes, so that nobody sweeps up what a sender leaves.
+    ///
+    /// Otherwise they begin at any moment, which finds more races.
+    pub(super) is_punctual: bool,
     /// By how much the index lags behind the table.
     pub(super) index_lag: Duration,
 }
@@ -33,6 +37,7 @@ impl Weather {
             is_impatient: rng.random_bool(0.15),
             has_forgers: rng.random_bool(0.3),
             has_campaign: rng.random_bool(0.04),
+            is_punctual: rng.random_bool(0.2),
             index_lag: if rng.random_bool(0.15) {
                 Duration::from_millis(rng.random_range(100..20_000))
             } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::graph::Fault;
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
+    Cause, Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
     StepKey, StepState,
 };
 use crate::telemetry::Metric;
@@ -51,6 +51,11 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     pub(super) fn page_id(&self) -> &str {
         &self.key.conversation_key.page_id
+    }
+
+    /// What is done for the entry at this instant.
+    pub(super) fn cause(&self, at: Timestamp) -> Cause {
+        Cause::Own { at, erased_at: self.entry.after_erasure }
     }
 
     /// What holds while the entry is ours.
@@ -129,7 +134,7 @@ impl Outbox {
         if attempt.entry.purpose == Purpose::Human && attempt.entry.attempts == 0 {
             // Before it is sent: who reads it answers a person.
             let (key, until) = (&attempt.key.conversation_key, now + self.settings.quiet_for);
-            self.store.silence(key, until, now).await?;
+            self.store.silence(key, until, attempt.cause(now)).await?;
         }
         let claim = Change {
             steps: match refusal {
@@ -263,7 +268,7 @@ impl Outbox {
             }
             if let Some(owner) = say.passes_thread() {
                 let (key, until) = (&attempt.key.conversation_key, began + CONTROL_LASTS);
-                self.store.lose_thread(key, owner, until, began).await?;
+                self.store.lose_thread(key, owner, until, attempt.cause(began)).await?;
             }
             attempt.entry.steps[index].state = state;
             let mut steps = vec![StepChange {

@@ -164,7 +164,7 @@ impl Outbox {
             Fault::ThreadTaken => {
                 count(Metric::ThreadTaken);
                 let (key, until) = (&attempt.key.conversation_key, began + CONTROL_LASTS);
-                self.store.lose_thread(key, None, until, began).await?;
+                self.store.lose_thread(key, None, until, attempt.cause(began)).await?;
             }
             // Private replies have a limit of their own.
             Fault::Throttled if attempt.entry.purpose == Purpose::PrivateReply => return Ok(()),

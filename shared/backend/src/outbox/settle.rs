@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::store::{
-    CancelOutcome, Cancellation, ConversationItem, ConversationKey, ConversationUpdate, Created,
-    Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status, StoreError,
+    CancelOutcome, Cancellation, Cause, ConversationItem, ConversationKey, ConversationUpdate,
+    Created, Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status, StoreError,
 };
 use crate::telemetry::Metric;
 use messenger::clock::Timestamp;
@@ -37,7 +37,7 @@ impl Outbox {
             room = self.free_places(&key.conversation_key, conversation).await?.room();
         }
         if let Some((until, caused_at)) = unapplied.quiet {
-            self.store.silence(&key.conversation_key, until, caused_at).await?;
+            self.store.silence(&key.conversation_key, until, Cause::Event(caused_at)).await?;
         }
         let mut changes = unapplied.into_update();
         for (key, mut later) in follow_ups {

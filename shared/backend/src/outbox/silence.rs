@@ -3,29 +3,28 @@
 use std::time::Duration;
 
 use crate::store::{
-    Change, ConversationItem, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard,
+    Cause, Change, ConversationItem, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard,
     NextState, PendingEntry, Reason,
 };
-use messenger::clock::Timestamp;
 
 use super::{Outbox, OutboxError, SendContext};
 
 impl Outbox {
     /// Ends the bot's silence, unless something later began it, and sends what waits for its end, or
     /// leaves it to whoever is still sending to the person after `patience`: whether the person was not
-    /// erased after this.
+    /// erased since the cause.
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
     pub async fn end_silence(
         &self,
         conversation_key: &ConversationKey,
-        happened_at: Timestamp,
+        cause: Cause,
         context: &SendContext,
         patience: Duration,
     ) -> Result<bool, OutboxError> {
-        let there = self.store.set_silence(conversation_key, None, happened_at).await?;
-        if there.was_erased_after(happened_at) {
+        let there = self.store.set_silence(conversation_key, None, cause).await?;
+        if there.was_erased_since(cause) {
             return Ok(false);
         }
         if there.is_quiet(self.clock.now()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::{IncomingTurn, Outbox, OutboxError, SendContext};
 use crate::send::SendError;
-use crate::store::{ConversationItem, ConversationKey};
+use crate::store::{Cause, ConversationItem, ConversationKey};
 use crate::thread::{CONTROL_LASTS, Thread, ThreadAction, ThreadOwner};
 use messenger::clock::Timestamp;
 use messenger::event::{Event, Handover, Kind};
@@ -66,16 +66,14 @@ impl Outbox {
         context: &SendContext,
     ) -> Result<(), OutboxError> {
         let own = self.app_id(&conversation_key.page_id).await?;
-        let happened_at = event.happened_at();
+        let cause = Cause::Event(event.happened_at());
         match Control::of(event, own.as_deref()) {
             Some(Control::Others(owner)) => {
-                let until = happened_at + CONTROL_LASTS;
+                let until = cause.at() + CONTROL_LASTS;
                 let owner = owner.as_deref();
-                self.store.lose_thread(conversation_key, owner, until, happened_at).await?;
+                self.store.lose_thread(conversation_key, owner, until, cause).await?;
             }
-            Some(Control::Ours)
-                if self.store.regain_thread(conversation_key, happened_at).await? =>
-            {
+            Some(Control::Ours) if self.store.regain_thread(conversation_key, cause).await? => {
                 self.serve(conversation_key, &[], context, Duration::ZERO).await?;
             }
             Some(Control::Ours) | None => {}
@@ -100,17 +98,18 @@ impl Outbox {
         };
         let page_id = &conversation_key.page_id;
         let seen = self.store.conversation(conversation_key).await.map_err(OutboxError::from)?;
-        let platform = seen.unwrap_or_default().platform;
-        let thread = Thread { page_id, psid, platform };
+        let seen = seen.unwrap_or_default();
+        let thread = Thread { page_id, psid, platform: seen.platform };
         let began = self.clock.now();
+        let cause = Cause::Own { at: began, erased_at: seen.erased_at };
         self.send.control_thread(thread, action, metadata).await?;
         let recorded = match action {
             ThreadAction::Pass { app_id } => {
                 let until = began + CONTROL_LASTS;
-                self.store.lose_thread(conversation_key, Some(app_id), until, began).await
+                self.store.lose_thread(conversation_key, Some(app_id), until, cause).await
             }
             ThreadAction::Take | ThreadAction::Release | ThreadAction::Extend { .. } => {
-                self.store.regain_thread(conversation_key, began).await
+                self.store.regain_thread(conversation_key, cause).await
             }
             // To ask for it is not to have it.
             ThreadAction::Request => return Ok(()),
@@ -151,6 +150,7 @@ impl Outbox {
     ) -> Result<bool, OutboxError> {
         let Person::Psid(psid) = &conversation_key.person else { return Ok(true) };
         let (page_id, now) = (&conversation_key.page_id, self.clock.now());
+        let cause = Cause::Own { at: now, erased_at: conversation.erased_at };
         let thread = Thread { page_id, psid, platform: conversation.platform };
         let owner = match self.send.thread_owner(thread).await {
             Ok(owner) => owner,
@@ -163,11 +163,11 @@ impl Outbox {
         let own = self.app_id(page_id).await?;
         let other = owner.app_id.as_ref().filter(|owner| own.as_ref().is_some_and(|o| o != *owner));
         let Some(other) = other else {
-            self.store.regain_thread(conversation_key, now).await?;
+            self.store.regain_thread(conversation_key, cause).await?;
             return Ok(true);
         };
         if let Some(until) = news(conversation, other, &owner) {
-            self.store.lose_thread(conversation_key, Some(other), until, now).await?;
+            self.store.lose_thread(conversation_key, Some(other), until, cause).await?;
         }
         Ok(false)
     }

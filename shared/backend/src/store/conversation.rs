@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{ExpiresAt, Update};
+use super::{Cause, ExpiresAt, Update};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 use messenger::person::Person;
@@ -103,6 +103,14 @@ impl ConversationItem {
     /// Whether the person was erased after this instant, at which an event happened.
     pub fn was_erased_after(&self, happened_at: Timestamp) -> bool {
         self.erased_at.is_some_and(|erased_at| happened_at <= erased_at)
+    }
+
+    /// Whether the person was erased after what this comes from.
+    pub fn was_erased_since(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::Event(happened_at) => self.was_erased_after(happened_at),
+            Cause::Own { erased_at, .. } => erased_at < self.erased_at,
+        }
     }
 
     /// How many more entries that are counted may wait.

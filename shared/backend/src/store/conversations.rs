@@ -8,8 +8,8 @@ use super::conversation::{SORT_KEY, adding, forgetting};
 use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
 use super::{
-    Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Heard,
-    LastMessage, Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
+    Acquired, AdWindow, AddedWaiting, Cause, ConversationItem, ConversationKey, ConversationUpdate,
+    Heard, LastMessage, Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
@@ -66,7 +66,7 @@ impl Store {
         lease: &Lease,
         now: Timestamp,
     ) -> Result<Option<Acquired>, StoreError> {
-        let arrived = || unless_erased(Update::default(), happened_at);
+        let arrived = || unless_erased(Update::default(), Cause::Event(happened_at));
         let recorded = heard.map_or_else(arrived, |heard| record(arrived(), heard));
         let both = take_for_event(recorded, lease, now);
         let old = match self.update_conversation(conversation_key, both).await? {
@@ -108,7 +108,7 @@ impl Store {
         heard: &Heard,
         happened_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = record(unless_erased(Update::default(), happened_at), heard);
+        let update = record(unless_erased(Update::default(), Cause::Event(happened_at)), heard);
         let there = self.update_conversation(conversation_key, update).await?.item();
         Ok(!there.is_some_and(|there| there.was_erased_after(happened_at)))
     }
@@ -138,8 +138,7 @@ impl Store {
         self.update_conversation(conversation_key, update).await.map(drop)
     }
 
-    /// Lets the bot be quiet until an instant, because of something that happened at `happened_at`:
-    /// whether the person was not erased after that.
+    /// Lets the bot be quiet until an instant: whether the person was not erased since the cause.
     ///
     /// Nothing changes if something later began or ended the silence, and no silence gets shorter.
     ///
@@ -149,9 +148,9 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         until: Timestamp,
-        happened_at: Timestamp,
+        cause: Cause,
     ) -> Result<bool, StoreError> {
-        let longer = latest(happened_at)
+        let longer = latest(cause)
             .set("#quiet_until = :quiet")
             .when("attribute_not_exists(#quiet_until) OR #quiet_until < :quiet")
             .value("quiet", until);
@@ -159,12 +158,12 @@ impl Store {
             Updated::Now(_) => return Ok(true),
             Updated::Unmet(there) => there.unwrap_or_default(),
         };
-        if there.was_erased_after(happened_at) {
+        if there.was_erased_since(cause) {
             return Ok(false);
         }
-        if there.quiet_until >= Some(until) && there.control_at < Some(happened_at) {
+        if there.quiet_until >= Some(until) && there.control_at < Some(cause.at()) {
             // Longer already; what gives control back must be later than this all the same.
-            self.update_conversation(conversation_key, latest(happened_at)).await?;
+            self.update_conversation(conversation_key, latest(cause)).await?;
         }
         Ok(true)
     }
@@ -221,11 +220,11 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         until: Option<Timestamp>,
-        happened_at: Timestamp,
+        cause: Cause,
     ) -> Result<ConversationItem, StoreError> {
         let update = match until {
-            Some(until) => latest(happened_at).set("#quiet_until = :quiet").value("quiet", until),
-            None => latest(happened_at).remove("#quiet_until"),
+            Some(until) => latest(cause).set("#quiet_until = :quiet").value("quiet", until),
+            None => latest(cause).remove("#quiet_until"),
         };
         let there = self.update_conversation(conversation_key, update).await?.item();
         Ok(there.unwrap_or_default())
@@ -355,8 +354,8 @@ impl Store {
 }
 
 /// Notes that something which began or ended the bot's silence happened, unless something later did.
-fn latest(happened_at: Timestamp) -> Update {
-    unless_erased(Update::default(), happened_at)
+fn latest(cause: Cause) -> Update {
+    unless_erased(Update::default(), cause)
         .set("#control_at = :happened")
         .when("attribute_not_exists(#control_at) OR #control_at < :happened")
 }

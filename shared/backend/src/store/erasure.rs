@@ -63,13 +63,45 @@ const ABOUT_THE_PERSON: [&str; 17] = [
 pub(super) const UNLESS_MARK: &str =
     "attribute_not_exists(#erased_at) OR attribute_not_exists(#expires_at)";
 
-/// Leaves the conversation of an erased person alone, unless the event happened later: then it starts
-/// anew.
-pub(super) fn unless_erased(update: Update, happened_at: Timestamp) -> Update {
-    update
-        .remove("#expires_at")
-        .when("attribute_not_exists(#erased_at) OR #erased_at < :happened")
-        .value("happened", happened_at)
+/// What changes a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An event of Meta's, which happened at this instant: one after an erasure starts the conversation
+    /// anew.
+    Event(Timestamp),
+    /// Something that a function does at an instant, for what it began when the person had last been
+    /// erased at another, if at all. It never starts a conversation anew, whatever its clock says.
+    Own {
+        /// When it is done.
+        at: Timestamp,
+        /// When the person had last been erased as it was begun.
+        erased_at: Option<Timestamp>,
+    },
+}
+
+impl Cause {
+    /// When it happened.
+    pub fn at(self) -> Timestamp {
+        match self {
+            Self::Event(at) | Self::Own { at, .. } => at,
+        }
+    }
+}
+
+/// Leaves the conversation of an erased person alone if the cause is from before the erasure. Its time
+/// is the value `:happened`.
+pub(super) fn unless_erased(update: Update, cause: Cause) -> Update {
+    let update = update.value("happened", cause.at());
+    match cause {
+        Cause::Event(_) => update
+            .remove("#expires_at")
+            .when("attribute_not_exists(#erased_at) OR #erased_at < :happened"),
+        Cause::Own { erased_at: None, .. } => update.when("attribute_not_exists(#erased_at)"),
+        Cause::Own { erased_at: Some(erased_at), .. } => update
+            .when(UNLESS_MARK)
+            .when("attribute_not_exists(#erased_at) OR #erased_at <= :seen_erased")
+            .value("seen_erased", erased_at),
+    }
 }
 
 /// The erasure of a person, as its job holds it.

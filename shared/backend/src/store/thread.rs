@@ -4,12 +4,12 @@
 
 use super::conversation::SORT_KEY;
 use super::erasure::unless_erased;
-use super::{ConversationItem, ConversationKey, Store, StoreError, Update};
+use super::{Cause, ConversationItem, ConversationKey, Store, StoreError, Update};
 use messenger::clock::Timestamp;
 
 impl Store {
-    /// Records that another app controls the thread from `happened_at` until `until`: whether the
-    /// person was not erased after that. An `owner` that is not known leaves the known one.
+    /// Records that another app controls the thread from its cause on until `until`: whether the person
+    /// was not erased since. An `owner` that is not known leaves the known one.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -18,39 +18,39 @@ impl Store {
         conversation_key: &ConversationKey,
         owner: Option<&str>,
         until: Timestamp,
-        happened_at: Timestamp,
+        cause: Cause,
     ) -> Result<bool, StoreError> {
-        let update = latest(happened_at).set("#thread_until = :until").value("until", until);
+        let update = latest(cause).set("#thread_until = :until").value("until", until);
         let update = match owner {
             Some(owner) => update.set("#thread_owner = :owner").value("owner", owner),
             None => update,
         };
-        self.update_thread(conversation_key, update, happened_at).await
+        self.update_thread(conversation_key, update, cause).await
     }
 
-    /// Records that no other app controls the thread from `happened_at` on: whether the person was
-    /// not erased after that.
+    /// Records that no other app controls the thread from its cause on: whether the person was not
+    /// erased since.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn regain_thread(
         &self,
         conversation_key: &ConversationKey,
-        happened_at: Timestamp,
+        cause: Cause,
     ) -> Result<bool, StoreError> {
-        let update = latest(happened_at).remove("#thread_owner, #thread_until");
-        self.update_thread(conversation_key, update, happened_at).await
+        let update = latest(cause).remove("#thread_owner, #thread_until");
+        self.update_thread(conversation_key, update, cause).await
     }
 
     async fn update_thread(
         &self,
         conversation_key: &ConversationKey,
         update: Update,
-        happened_at: Timestamp,
+        cause: Cause,
     ) -> Result<bool, StoreError> {
         let updated =
             self.update::<ConversationItem>(&conversation_key.pk(), SORT_KEY, update).await?;
-        Ok(!updated.item().is_some_and(|there| there.was_erased_after(happened_at)))
+        Ok(!updated.item().is_some_and(|there| there.was_erased_since(cause)))
     }
 
     /// Closes a window that Meta holds closed, unless the person has written since `seen` was read.
@@ -97,8 +97,8 @@ pub enum ClosedWindow {
 }
 
 /// Notes that the control of the thread changed, unless something later did that.
-fn latest(happened_at: Timestamp) -> Update {
-    unless_erased(Update::default(), happened_at)
+fn latest(cause: Cause) -> Update {
+    unless_erased(Update::default(), cause)
         .set("#thread_at = :happened")
         .when("attribute_not_exists(#thread_at) OR #thread_at <= :happened")
 }

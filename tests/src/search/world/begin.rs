@@ -12,7 +12,10 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
-use super::{Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World};
+use super::{
+    Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World,
+    last_minute,
+};
 use crate::functions::Functions;
 use crate::platform::{
     API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch,
@@ -20,6 +23,9 @@ use crate::platform::{
 use crate::samples;
 use crate::search::clock::MachineClock;
 use crate::search::plan::{ApiCall, Plan};
+
+/// How late the schedule may be, if it is punctual.
+const TICK: Duration = Duration::from_secs(1);
 
 impl World {
     /// Begins what is planned until now: whether there was anything.
@@ -160,7 +166,8 @@ impl World {
             0 => nothing_else || self.rng.random_bool(0.1),
             busy => busy < SWEEPS && self.rng.random_bool(0.05),
         };
-        if !wanted || (self.next_sweep > self.now() && busy == 0) {
+        let is_between = self.weather.is_punctual && self.now() > last_minute(self.now()) + TICK;
+        if !wanted || is_between || (self.next_sweep > self.now() && busy == 0) {
             return false;
         }
         if self.next_due().await.is_none_or(|due| due > self.now()) {

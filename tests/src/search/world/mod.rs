@@ -352,16 +352,22 @@ impl World {
             self.platform.sqs.next_visible_at(queue).map(Timestamp::from_millis)
         });
         let visible = visible.min();
-        let due = match self.next_due().await {
-            Some(due) => Some(next_minute(due).max(self.next_sweep)),
-            None => None,
-        };
+        let due = self.next_due().await.map(|due| {
+            // A run that a punctual schedule missed is gone.
+            let due = if self.weather.is_punctual { due.max(self.now()) } else { due };
+            next_minute(due).max(self.next_sweep)
+        });
         let next = [planned, visible, due, self.sleepers.next()].into_iter().flatten().min();
         next.map(|next| next.max(self.now() + Duration::from_millis(1)))
     }
 }
 
+const MINUTE: i64 = 60_000;
+
+fn last_minute(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.millis().div_euclid(MINUTE) * MINUTE)
+}
+
 fn next_minute(at: Timestamp) -> Timestamp {
-    const MINUTE: i64 = 60_000;
-    Timestamp::from_millis((at.millis() + MINUTE - 1).div_euclid(MINUTE) * MINUTE)
+    last_minute(at + Duration::from_millis(59_999))
 }
