@@ -3,10 +3,12 @@
 use messenger::decision::{Decision, FollowUp, Replies};
 use messenger::message::{Action, Message};
 use serde_json::{Value, json};
+use simulator::meta::Outcome;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
 use simulator::samples::{BEGINNING, INSTAGRAM};
 
 use crate::acts::{EVERYWHERE, Ends, ON_INSTAGRAM, ON_PAGE, naming, published};
+use crate::echoes::echo_of;
 use crate::sample_events::with_instagram;
 use crate::support::*;
 
@@ -86,7 +88,7 @@ async fn a_comment_gets_one_reply_however_often_it_comes_and_whoever_replied_bef
 }
 
 #[tokio::test]
-async fn a_comment_opens_no_window_and_its_author_is_known_once_the_reply_has_its_echo() {
+async fn a_comment_opens_no_window_and_its_author_is_known_by_the_reply() {
     let platform = naming().await;
     platform.deliver(&platform.meta.person_comments(PAGE, PSID, COMMENT, "How much?")).await;
     let item = ON_PAGE.conversation(&platform).await.unwrap();
@@ -96,6 +98,21 @@ async fn a_comment_opens_no_window_and_its_author_is_known_once_the_reply_has_it
     platform.invoke_follow_ups(request).await.unwrap();
     platform.advance(2 * MINUTE).await;
     assert_eq!(ON_PAGE.got(&platform), ["comment"]);
+}
+
+#[tokio::test]
+async fn the_echo_of_a_private_reply_is_known_by_its_mid_although_it_carries_nothing_else() {
+    for ends in EVERYWHERE {
+        let platform = naming().await;
+        platform.meta.set_echoes(false);
+        platform.deliver(&ends.entry(&json!({"changes": [comment(ends, ends.psid)]}))).await;
+        let Outcome::Delivered { mid } = platform.meta.requests()[0].outcome.clone() else {
+            panic!("it is delivered");
+        };
+        platform.deliver(&echo_of(ends, &json!({"mid": mid, "text": "comment"}))).await;
+        platform.deliver(&platform.meta.person_says(ends.page, ends.psid, "hello")).await;
+        assert_eq!(ends.got(&platform), ["comment", "message"]);
+    }
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ fn rotate(platform: &Platform) {
 }
 
 /// An echo on a Page or an account, as Meta sends it now.
-fn echo_of(ends: Ends, message: &Value) -> Vec<u8> {
+pub(crate) fn echo_of(ends: Ends, message: &Value) -> Vec<u8> {
     let mut item = ends.by_page(&json!({"message": {"mid": "m_foreign", "is_echo": true}}));
     item["message"].as_object_mut().unwrap().extend(message.as_object().unwrap().clone());
     ends.entry(&json!({"messaging": [item]}))

@@ -8,14 +8,14 @@ fn private_reply(change: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_comment_gets_one_private_reply_and_its_echo_names_the_person() {
+async fn a_comment_gets_one_private_reply_and_the_person_is_known_by_it() {
     let platform = silent().await;
     let now = platform.clock.now();
     platform.meta.add_comment(PAGE, "10_5", PSID, now.millis());
     let reply = private_reply(json!({"commented_at": now.millis()}));
     let sent = post(&platform, None, &reply).await;
     assert_eq!((sent.status, &sent.body["status"]), (201, &json!("sent")), "{}", sent.body);
-    assert_eq!(sent.body["psid"], Value::Null);
+    assert_eq!(sent.body["psid"], PSID);
     platform.settle().await;
     let path = format!("/messages/{}", sent.body["id"].as_str().unwrap());
     assert_eq!(ask(&platform, "GET", &path).await.body["psid"], PSID);

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::graph::Fault;
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
-    Cause, Change, ConversationItem, Entry, EntryKey, Guard, NextState, Reason, Status, StepChange,
-    StepKey, StepState,
+    Cause, Change, ConversationItem, ConversationKey, Entry, EntryKey, Guard, NextState, Reason,
+    Status, StepChange, StepKey, StepState,
 };
 use crate::telemetry::Metric;
 use crate::thread::CONTROL_LASTS;
 use messenger::clock::Timestamp;
+use messenger::person::Person;
 use messenger::window::{Label, Purpose, Refusal};
 
 use super::next::{Halt, Next, Position, may_try_early, next, position};
@@ -302,6 +303,7 @@ impl Outbox {
                 let full = Fault::Throttled.into();
                 self.pauses.pause_for(attempt.page_id(), &full, sent.regain_after).await?;
             }
+            self.note_recipient(attempt, &sent).await;
             match changed {
                 Some(changed) => attempt.entry = changed,
                 None => return self.confirm_late(&step_key, &sent).await,
@@ -311,6 +313,19 @@ impl Outbox {
             }
         }
         self.halt(attempt, attempt.ours(), Halt::End(Status::Sent, None)).await
+    }
+
+    /// Notes the PSID that Meta names as the recipient of what went to a comment or a post, so that an
+    /// echo without metadata is known as its own.
+    ///
+    /// What cannot be noted is left to the echo: the message was sent all the same.
+    async fn note_recipient(&self, attempt: &Attempt<'_>, sent: &Sent) {
+        let Some(psid) = &sent.recipient_id else { return };
+        let (page_id, person) = (attempt.page_id().to_owned(), Person::Psid(psid.clone()));
+        let named = ConversationKey { page_id, person };
+        if let Err(error) = self.name_person(&attempt.entry, attempt.key, &named).await {
+            tracing::warn!(page = attempt.page_id(), %error, "who was written to is not noted");
+        }
     }
 
     /// Shows a sender action to the person: how its step stands then.

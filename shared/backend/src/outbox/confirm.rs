@@ -42,7 +42,8 @@ impl Outbox {
     /// The step whose message an echo is of although it carries no metadata, which Meta may leave out as it
     /// may the app id: by its mid, or by what it says while the outcome of the step is not known.
     ///
-    /// `is_of_another_app` says whether the echo names another app than ours.
+    /// `is_of_another_app` says whether the echo names another app than ours. What went to the person
+    /// under another name, as a private reply to a comment does, counts as well.
     ///
     /// # Errors
     /// [`OutboxError`] if the table does not answer.
@@ -52,10 +53,42 @@ impl Outbox {
         echo: &Echo,
         is_of_another_app: bool,
     ) -> Result<Option<StepKey>, OutboxError> {
-        let entries = self.store.entries(to).await?;
-        let found = find_step(&entries, echo, is_of_another_app);
-        let Some((entry, step)) = found else { return Ok(None) };
-        Ok(Some(StepKey { entry: entry.key()?, step }))
+        let known_as = self.store.conversation(to).await?.unwrap_or_default().known_as;
+        let other_name = |person| ConversationKey { page_id: to.page_id.clone(), person };
+        for name in std::iter::once(to.clone()).chain(known_as.into_iter().map(other_name)) {
+            let entries = self.store.entries(&name).await?;
+            if let Some((entry, step)) = find_step(&entries, echo, is_of_another_app) {
+                return Ok(Some(StepKey { entry: entry.key()?, step }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes as whom Meta knows the person of an entry that went to a `user_ref`, a comment or a post:
+    /// whether they were not erased since.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub(super) async fn name_person(
+        &self,
+        entry: &Entry,
+        key: &EntryKey,
+        named: &ConversationKey,
+    ) -> Result<bool, OutboxError> {
+        let person = &key.conversation_key.person;
+        if named.page_id != key.conversation_key.page_id
+            || !named.person.is_psid()
+            || person.is_psid()
+            || entry.psid.is_some()
+        {
+            return Ok(true);
+        }
+        if let Some(erased_at) = self.store.add_known_as(named, person, entry.decided_at).await? {
+            self.erase_unnamed(entry, key, erased_at).await?;
+            return Ok(false);
+        }
+        self.store.set_psid(key, &named.person.to_string()).await?;
+        Ok(true)
     }
 
     /// Lets an entry be erased of whose person this is the first word, if they were erased after it.
@@ -93,16 +126,10 @@ impl Outbox {
         let Some(entry) = self.store.entry(key).await? else {
             return Ok(());
         };
-        if let Some(to) =
-            to.filter(|to| to.page_id == key.conversation_key.page_id && to.person.is_psid())
-            && !key.conversation_key.person.is_psid()
-            && entry.psid.is_none()
+        if let Some(to) = to
+            && !self.name_person(&entry, key, to).await?
         {
-            let person = &key.conversation_key.person;
-            if let Some(erased_at) = self.store.add_known_as(to, person, entry.decided_at).await? {
-                return self.erase_unnamed(&entry, key, erased_at).await;
-            }
-            self.store.set_psid(key, &to.person.to_string()).await?;
+            return Ok(());
         }
         let state = entry.steps.get(step.step).map(|step| step.state);
         if !matches!(state, Some(StepState::Sending | StepState::Unconfirmed)) {
