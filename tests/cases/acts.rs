@@ -314,26 +314,26 @@ async fn an_event_without_a_usable_time_happened_when_its_entry_says_and_else_at
     let entry = now - 2 * hour;
     let own = now - hour;
     let cases = [
-        (json!(own), json!(entry), own),
-        (json!(own / 1000), json!(entry), own),
-        (json!(own.to_string()), json!(entry), own),
-        (json!((own / 1000).to_string()), json!(entry), own),
-        (json!(format!("{own}.0")), json!(entry), own),
-        (json!(0), json!(entry), entry),
-        (json!("0"), json!(entry), entry),
-        (json!(""), json!(entry), entry),
-        (json!(-1), json!(entry), entry),
-        (json!("soon"), json!(entry), entry),
-        (Value::Null, json!(entry), entry),
-        (json!(0), json!(entry / 1000), entry),
-        (json!(0), json!((entry / 1000).to_string()), entry),
-        (json!(0), json!(0), now),
-        (Value::Null, json!("0"), now),
-        (Value::Null, Value::Null, now),
-        (json!(now + hour), json!(entry), now),
+        (json!(own), json!(entry), own, Value::Null),
+        (json!(own / 1000), json!(entry), own, Value::Null),
+        (json!(own.to_string()), json!(entry), own, Value::Null),
+        (json!((own / 1000).to_string()), json!(entry), own, Value::Null),
+        (json!(format!("{own}.0")), json!(entry), own, Value::Null),
+        (json!(0), json!(entry), entry, json!("entry")),
+        (json!("0"), json!(entry), entry, json!("entry")),
+        (json!(""), json!(entry), entry, json!("entry")),
+        (json!(-1), json!(entry), entry, json!("entry")),
+        (json!("soon"), json!(entry), entry, json!("entry")),
+        (Value::Null, json!(entry), entry, json!("entry")),
+        (json!(0), json!(entry / 1000), entry, json!("entry")),
+        (json!(0), json!((entry / 1000).to_string()), entry, json!("entry")),
+        (json!(0), json!(0), now, json!("receipt")),
+        (Value::Null, json!("0"), now, json!("receipt")),
+        (Value::Null, Value::Null, now, json!("receipt")),
+        (json!(now + hour), json!(entry), now, Value::Null),
     ];
     for ends in EVERYWHERE {
-        for (timestamp, time, expected) in &cases {
+        for (timestamp, time, expected, source) in &cases {
             let platform = naming().await;
             let what = json!({"message": {"mid": "m_1", "text": "hi"}, "timestamp": timestamp});
             let mut item = ends.by_person(&what);
@@ -341,6 +341,7 @@ async fn an_event_without_a_usable_time_happened_when_its_entry_says_and_else_at
             platform.deliver(&ends.entry(&json!({"time": time, "messaging": [item]}))).await;
             let found = ends.conversation(&platform).await.unwrap();
             assert_eq!(found["last_message_at"], *expected, "{timestamp} {time}");
+            assert_eq!(found["last_message_source"], *source, "{timestamp} {time}");
             assert_eq!(ends.got(&platform), ["message"], "{timestamp} {time}");
         }
     }

@@ -7,6 +7,7 @@ use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, Outcome};
 use simulator::platform::Platform;
+use simulator::samples::BEGINNING;
 
 use crate::support::*;
 
@@ -270,6 +271,37 @@ async fn a_window_that_meta_holds_closed_is_closed_in_the_record() {
         say(&platform, PAGE, PSID).await;
         assert_eq!(windows(&platform).await, (true, true), "the next message opens it");
         assert_eq!(ends(&platform, PSID).await.last().unwrap(), "sent");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_open_window_says_which_time_stood_in_for_that_of_the_message() {
+    for (timestamp, time, says) in [
+        (json!(BEGINNING.millis()), json!(BEGINNING.millis()), None),
+        (Value::Null, json!(BEGINNING.millis()), Some("the time of its entry")),
+        (json!(0), Value::Null, Some("that of its receipt")),
+    ] {
+        let platform = start(HELLO).await;
+        platform.meta.fail_next(fault(400, 10, 2_018_278));
+        let message = json!({"sender": {"id": PSID}, "recipient": {"id": PAGE},
+            "timestamp": timestamp, "message": {"mid": "m_1", "text": "hi"}});
+        let entry = json!({"id": PAGE, "time": time, "messaging": [message]});
+        let body = json!({"object": "page", "entry": [entry]}).to_string();
+        platform.deliver(body.as_bytes()).await;
+        let reason = entries(&platform, PSID).await[0]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.starts_with("outside_window: Meta's error 10/2018278"), "{reason}");
+        let says = says.map(|it| format!("; Meta gave the last message no time, {it} was taken"));
+        assert_eq!(reason.find("; ").map(|at| &reason[at..]), says.as_deref());
+        let path = format!("/people/{PSID}?page_id={PAGE}");
+        let person = crate::api::get(&platform, &path).await;
+        let source = if says.is_none() {
+            "event"
+        } else if time.is_null() {
+            "receipt"
+        } else {
+            "entry"
+        };
+        assert_eq!(person["last_message_source"], source);
     }
 }
 

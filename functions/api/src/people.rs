@@ -3,7 +3,7 @@
 use backend::store::{ConversationItem, ConversationKey, EntryKey};
 use futures_util::future::try_join_all;
 use lambda_http::http::StatusCode;
-use messenger::event::Platform;
+use messenger::event::{Platform, TimeSource};
 use messenger::profile::Profile;
 use messenger::window::{self, Purpose};
 use serde::Serialize;
@@ -28,6 +28,9 @@ pub(crate) struct Person {
     /// When the person last did something that opens the standard window.
     #[schema(required, format = DateTime)]
     last_message_at: Option<String>,
+    /// Which time that is: `event` if Meta gave the message a time; else `entry`, the time of the entry
+    /// that it came in, or `receipt`. The windows that Meta counts may then end sooner.
+    last_message_source: TimeSource,
     /// The end of the standard messaging window, or of that of an ad if it is tried (`AD_WINDOWS`); null if
     /// it is closed.
     #[schema(required, format = DateTime)]
@@ -161,6 +164,7 @@ impl Api {
             platform: conversation.platform,
             profile: None,
             last_message_at: conversation.last_message_at.map(|at| at.to_string()),
+            last_message_source: conversation.last_message_source,
             window_until: until(Purpose::Update),
             human_until: until(Purpose::Human),
             quiet_until: conversation.quiet_until.filter(|at| now <= *at).map(|at| at.to_string()),

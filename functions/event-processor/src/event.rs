@@ -286,7 +286,8 @@ fn heard(event: &Event, tries_ads: bool) -> Option<Heard> {
         Some(FromAd::Click) | None => None,
     };
     let free_until = at + STANDARD_WINDOW;
-    Some(Heard::Opening(LastMessage { platform: event.platform, at, free_until, ad_window }))
+    let (platform, source) = (event.platform, event.time_source);
+    Some(Heard::Opening(LastMessage { platform, at, source, free_until, ad_window }))
 }
 
 pub(crate) fn seen_by_author(

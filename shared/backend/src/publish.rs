@@ -5,7 +5,9 @@ use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use futures_util::future::{try_join, try_join_all};
 use messenger::clock::Timestamp;
-use messenger::event::{Event, Inbound, MAX_RECORD_BYTES, Platform, WriteError, digest};
+use messenger::event::{
+    Event, Inbound, MAX_RECORD_BYTES, Platform, TimeSource, WriteError, digest,
+};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -119,6 +121,7 @@ impl Publisher {
             page_id: whose.page_id.clone(),
             psid: Some(whose.person.to_string()),
             at: Some(ended_at),
+            time_source: TimeSource::Event,
             received_at: requested_at,
             platform,
             truncated: false,

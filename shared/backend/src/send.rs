@@ -37,7 +37,7 @@ pub struct SendCall<'a> {
 pub struct Sent {
     /// The message's mid; Meta has been seen to omit it, and a sender action has none.
     pub mid: Option<String>,
-    /// The PSID, unless the recipient was given by `user_ref`, a token or a phone number.
+    /// The PSID, unless the recipient was given by `user_ref` or a phone number.
     pub recipient_id: Option<String>,
     /// The id of the media that Meta saved, if it was asked to.
     pub attachment_id: Option<String>,

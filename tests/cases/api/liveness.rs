@@ -3,7 +3,7 @@
 use backend::store::{EVENT_PROCESSOR, EntryKey, Heard, LastMessage, Lease};
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, FollowUp};
-use messenger::event::{Platform as Network, split};
+use messenger::event::{Platform as Network, TimeSource, split};
 use messenger::message::Message;
 
 use super::*;
@@ -56,7 +56,13 @@ async fn a_bot_that_thinks(platform: &Platform, body: &[u8]) -> EntryKey {
     let by = format!("{EVENT_PROCESSOR}another");
     let lease = Lease { by, until: now + 20 * SECOND, for_entry: Some(id.clone()) };
     let free_until = now + DAY;
-    let heard = LastMessage { platform: Network::Messenger, at: now, free_until, ad_window: None };
+    let heard = LastMessage {
+        platform: Network::Messenger,
+        at: now,
+        source: TimeSource::Event,
+        free_until,
+        ad_window: None,
+    };
     let heard = Heard::Opening(heard);
     let store = platform.store();
     store.open_conversation(&conversation_key, Some(&heard), now, &lease, now).await.unwrap();

@@ -315,8 +315,8 @@ impl Outbox {
         self.halt(attempt, attempt.ours(), Halt::End(Status::Sent, None)).await
     }
 
-    /// Notes the PSID that Meta names as the recipient of what went to a comment or a post, so that an
-    /// echo without metadata is known as its own.
+    /// Notes the PSID that Meta names as the recipient of what went to a comment, a post or a token, so
+    /// that an echo without metadata is known as its own.
     ///
     /// What cannot be noted is left to the echo: the message was sent all the same.
     async fn note_recipient(&self, attempt: &Attempt<'_>, sent: &Sent) {

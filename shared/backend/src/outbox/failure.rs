@@ -3,12 +3,13 @@
 use crate::graph::{Fault, GraphError, Scope};
 use crate::send::SendError;
 use crate::store::{
-    Change, ClosedWindow, ConversationUpdate, NextState, PendingEntry, Reason, Status, StepChange,
-    StepState,
+    Change, ClosedWindow, ConversationItem, ConversationUpdate, NextState, PendingEntry, Reason,
+    Status, StepChange, StepState,
 };
 use crate::telemetry::Metric;
 use crate::thread::CONTROL_LASTS;
 use messenger::clock::Timestamp;
+use messenger::event::TimeSource;
 use messenger::window::{Label, Purpose, Tag};
 
 use super::after_error::{Counts, Failure, Tries, after_error, counts};
@@ -31,7 +32,7 @@ impl Outbox {
         let refusals = self.count_refusal(attempt, &error).await?;
         let tries = self.tries(attempt, index, &error, refusals, now).await;
         let Failure { is_unclear, halt } = after_error(&error, &tries, now, grace);
-        let next_state = self.next_state(halt);
+        let next_state = self.next_state(with_time_source(halt, attempt.conversation));
         let sends = attempt.entry.steps[index].sends.saturating_sub(u64::from(!is_unclear));
         // What was unclear before stays so, although this attempt came to nothing.
         let state = if sends > 0 { StepState::Unconfirmed } else { StepState::Planned };
@@ -205,5 +206,24 @@ impl Outbox {
             Some(_) => Halt::Wait(self.clock.now(), Reason::ConfirmedByEcho),
         };
         self.halt(attempt, attempt.ours(), halt).await
+    }
+}
+
+/// Adds to Meta's refusal of an open window which time of the person's last message was counted with, if
+/// Meta gave it none of its own.
+fn with_time_source(halt: Halt, conversation: &ConversationItem) -> Halt {
+    let stands_in = match conversation.last_message_source {
+        TimeSource::Event => return halt,
+        TimeSource::Entry => "the time of its entry",
+        TimeSource::Receipt => "that of its receipt",
+    };
+    match halt {
+        Halt::End(status, Some(Reason::Graph(Fault::OutsideWindow, detail))) => {
+            let detail = detail.unwrap_or_default();
+            let detail =
+                format!("{detail}; Meta gave the last message no time, {stands_in} was taken");
+            Halt::End(status, Some(Reason::Graph(Fault::OutsideWindow, Some(detail))))
+        }
+        halt => halt,
     }
 }

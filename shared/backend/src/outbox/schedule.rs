@@ -7,6 +7,7 @@ use crate::store::{
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
+use messenger::event::TimeSource;
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::person::Person;
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
@@ -139,7 +140,8 @@ impl Outbox {
         if let Some(at) = wanted.commented_at {
             // It opens no standard window: nothing but its one reply may be sent.
             let platform = standing.platform;
-            let comment = LastMessage { platform, at, free_until: at, ad_window: None };
+            let source = TimeSource::Event;
+            let comment = LastMessage { platform, at, source, free_until: at, ad_window: None };
             let heard = Heard::Opening(comment);
             self.store.record_activity(&key.conversation_key, &heard, at).await?;
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Cause, ExpiresAt, Update};
 use messenger::clock::Timestamp;
-use messenger::event::Platform;
+use messenger::event::{Platform, TimeSource};
 use messenger::person::Person;
 use messenger::window::{SEVEN_DAYS, Standing};
 
@@ -25,6 +25,9 @@ pub struct ConversationItem {
     /// The person's last window-opening action, ms since the epoch; never goes back.
     #[serde(default)]
     pub last_message_at: Option<Timestamp>,
+    /// Which time that is.
+    #[serde(default)]
+    pub last_message_source: TimeSource,
     /// The end of the standard window, ms since the epoch.
     #[serde(default)]
     pub free_until: Option<Timestamp>,
@@ -212,6 +215,8 @@ pub struct LastMessage {
     pub platform: Platform,
     /// When it happened.
     pub at: Timestamp,
+    /// Which time that is.
+    pub source: TimeSource,
     /// The end of the standard window that it opens.
     pub free_until: Timestamp,
     /// What it does to the window of an ad, if such windows are tried.

@@ -388,6 +388,11 @@ fn record_message(update: Update, heard: &LastMessage) -> Update {
             .set("#ad_until = if_not_exists(#ad_until, :ad_until)")
             .value("ad_until", ad_until),
     };
+    let update = if heard.source.is_own() {
+        update.remove("#last_message_source")
+    } else {
+        update.set("#last_message_source = :source").value("source", heard.source.name())
+    };
     update
         .set("#last_message_at = :at, #free_until = :free_until, #platform = :platform")
         .when("attribute_not_exists(#last_message_at) OR #last_message_at < :at")

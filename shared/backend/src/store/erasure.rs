@@ -39,9 +39,10 @@ const KEPT: [&str; 5] = ["pk", "sk", "erased_at", "expires_at", "waiting"];
 const KEPT_PREFIXES: [&str; 2] = ["busy_", "lease_"];
 
 /// What a conversation may hold about the person, even if it was not there when it was read.
-const ABOUT_THE_PERSON: [&str; 17] = [
+const ABOUT_THE_PERSON: [&str; 18] = [
     "platform",
     "last_message_at",
+    "last_message_source",
     "free_until",
     "ad_clicked_at",
     "ad_until",

@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::json::tolerant;
 use super::record::{WriteError, cut_to_envelope, escape_for_sqs};
-use super::{Event, Platform};
+use super::{Event, Platform, TimeSource};
 use crate::clock::Timestamp;
 
 /// An event as another system receives it: its parsed properties, and Meta's own JSON.
@@ -25,6 +25,10 @@ pub struct Inbound {
     /// When it happened, ms since the epoch.
     #[cfg_attr(feature = "schema", schema(required, value_type = Option<i64>))]
     pub at: Option<Timestamp>,
+    /// Where that time is from, if Meta gave the event none of its own: `entry` if it is that of the entry
+    /// that it came in, `receipt` if `received_at` stands in for it.
+    #[serde(default, skip_serializing_if = "TimeSource::is_own")]
+    pub time_source: TimeSource,
     /// When the webhook received it, ms since the epoch; of `message_ended` when the message was requested.
     #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub received_at: Timestamp,
@@ -50,6 +54,7 @@ impl Inbound {
             page_id: event.page_id.clone(),
             psid: event.person.as_ref().map(ToString::to_string),
             at: event.at,
+            time_source: event.time_source,
             received_at: event.received_at,
             platform: event.platform,
             truncated: event.truncated,

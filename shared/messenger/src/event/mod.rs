@@ -55,6 +55,36 @@ impl Platform {
     }
 }
 
+/// Which time counts as an event's: an event may come without one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, IntoStaticStr,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum TimeSource {
+    /// Its own.
+    #[default]
+    Event,
+    /// That of the entry that it came in.
+    Entry,
+    /// That of its receipt.
+    Receipt,
+}
+
+impl TimeSource {
+    /// The source's name in the table and in answers.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether it is the event's own time.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+    pub fn is_own(&self) -> bool {
+        *self == Self::Event
+    }
+}
+
 /// An inbound event, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -78,6 +108,8 @@ pub struct Event {
     /// When it happened according to Meta, by its own time or that of its entry, but never after its
     /// receipt; absent if Meta gives no time.
     pub at: Option<Timestamp>,
+    /// Where that time, or what stands in for it, is from.
+    pub time_source: TimeSource,
     /// When the webhook received it.
     pub received_at: Timestamp,
     /// The time of the entry that it came in, as Meta gave it.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::json::{Fields, number, text, tolerant};
 use super::kind::{is_by_page, kind_of_change, kind_of_messaging, unknown};
-use super::{Event, Kind, Platform, digest};
+use super::{Event, Kind, Platform, TimeSource, digest};
 use crate::clock::Timestamp;
 use crate::person::Person;
 
@@ -42,6 +42,7 @@ impl Event {
             Some(mid) => digest(&[place.page_id, container, kind.name(), mid]),
             None => digest(&[place.page_id, container, "", raw]),
         };
+        let (at, time_source) = time(body, &item, place);
         Self {
             id: id.unwrap_or_else(derive_id),
             object: place.object.to_owned(),
@@ -53,7 +54,8 @@ impl Event {
             container: container.to_owned(),
             person: person(&kind, body, place.page_id),
             by_page,
-            at: time(body, &item, place),
+            at,
+            time_source,
             received_at: place.received_at,
             entry_time: place.entry_time,
             truncated: false,
@@ -111,11 +113,16 @@ fn value_alone<'a>(raw: &'a str, place: &Place<'_>) -> &'a str {
 /// When it happened by its own time, else by that of what it stands in, but never later than its receipt:
 /// a time in the future would keep a window open for too long, and the margin at a window's edge allows
 /// for differing clocks only.
-fn time(body: &Value, item: &Value, place: &Place<'_>) -> Option<Timestamp> {
+fn time(body: &Value, item: &Value, place: &Place<'_>) -> (Option<Timestamp>, TimeSource) {
     let own = [&body["timestamp"], &body["value"]["created_time"], &item["timestamp"]];
     let stated = own.into_iter().find_map(instant);
     let entry = place.entry_time.filter(|time| *time > 0).map(Timestamp::from_seconds_or_millis);
-    Some(stated.or(entry)?.min(place.received_at))
+    let source = match (stated, entry) {
+        (Some(_), _) => TimeSource::Event,
+        (None, Some(_)) => TimeSource::Entry,
+        (None, None) => TimeSource::Receipt,
+    };
+    (stated.or(entry).map(|at| at.min(place.received_at)), source)
 }
 
 /// An instant in seconds or milliseconds, as a number or a string, or in RFC 3339; none that is not after

@@ -7,7 +7,7 @@ use backend::store::{
     ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, Heard, LastMessage, Step,
 };
 use messenger::clock::Timestamp;
-use messenger::event::Platform;
+use messenger::event::{Platform, TimeSource};
 use messenger::message::Message;
 use messenger::person::Person;
 use messenger::window::{Purpose, STANDARD_WINDOW};
@@ -53,7 +53,13 @@ impl World {
         let conversation_key = ConversationKey { page_id, person };
         let platform = Platform::Messenger;
         let free_until = now + STANDARD_WINDOW;
-        let heard = Heard::Opening(LastMessage { platform, at: now, free_until, ad_window: None });
+        let heard = Heard::Opening(LastMessage {
+            platform,
+            at: now,
+            source: TimeSource::Event,
+            free_until,
+            ad_window: None,
+        });
         let store = self.platform.store();
         store.record_activity(&conversation_key, &heard, now).await?;
         let key = EntryKey { conversation_key, id: format!("campaign-{number}") };
