@@ -200,25 +200,45 @@ impl Erasures {
     }
 
     /// Marks the person as erased, under every name; the job has all names before the mark drops them.
+    ///
+    /// Whatever is recorded as the mark is written came before it: otherwise a late repetition of it would
+    /// be taken for something new.
     async fn mark(
         &self,
         mut erasure: PersonErasure,
         due_at: Timestamp,
     ) -> Result<PersonErasure, ErasureError> {
-        let none = BTreeSet::new();
-        let mut known_as = none.clone();
+        let mut known_as = BTreeSet::new();
         for _ in 0..MOST_TRIES {
             let key = &erasure.conversation_key;
-            let more = self.store.mark_erased(key, &known_as, erasure.erased_at).await?;
-            let Some(more) = more else {
+            let unmarked = self.store.mark_erased(key, &known_as, erasure.erased_at).await?;
+            let Some(unmarked) = unmarked else {
                 for key in erasure.names().skip(1) {
-                    self.store.mark_erased(&key, &none, erasure.erased_at).await?;
+                    self.mark_alias(&key, erasure.erased_at).await?;
                 }
                 return Ok(erasure);
             };
-            erasure.known_as.extend(more.iter().cloned());
+            erasure.erased_at =
+                unmarked.happened_at.map_or(erasure.erased_at, |at| at.max(erasure.erased_at));
+            erasure.known_as.extend(unmarked.known_as.iter().cloned());
             self.store.queue_erasure(&erasure, due_at).await?;
-            known_as = more;
+            known_as = unmarked.known_as;
+        }
+        Err(ErasureError::OutOfTime)
+    }
+
+    async fn mark_alias(
+        &self,
+        conversation_key: &ConversationKey,
+        mut erased_at: Timestamp,
+    ) -> Result<(), ErasureError> {
+        for _ in 0..MOST_TRIES {
+            match self.store.mark_erased(conversation_key, &BTreeSet::new(), erased_at).await? {
+                None => return Ok(()),
+                Some(unmarked) => {
+                    erased_at = erased_at.max(unmarked.happened_at.unwrap_or(erased_at));
+                }
+            }
         }
         Err(ErasureError::OutOfTime)
     }

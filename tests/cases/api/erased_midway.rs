@@ -35,13 +35,13 @@ async fn promising() -> Arc<Platform> {
     .await
 }
 
-/// The clock of a machine that is ahead, so that what it does before an erasure seems to come later.
+/// The clock of a machine, so many milliseconds ahead of the others.
 #[derive(Debug)]
-struct Ahead(Arc<VirtualClock>);
+struct Off(Arc<VirtualClock>, i64);
 
-impl Clock for Ahead {
+impl Clock for Off {
     fn now(&self) -> Timestamp {
-        self.0.now() + 4 * SECOND
+        Timestamp::from_millis(self.0.now().millis() + self.1)
     }
 
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -49,8 +49,10 @@ impl Clock for Ahead {
     }
 }
 
+/// The functions on a machine whose clock is ahead, so that what they do before an erasure seems to come
+/// after it.
 fn beside(platform: &Platform) -> Functions {
-    let clock: SharedClock = Arc::new(Ahead(Arc::clone(&platform.clock)));
+    let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), 4_000));
     platform.instance(1, &clock).unwrap()
 }
 
@@ -227,6 +229,26 @@ async fn a_message_that_is_being_stored_leaves_nothing() {
         }
     }
     panic!("storing a message takes more than {MOST_CALLS} calls");
+}
+
+#[tokio::test]
+async fn what_came_just_before_an_erasure_is_not_new_when_it_comes_again_although_clocks_differ() {
+    let platform = promising().await;
+    let said = platform.meta.person_says(PAGE, PSID, "book");
+    platform.deliver(&said).await;
+    platform.clock.forward(SECOND);
+    let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), -4_000));
+    let eraser = platform.instance(1, &clock).unwrap();
+    let sample = samples::read("api/erase-person").unwrap();
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    let deadline = platform.clock.now() + 29 * SECOND;
+    assert_eq!(read(eraser.api.handle(&request, "behind", deadline).await).status, 204);
+    platform.advance(HOUR).await;
+    assert_only_the_mark(&platform).await;
+    platform.deliver(&said).await;
+    platform.advance(HOUR).await;
+    assert_only_the_mark(&platform).await;
+    assert_eq!(requested(&platform, PSID).len(), 1);
 }
 
 /// Erases a person after each of the calls that a request to the API makes.

@@ -60,6 +60,9 @@ const ABOUT_THE_PERSON: [&str; 18] = [
     "read_until",
 ];
 
+/// When what a conversation holds about the person happened.
+const WHEN_IT_HAPPENED: [&str; 4] = ["last_message_at", "control_at", "thread_at", "ad_clicked_at"];
+
 /// Holds unless only the mark of an erased person is there: nothing else in a conversation expires.
 pub(super) const UNLESS_MARK: &str =
     "attribute_not_exists(#erased_at) OR attribute_not_exists(#expires_at)";
@@ -124,6 +127,15 @@ impl PersonErasure {
         let known_as = known_as.map(|person| ConversationKey { page_id: page_id.clone(), person });
         std::iter::once(self.conversation_key.clone()).chain(known_as)
     }
+}
+
+/// What keeps a conversation from becoming the mark of an erased person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmarked {
+    /// When the latest that is recorded happened, if that is after the erasure.
+    pub happened_at: Option<Timestamp>,
+    /// Who else is this person.
+    pub known_as: BTreeSet<Person>,
 }
 
 /// What a job has to do.
@@ -301,7 +313,8 @@ impl Store {
     }
 
     /// Makes a conversation the mark of an erased person, unless they turn out to have other names than
-    /// `known_as`: those that they have then.
+    /// `known_as`, or something is recorded that happened after `erased_at`, which a clock that is behind
+    /// has made too early: what stands in the way.
     ///
     /// The mark holds when it was made, expires, and keeps the lease of whoever is sending. One that is
     /// there and is not older stays as it is.
@@ -313,10 +326,16 @@ impl Store {
         conversation_key: &ConversationKey,
         known_as: &BTreeSet<Person>,
         erased_at: Timestamp,
-    ) -> Result<Option<BTreeSet<Person>>, StoreError> {
+    ) -> Result<Option<Unmarked>, StoreError> {
         let pk = conversation_key.pk();
         let there = self.get::<BTreeMap<String, serde_json::Value>>(&pk, SORT_KEY).await?;
-        let there = there.unwrap_or_default().into_keys().filter(|name| is_about_the_person(name));
+        let there = there.unwrap_or_default();
+        let time = |name: &str| there.get(name)?.as_i64().map(Timestamp::from_millis);
+        let latest = WHEN_IT_HAPPENED.into_iter().filter_map(time).max();
+        if latest > Some(erased_at) && time("erased_at") < Some(erased_at) {
+            return Ok(Some(Unmarked { happened_at: latest, known_as: known_as.clone() }));
+        }
+        let there = there.into_keys().filter(|name| is_about_the_person(name));
         let removed: BTreeSet<_> =
             there.chain(ABOUT_THE_PERSON.iter().map(ToString::to_string)).collect();
         let mut update = Update::default()
@@ -325,6 +344,9 @@ impl Store {
             .value("erased", erased_at)
             .value("expires", ExpiresAt::after(erased_at, ERASED_FOR))
             .value("none", BTreeMap::new());
+        for name in WHEN_IT_HAPPENED {
+            update = update.when(format!("attribute_not_exists(#{name}) OR #{name} <= :erased"));
+        }
         update = if known_as.is_empty() {
             update.when("attribute_not_exists(#known_as)")
         } else {
@@ -336,7 +358,7 @@ impl Store {
         }
         Ok(match self.update::<ConversationItem>(&pk, SORT_KEY, update).await? {
             Updated::Unmet(Some(there)) if !there.was_erased_after(erased_at) => {
-                Some(there.known_as)
+                Some(Unmarked { happened_at: None, known_as: there.known_as })
             }
             Updated::Now(_) | Updated::Unmet(_) => None,
         })

@@ -2,7 +2,8 @@
 //!
 //! An event processor takes it in the write that records the event, names the entry that its
 //! decision will become, and writes nothing to give it back. Whoever meets the lease looks that
-//! entry up: while it is being sent the lease holds; once it has ended or waits, the lease is free.
+//! entry up: while it is being sent the lease holds; once it has ended or is listed as waiting, the
+//! lease is free. One that waits and is not listed is what its sender left when it died.
 //! An entry that is not written yet is replaced by a placeholder first, so that the event processor
 //! learns that its lease is gone when it writes its decision.
 
@@ -44,7 +45,7 @@ pub enum LeaseState {
     Free,
     /// An event processor has not decided: the entry of this id may be written at any moment.
     Undecided(String),
-    /// A sender died: its entry goes first.
+    /// A sender died before it listed its entry, which goes first.
     Abandoned(PendingEntry),
     /// Somebody is sending.
     Held,
@@ -64,8 +65,13 @@ pub fn lease_state(
         (None, _) if is_valid => LeaseState::Held,
         (Some(id), None) if is_valid => LeaseState::Undecided(id.clone()),
         (Some(_), Some(entry)) if entry.is_open() && entry.is_leased(now) => LeaseState::Held,
-        (Some(_), Some(entry)) if entry.is_open() && entry.due_at.is_none() => {
-            LeaseState::Abandoned(entry.waiting())
+        (Some(id), Some(entry)) if entry.is_open() => {
+            let is_listed = conversation.waiting.iter().any(|listed| listed.id == *id);
+            if entry.due_at.is_some() && is_listed {
+                LeaseState::Free
+            } else {
+                LeaseState::Abandoned(entry.waiting())
+            }
         }
         _ => LeaseState::Free,
     }
@@ -259,14 +265,6 @@ mod tests {
             ("a reply on its way", Some("p"), Some(NOW), names, Some(entry(leased)), held.clone()),
             ("a long reply", Some("p"), Some(NOW - SECOND), names, Some(entry(leased)), held),
             ("a reply sent", Some("p"), Some(NOW), names, Some(entry(ended)), LeaseState::Free),
-            (
-                "a reply that waits",
-                Some("p"),
-                Some(NOW),
-                names,
-                Some(entry(|_| ())),
-                LeaseState::Free,
-            ),
             ("a dead sender", Some("p"), Some(NOW), names, Some(entry(dead)), abandoned),
         ] {
             let conversation = ConversationItem {
@@ -276,6 +274,24 @@ mod tests {
                 ..ConversationItem::default()
             };
             assert_eq!(lease_state(&conversation, named.as_ref(), "me", NOW), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_waits_leaves_the_lease_free_once_it_is_listed() {
+        let waits = entry(|_| ());
+        for (waiting, expected) in [
+            (vec![waits.waiting()], LeaseState::Free),
+            (Vec::new(), LeaseState::Abandoned(waits.waiting())),
+        ] {
+            let conversation = ConversationItem {
+                busy_by: Some("p".into()),
+                busy_until: Some(NOW),
+                busy_for: Some("e".into()),
+                waiting,
+                ..ConversationItem::default()
+            };
+            assert_eq!(lease_state(&conversation, Some(&waits), "me", NOW), expected);
         }
     }
 }

@@ -37,7 +37,7 @@ pub use conversation::{
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
-pub use erasure::{Cause, ERASED_FOR, ErasureJob, ErasureWork, PersonErasure};
+pub use erasure::{Cause, ERASED_FOR, ErasureJob, ErasureWork, PersonErasure, Unmarked};
 pub use expiry::ExpiresAt;
 pub use keys::{EntryKey, StepKey};
 pub(crate) use keys::{PRIVATE_REPLY, REQUESTED};

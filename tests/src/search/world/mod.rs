@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::store::ConversationKey;
 use messenger::clock::{Clock, SharedClock, Timestamp};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -121,6 +122,8 @@ pub(super) struct World {
     secret: Credentials,
     /// When each invocation last asked the table about a conversation.
     asked: BTreeMap<(u64, String), Point>,
+    /// Marks of erasures that are being written, each by an invocation.
+    marking: Vec<(ConversationKey, Timestamp, u64, Point)>,
     /// Since when messages have been at the gate.
     arrivals: BTreeMap<Call, Timestamp>,
     numbers: u64,
@@ -180,6 +183,7 @@ impl World {
                 of_meta: APP_SECRET.to_owned(),
             },
             asked: BTreeMap::new(),
+            marking: Vec::new(),
             arrivals: BTreeMap::new(),
             weather,
             receiver,
@@ -218,6 +222,7 @@ impl World {
         let end = self.trouble_until + TIME_TO_END;
         for _ in 0..MOST_STEPS {
             self.come_to_rest().await;
+            self.note_marks().await;
             self.take_posts();
             self.note_arrivals();
             self.reap();

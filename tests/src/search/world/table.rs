@@ -36,7 +36,7 @@ impl World {
             if let Some(erased_at) = values[":erased"]["N"].as_str().and_then(|at| at.parse().ok())
             {
                 let erased_at = Timestamp::from_millis(erased_at);
-                self.history.marked(conversation_key, erased_at, invocation, point);
+                self.marking.push((conversation_key, erased_at, invocation, point));
             }
         } else if let Some(id) = sk.strip_prefix("outbox#") {
             let entry = EntryKey { conversation_key, id: id.to_owned() };
@@ -46,6 +46,26 @@ impl World {
             if request["Item"].is_object() {
                 let checked = self.asked.get(&(invocation, pk.to_owned())).copied();
                 self.history.put.insert(entry, Put { point, checked });
+            }
+        }
+    }
+
+    /// Takes note of the marks of erasures that were written; one that meets something newer is not.
+    pub(super) async fn note_marks(&mut self) {
+        if self.marking.is_empty() {
+            return;
+        }
+        let Ok(items) = self.platform.items().await else { return };
+        for (conversation_key, erased_at, invocation, point) in std::mem::take(&mut self.marking) {
+            let ConversationKey { page_id, person } = &conversation_key;
+            let pk = format!("{page_id}#{person}");
+            let is_written = items.iter().any(|item| {
+                item["pk"] == *pk
+                    && item["sk"] == "conversation"
+                    && item.get("erased_at").and_then(Value::as_i64) == Some(erased_at.millis())
+            });
+            if is_written {
+                self.history.marked(conversation_key, erased_at, invocation, point);
             }
         }
     }
