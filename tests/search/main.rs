@@ -41,8 +41,8 @@ fn main() -> ExitCode {
     }
     let guards = GUARDS.lock().unwrap_or_else(PoisonError::into_inner);
     if !guards.is_empty() {
-        println!("\nguard removed     | seed | the promise that breaks");
-        println!("------------------|------|------------------------");
+        println!("\nguard removed        | seed | the promise that breaks");
+        println!("---------------------|------|------------------------");
         guards.iter().for_each(|row| println!("{row}"));
     }
     conclusion.exit_code()
@@ -110,13 +110,41 @@ fn every_promise_holds() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Searches for the first seed in which the guard's loss breaks a promise.
+/// Finds a seed in which the guard's loss breaks a promise: the one that showed it last, or by a search.
 fn is_needed(guard: Guard) -> Result<(), Failed> {
-    let until_found = |summary: &Summary| summary.broken.is_empty();
-    let Summary { broken, .. } = search(1..SEEDS_WITHOUT_A_GUARD + 1, Some(guard), until_found)?;
-    let Some((seed, broken)) = broken.first() else {
+    let shown = run(shown_by(guard), Some(guard)).map_err(|error| error.to_string())?.broken;
+    let mut found = (!shown.is_empty()).then(|| (shown_by(guard), shown));
+    if found.is_none() {
+        let until_found = |summary: &Summary| summary.broken.is_empty();
+        let seeds = 1..SEEDS_WITHOUT_A_GUARD + 1;
+        found = search(seeds, Some(guard), until_found)?.broken.into_iter().next();
+    }
+    let Some((seed, broken)) = found else {
         return Err(format!("nothing breaks in {SEEDS_WITHOUT_A_GUARD} seeds").into());
     };
-    print_later(&GUARDS, format!("{:<17} | {seed:>4} | {}", name(guard), broken[0]));
+    print_later(&GUARDS, format!("{:<20} | {seed:>4} | {}", name(guard), broken[0]));
     Ok(())
+}
+
+/// A seed that has shown a guard's loss. A change of the search may make it another run: then this
+/// search takes longer, and prints the seed to put here.
+fn shown_by(guard: Guard) -> u64 {
+    match guard {
+        Guard::Lease => 17,
+        Guard::Condition => 7,
+        Guard::Grace => 45,
+        Guard::MonotonicUpdate => 20,
+        Guard::Clamp => 35,
+        Guard::Order => 2,
+        Guard::BusyMark => 52,
+        Guard::ReceiptsGroup => 1,
+        Guard::StateRevision => 95,
+        Guard::HeldResend => 2,
+        Guard::Placeholder => 21,
+        Guard::MarkFirst => 6,
+        Guard::EchoTag => 15,
+        Guard::PeopleFirst => 6,
+        Guard::ServeBeforeRelease => 188,
+        Guard::EventTime => 1,
+    }
 }

@@ -74,3 +74,15 @@ impl Clock for MachineClock {
         })
     }
 }
+
+const MINUTE: i64 = 60_000;
+
+/// The last full minute, at which a punctual schedule began its run.
+pub(super) fn last_minute(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.millis().div_euclid(MINUTE) * MINUTE)
+}
+
+/// The first full minute from an instant on.
+pub(super) fn next_minute(at: Timestamp) -> Timestamp {
+    last_minute(at + Duration::from_millis(59_999))
+}

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 
+use super::clock::next_minute;
 use super::script::{Later, Script};
 
 const MINUTE: u64 = 60;
@@ -207,10 +208,35 @@ pub(super) fn calm(
             plans.push((at, Plan::Act(answer(number, &page_id, &psid, None))));
         }
     }
+    if rng.random_bool(0.1) {
+        plans.extend(words_beside_the_schedule(rng, cast, begin));
+    }
     if has_campaign {
         plans.push((begin + Duration::from_hours(1), Plan::Campaign { page_id, psid }));
     }
     plans
+}
+
+/// A person writes just when the schedule sends them a follow-up, so that the answer may have to rely on
+/// whoever sends that.
+fn words_beside_the_schedule(
+    rng: &mut Xoshiro256PlusPlus,
+    cast: &Cast,
+    begin: Timestamp,
+) -> Vec<(Timestamp, Plan)> {
+    let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
+    let says = |number, say, later| {
+        let script = Script { number, say, later, remember: false };
+        let (page_id, psid, posted) = (page_id.clone(), psid.clone(), vec![Duration::ZERO]);
+        Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
+    };
+    let seconds = rng.random_range(5..MINUTE);
+    let tick = next_minute(begin + Duration::from_secs(seconds));
+    let meanwhile = tick + Duration::from_millis(rng.random_range(0..2_500));
+    vec![
+        (begin, says(1201, 0, vec![Later { seconds, unless_answered: false }])),
+        (meanwhile, says(1202, 1, Vec::new())),
+    ]
 }
 
 /// An agent's message, due at once or later.

@@ -22,7 +22,7 @@ pub(super) struct Weather {
     pub(super) has_campaign: bool,
     /// The schedule begins its runs at full minutes, so that nobody sweeps up what a sender leaves.
     ///
-    /// Otherwise they begin at any moment, which finds more races.
+    /// Otherwise they begin at any moment while something may fail, which finds more races.
     pub(super) is_punctual: bool,
     /// By how much the index lags behind the table.
     pub(super) index_lag: Duration,

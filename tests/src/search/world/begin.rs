@@ -12,16 +12,13 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
-use super::{
-    Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World,
-    last_minute,
-};
+use super::{Answer, Container, Invocation, LARGEST_SKEW_MILLIS, PROCESSORS, SWEEPS, Work, World};
 use crate::functions::Functions;
 use crate::platform::{
     API_TIMEOUT, EVENTS, FORWARD, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT, SWEEP_TIMEOUT, batch,
 };
 use crate::samples;
-use crate::search::clock::MachineClock;
+use crate::search::clock::{MachineClock, last_minute};
 use crate::search::plan::{ApiCall, Plan};
 
 /// How late the schedule may be, if it is punctual.
@@ -166,7 +163,8 @@ impl World {
             0 => nothing_else || self.rng.random_bool(0.1),
             busy => busy < SWEEPS && self.rng.random_bool(0.05),
         };
-        let is_between = self.weather.is_punctual && self.now() > last_minute(self.now()) + TICK;
+        let is_punctual = self.weather.is_punctual || !self.is_troubled();
+        let is_between = is_punctual && self.now() > last_minute(self.now()) + TICK;
         if !wanted || is_between || (self.next_sweep > self.now() && busy == 0) {
             return false;
         }

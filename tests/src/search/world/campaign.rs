@@ -13,7 +13,8 @@ use messenger::person::Person;
 use messenger::window::{Purpose, STANDARD_WINDOW};
 use serde_json::json;
 
-use super::{World, next_minute};
+use super::World;
+use crate::search::clock::next_minute;
 use crate::search::plan::answer;
 
 /// How many people it goes to.

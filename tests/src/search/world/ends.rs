@@ -9,8 +9,9 @@ use messenger::person::Person;
 use rand::RngExt;
 use serde_json::Value;
 
-use super::{Answer, Work, World, next_minute};
+use super::{Answer, Work, World};
 use crate::platform::{EVENTS, FORWARD};
+use crate::search::clock::next_minute;
 use crate::search::history::{Deletion, Post};
 use crate::search::plan::{Act, ApiCall, Plan};
 

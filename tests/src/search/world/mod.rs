@@ -20,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tokio::task::{JoinHandle, yield_now};
 
-use super::clock::Sleepers;
+use super::clock::{Sleepers, next_minute};
 use super::history::{History, Point};
 use super::plan::{self, ApiCall, Cast, Plan};
 use super::receiver::Receiver;
@@ -359,20 +359,11 @@ impl World {
         let visible = visible.min();
         let due = self.next_due().await.map(|due| {
             // A run that a punctual schedule missed is gone.
-            let due = if self.weather.is_punctual { due.max(self.now()) } else { due };
+            let is_punctual = self.weather.is_punctual || !self.is_troubled();
+            let due = if is_punctual { due.max(self.now()) } else { due };
             next_minute(due).max(self.next_sweep)
         });
         let next = [planned, visible, due, self.sleepers.next()].into_iter().flatten().min();
         next.map(|next| next.max(self.now() + Duration::from_millis(1)))
     }
-}
-
-const MINUTE: i64 = 60_000;
-
-fn last_minute(at: Timestamp) -> Timestamp {
-    Timestamp::from_millis(at.millis().div_euclid(MINUTE) * MINUTE)
-}
-
-fn next_minute(at: Timestamp) -> Timestamp {
-    last_minute(at + Duration::from_millis(59_999))
 }
