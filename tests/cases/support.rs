@@ -1,11 +1,15 @@
 //! What the cases share.
 
 use std::fmt::{Debug, Write};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backend::store::Reason;
+use messenger::clock::{Clock, Timestamp};
 use serde_json::{Map, Value};
+use simulator::clock::VirtualClock;
 use simulator::meta::{GraphRequest, Outcome};
 use simulator::platform::{Options, Platform};
 pub(crate) use simulator::samples::{OTHER_PSID, PAGE, PSID};
@@ -172,5 +176,19 @@ impl Visit for Line {
         // A value of several lines stays one line of the log.
         let value = format!("{value:?}").replace('\n', "\\n");
         write!(self.0, " {field}: {value}").unwrap();
+    }
+}
+
+/// The clock of a machine, so many milliseconds ahead of the others.
+#[derive(Debug)]
+pub(crate) struct Off(pub(crate) Arc<VirtualClock>, pub(crate) i64);
+
+impl Clock for Off {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.now().millis() + self.1)
+    }
+
+    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(span)
     }
 }

@@ -130,21 +130,21 @@ fn is_needed(guard: Guard) -> Result<(), Failed> {
 /// search takes longer, and prints the seed to put here.
 fn shown_by(guard: Guard) -> u64 {
     match guard {
-        Guard::Lease => 17,
+        Guard::Lease => 71,
         Guard::Condition => 7,
-        Guard::Grace => 45,
+        Guard::Grace => 43,
         Guard::MonotonicUpdate => 20,
         Guard::Clamp => 35,
         Guard::Order => 2,
-        Guard::BusyMark => 52,
+        Guard::BusyMark => 43,
         Guard::ReceiptsGroup => 1,
         Guard::StateRevision => 95,
-        Guard::HeldResend => 2,
+        Guard::HeldResend => 4,
         Guard::Placeholder => 21,
         Guard::MarkFirst => 6,
         Guard::EchoTag => 15,
         Guard::PeopleFirst => 6,
         Guard::ServeBeforeRelease => 188,
-        Guard::EventTime => 1,
+        Guard::EventTime => 120,
     }
 }

@@ -3,9 +3,10 @@
 use backend::credentials::{Caller, app_token};
 use backend::graph::{Access, Fault, GraphError};
 use backend::secrets::{Application, Login, Secret, SecretError};
+use messenger::message::Invalid;
 use secrecy::SecretString;
 
-use crate::Setup;
+use crate::{Setup, SetupError};
 
 /// An application whose app id and app secret are filled in.
 #[derive(Debug)]
@@ -105,6 +106,20 @@ impl Setup {
             Some((key, application)) => self.app(key, application).await,
             None => Err(SecretError::Missing("the Page in pages")),
         }
+    }
+
+    /// Access as a Page, for what an Instagram account does not have.
+    pub(crate) async fn access_of_page<'a>(
+        &self,
+        secret: &'a Secret,
+        page_id: &str,
+    ) -> Result<Access<'a>, SetupError> {
+        let mut applications = secret.applications();
+        if applications.any(|(_, it)| it.instagram_ids().any(|account_id| account_id == page_id)) {
+            let problem = "is an Instagram account's; only a Page has personas and templates";
+            return Err(Invalid::new("page_id", problem).into());
+        }
+        Ok(self.app_of_page(secret, page_id).await?.access_of(page_id)?)
     }
 }
 

@@ -30,7 +30,7 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
-        let access = self.app_of_page(secret, page_id).await?.access_of(page_id)?;
+        let access = self.access_of_page(secret, page_id).await?;
         let mut personas: List<Persona> = List { data: Vec::new() };
         let mut after: Option<String> = None;
         loop {
@@ -60,7 +60,7 @@ impl Setup {
             return wrong("profile_picture_url", "must be an https URL");
         }
         let page_id = page_id.as_str();
-        let access = self.app_of_page(secret, page_id).await?.access_of(page_id)?;
+        let access = self.access_of_page(secret, page_id).await?;
         let persona = json!({"name": name, "profile_picture_url": profile_picture_url});
         let answer = self.outbox.graph().post(&[page_id, "personas"], access, &persona).await?;
         Ok(json!({"id": answer.body["id"]}))
@@ -72,7 +72,7 @@ impl Setup {
         DeletePersona { page_id, persona_id }: DeletePersona,
         secret: &Secret,
     ) -> Result<Value, SetupError> {
-        let access = self.app_of_page(secret, &page_id).await?.access_of(&page_id)?;
+        let access = self.access_of_page(secret, &page_id).await?;
         self.outbox.graph().delete(&[persona_id.as_str()], access, &[]).await?;
         Ok(json!({"id": persona_id, "deleted": true}))
     }

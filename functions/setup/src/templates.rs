@@ -58,8 +58,7 @@ impl Setup {
         secret: &Secret,
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
-        let app = self.app_of_page(secret, page_id).await?;
-        let access = app.access_of(page_id)?;
+        let access = self.access_of_page(secret, page_id).await?;
         Ok(serde_json::to_value(self.list_templates(page_id, access).await?)?)
     }
 
@@ -119,8 +118,7 @@ impl Setup {
     ) -> Result<Value, SetupError> {
         let page_id = page_id.as_str();
         let template = utility_template(template)?;
-        let app = self.app_of_page(secret, page_id).await?;
-        let access = app.access_of(page_id)?;
+        let access = self.access_of_page(secret, page_id).await?;
         let answer =
             self.outbox.graph().post(&[page_id, "message_templates"], access, &template).await?;
         let made: Template = serde_json::from_value(answer.body)?;

@@ -1,10 +1,9 @@
 //! Erasures in the middle of other work: whatever the work was about to write, only the mark is left.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use messenger::clock::{Clock, SharedClock, Timestamp};
+use messenger::clock::SharedClock;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use simulator::clock::VirtualClock;
@@ -33,20 +32,6 @@ async fn promising() -> Arc<Platform> {
         options.variables.insert("USER_PROFILES".to_owned(), "on".to_owned());
     })
     .await
-}
-
-/// The clock of a machine, so many milliseconds ahead of the others.
-#[derive(Debug)]
-struct Off(Arc<VirtualClock>, i64);
-
-impl Clock for Off {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.now().millis() + self.1)
-    }
-
-    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.0.sleep(span)
-    }
 }
 
 /// The functions on a machine whose clock is ahead, so that what they do before an erasure seems to come

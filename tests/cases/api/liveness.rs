@@ -1,10 +1,13 @@
 //! Nobody waits for somebody else's work: bounds on how long a message that is due stays.
 
+use std::sync::Arc;
+
 use backend::store::{EVENT_PROCESSOR, EntryKey, Heard, LastMessage, Lease};
-use messenger::clock::Timestamp;
+use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::{Decision, FollowUp};
 use messenger::event::{Platform as Network, TimeSource, split};
 use messenger::message::Message;
+use simulator::gate::{GRAPH, Verdict};
 
 use super::*;
 
@@ -42,6 +45,43 @@ async fn a_follow_up_leaves_with_the_next_run_while_the_person_keeps_writing() {
     assert_eq!(delivered(&platform, PSID), ["UPDATE hi"]);
     let left_at = Timestamp::from_millis(requested(&platform, PSID)[0].at);
     assert!(left_at <= send_at + MINUTE + 10 * SECOND, "sent at {left_at}, due at {send_at}");
+}
+
+#[tokio::test]
+async fn a_reply_does_not_wait_for_the_next_run_although_its_senders_clock_is_behind() {
+    let platform = platform_with(|options| {
+        options.replies = |event, _, _| match event.raw.contains("there") {
+            true => Ok(Decision::nothing().say(Message::text("the bot")?)),
+            false => Ok(Decision::nothing()),
+        };
+    })
+    .await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    let send_at = (platform.clock.now() + 2 * MINUTE).millis();
+    assert_eq!(post(&platform, None, &message(json!({"send_at": send_at}))).await.status, 202);
+    platform.clock.forward(2 * MINUTE + 5 * SECOND);
+    let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), -4_000));
+    let sender = platform.instance(1, &clock).unwrap();
+    platform.gate.close();
+    let tick = json!({"source": "schedule"});
+    let run = sender.follow_ups.handle(tick, "behind", platform.clock.now() + 50 * SECOND);
+    tokio::pin!(run);
+    let mut is_answered = false;
+    loop {
+        tokio::select! {
+            ended = &mut run => break ended.map(drop).unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+        let Some(call) = platform.gate.held().into_iter().next() else { continue };
+        if call.target == GRAPH && !is_answered {
+            // The reply finds the person's lease taken.
+            platform.deliver(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
+            assert_eq!(requested(&platform, PSID).len(), 0);
+            is_answered = true;
+        }
+        platform.gate.release(0, Verdict::Go);
+    }
+    assert_eq!(delivered(&platform, PSID), ["UPDATE hi", "RESPONSE the bot"]);
 }
 
 /// An event processor has recorded an event and its bot has not decided: the entry that it would write.

@@ -55,6 +55,29 @@ async fn both_logins_are_registered_and_found_sound() {
 }
 
 #[tokio::test]
+async fn personas_and_templates_of_an_account_are_refused_before_the_network() {
+    let platform = with_both().await;
+    let template =
+        json!({"name": "t", "language": "en_US", "components": [{"type": "BODY", "text": "hi"}]});
+    for account in [INSTAGRAM, INSTAGRAM_LOGIN] {
+        for request in [
+            json!({"action": "personas"}),
+            json!({"action": "create-persona", "name": "Ada L.", "profile_picture_url": "https://example.com/ada.png"}),
+            json!({"action": "delete-persona", "persona_id": "1"}),
+            json!({"action": "templates"}),
+            json!({"action": "create-template", "template": template}),
+        ] {
+            let mut request = request;
+            request["page_id"] = account.into();
+            let error = platform.invoke_setup(request.clone()).await.unwrap_err();
+            let says = "bad request: page_id: is an Instagram account's";
+            assert!(error.starts_with(says), "{request}: {error}");
+        }
+    }
+    assert!(platform.meta.take_calls().is_empty());
+}
+
+#[tokio::test]
 async fn the_menu_and_the_ice_breakers_of_either_account_are_those_of_the_file() {
     let platform = with_both().await;
     act(&platform, "register").await;

@@ -52,12 +52,18 @@ impl Outbox {
             outcomes.extend(delivered.outcomes.into_iter().map(|(_, outcome)| outcome));
             // What was stored while the lease was ours relies on us.
             let now = self.clock.now();
-            let is_new = |id: &String| !tried.contains(id);
-            let more = left.is_some_and(|left| {
-                left.waiting.iter().any(|waiting| waiting.goes_first(now) && is_new(&waiting.id))
-            });
-            if !more || !context.has_time(now) {
+            let left = left.map(|left| left.waiting).unwrap_or_default().into_iter();
+            let more =
+                left.filter(|waiting| waiting.goes_first(now) && !tried.contains(&waiting.id));
+            let Some(due_at) = more.map(|waiting| waiting.first_due).min() else {
                 return Ok(Some(outcomes));
+            };
+            if !context.has_time(now) {
+                return Ok(Some(outcomes));
+            }
+            // It was due at once by a clock that is ahead of ours.
+            if due_at > now {
+                self.clock.sleep(due_at.since(now)).await;
             }
             let Some(again) = self.acquire(conversation_key, context).await? else {
                 return Ok(Some(outcomes));

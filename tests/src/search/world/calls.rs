@@ -12,8 +12,9 @@ use crate::meta::{Fault, GraphRequest, Outcome};
 use crate::platform::EVENTS;
 use crate::search::history::{Attempt, Point, step_of};
 
-/// How long a fault may be felt: a lease runs out, a retry has its time.
-const FELT_FOR: Duration = Duration::from_mins(10);
+/// How long a fault may be felt: a lease runs out, a retry has its time, and each may wait for the next
+/// run of the schedule, which comes every half hour here while nothing is to be sent.
+const FELT_FOR: Duration = Duration::from_mins(75);
 
 /// How long a Page may be paused after a fault that is about all of its messages.
 const LONGEST_PAUSE: Duration = Duration::from_hours(5);
@@ -70,8 +71,7 @@ impl World {
             self.history.troubled(number);
         }
         if verdict != Verdict::Go || is_faulty {
-            let now = self.now();
-            self.history.troubles.push((now, now + felt_for));
+            self.trouble(felt_for);
         }
         self.platform.gate.release(place, verdict);
         self.released = Some(Released { invocation: number, is_faulty, unclear, outage, verdict });
@@ -122,8 +122,7 @@ impl World {
         }
         let (number, received) = &batches[self.rng.random_range(0..batches.len())];
         self.tell(format!("the queue shows again what [{number}] still works at"));
-        let now = self.now();
-        self.history.troubles.push((now, now + FELT_FOR));
+        self.trouble(FELT_FOR);
         for message in received {
             self.platform.sqs.show_again(EVENTS, &message.receipt_handle);
         }
@@ -226,9 +225,14 @@ impl World {
         }
     }
 
-    pub(super) fn kill(&mut self, index: usize) {
+    /// Something fails, which may be felt for so long.
+    fn trouble(&mut self, felt_for: Duration) {
         let now = self.now();
-        self.history.troubles.push((now, now + FELT_FOR));
+        self.history.troubles.push((now, now + felt_for));
+    }
+
+    pub(super) fn kill(&mut self, index: usize) {
+        self.trouble(FELT_FOR);
         let invocation = self.running.swap_remove(index);
         invocation.task.abort();
         self.platform.gate.forget(invocation.container);
