@@ -35,12 +35,6 @@ pub(crate) struct BotState {
     active: Option<bool>,
 }
 
-/// What the bot is to do.
-enum Wanted {
-    Quiet(Timestamp),
-    Active,
-}
-
 pub(crate) struct Change;
 
 /// Silences the bot in a conversation, or lets it speak again
@@ -65,32 +59,25 @@ pub(crate) struct Change;
 )]
 pub(crate) async fn change(api: &Api, call: Call<'_>) -> Result<Answer, Problem> {
     let now = api.clock.now();
-    let wanted = read(&call.json()?, now)?;
+    let until = read(&call.json()?, now)?;
     let conversation_key = api.conversation_key(&call).await?;
     let seen = api.known(&conversation_key).await?;
     // What was seen came before this request, although Meta's clock may be ahead of ours.
     let happened_at = seen.control_at.map_or(now, |at| now.max(at + Duration::from_millis(1)));
     let cause = Cause::Own { at: happened_at, erased_at: seen.erased_at };
-    match wanted {
-        Wanted::Quiet(until) => {
-            let store = api.outbox.store();
-            store.set_silence(&conversation_key, Some(until), cause).await?;
-        }
-        Wanted::Active => {
-            let context = api.outbox.context(call.invocation, call.deadline);
-            api.outbox.end_silence(&conversation_key, cause, &context, PATIENCE).await?;
-        }
-    }
+    let context = api.outbox.context(call.invocation, call.deadline);
+    api.outbox.set_silence(&conversation_key, until, cause, &context, PATIENCE).await?;
     let conversation = api.known(&conversation_key).await?;
     Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
 }
 
-fn read(body: &Value, now: Timestamp) -> Result<Wanted, Problem> {
+/// Until when the bot is to be silent, if it is.
+fn read(body: &Value, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
     let state: BotState = payload::read(body)?;
     match (state.quiet_until, state.active) {
-        (Some(until), None) if now < until && until <= now + LONGEST => Ok(Wanted::Quiet(until)),
+        (Some(until), None) if now < until && until <= now + LONGEST => Ok(Some(until)),
         (Some(_), None) => Err(Problem::wrong("quiet_until", "must be in the next 30 days")),
-        (None, Some(true)) => Ok(Wanted::Active),
+        (None, Some(true)) => Ok(None),
         (None, Some(false)) => {
             Err(Problem::wrong("active", "must be true; quiet_until silences the bot"))
         }

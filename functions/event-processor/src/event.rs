@@ -240,8 +240,9 @@ impl Processor {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         match handover {
             Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
-                let ended = self.outbox.end_silence(
+                let ended = self.outbox.set_silence(
                     conversation_key,
+                    None,
                     Cause::Event(event.happened_at()),
                     context,
                     Duration::ZERO,

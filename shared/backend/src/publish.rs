@@ -1,5 +1,7 @@
 //! Publishes events to other systems: in the feed, and to the forward queue.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::MessageAttributeValue;
@@ -105,8 +107,11 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let whose = &key.conversation_key;
         let ended_at = entry.as_ref().and_then(|entry| entry.ended_at).unwrap_or(now);
-        // Whoever was erased meanwhile is judged by this.
         let requested_at = entry.as_ref().map_or(ended_at, |entry| entry.decided_at.min(ended_at));
+        // It belongs to what came after the erasure that the entry knows of, whatever the clocks say, and
+        // goes with the next one.
+        let known = entry.as_ref().and_then(|entry| entry.after_erasure);
+        let judged_by = known.map_or(BEFORE_ALL, |erased_at| erased_at + Duration::from_millis(1));
         let event = match entry {
             Some(entry) => to_raw_value(&Message::new(key, entry)),
             None => to_raw_value(&Unreadable {
@@ -127,7 +132,7 @@ impl Publisher {
             truncated: false,
             event: event?,
         };
-        self.spread(inbound, Some(whose), requested_at).await
+        self.spread(inbound, Some(whose), judged_by).await
     }
 
     async fn spread(
@@ -151,6 +156,9 @@ impl Publisher {
         try_join(feed, forward).await.map(drop)
     }
 }
+
+/// Before every erasure.
+const BEFORE_ALL: Timestamp = Timestamp::from_millis(0);
 
 /// The id of the event that says how a message ended.
 pub fn end_id(key: &EntryKey) -> String {

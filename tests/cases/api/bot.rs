@@ -95,3 +95,18 @@ async fn a_request_that_says_neither_or_both_changes_nothing_and_says_why() {
     say(&platform, "still there?").await;
     assert_eq!(delivered(&platform, PSID), ["RESPONSE will do", "RESPONSE hello"]);
 }
+
+#[tokio::test]
+async fn what_waits_for_the_silence_is_due_when_a_sooner_end_comes() {
+    let platform = answering().await;
+    let until = platform.clock.now() + 10 * HOUR;
+    assert_eq!(put(&platform, &bot(), &json!({"quiet_until": until.millis()})).await.status, 200);
+    platform.advance(2 * HOUR).await;
+    assert_eq!(ends(&platform, PSID).await, ["sent", "open quiet"]);
+    let sooner = platform.clock.now() + 10 * MINUTE;
+    assert_eq!(put(&platform, &bot(), &json!({"quiet_until": sooner.millis()})).await.status, 200);
+    platform.advance(11 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE will do", "UPDATE reminder"]);
+    platform.advance(DAY).await;
+    assert_no_leftovers(&platform, PSID).await;
+}

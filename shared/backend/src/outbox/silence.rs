@@ -1,4 +1,4 @@
-//! The end of the bot's silence: what was due meanwhile is sent.
+//! The end of the bot's silence: what was due meanwhile is sent then, also if it comes sooner than was set.
 
 use std::time::Duration;
 
@@ -6,57 +6,63 @@ use crate::store::{
     Cause, Change, ConversationItem, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard,
     NextState, PendingEntry, Reason,
 };
+use messenger::clock::Timestamp;
 
 use super::{Outbox, OutboxError, SendContext};
 
 impl Outbox {
-    /// Ends the bot's silence, unless something later began it, and sends what waits for its end, or
-    /// leaves it to whoever is still sending to the person after `patience`: whether the person was not
-    /// erased since the cause.
+    /// Sets until when the bot is silent, or ends its silence, unless something later did either: whether
+    /// the person was not erased since the cause.
+    ///
+    /// What waits for an end that would come later waits for this one. If it has come, that is sent, or
+    /// left to whoever is still sending to the person after `patience`.
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
-    pub async fn end_silence(
+    pub async fn set_silence(
         &self,
         conversation_key: &ConversationKey,
+        until: Option<Timestamp>,
         cause: Cause,
         context: &SendContext,
         patience: Duration,
     ) -> Result<bool, OutboxError> {
-        let there = self.store.set_silence(conversation_key, None, cause).await?;
+        let there = self.store.set_silence(conversation_key, until, cause).await?;
         if there.was_erased_since(cause) {
             return Ok(false);
         }
-        if there.is_quiet(self.clock.now()) {
-            return Ok(true);
-        }
-        let waiting = self.waiting_for_silence(conversation_key, &there).await?;
+        let now = self.clock.now();
+        let due_at = there.quiet_until.map_or(now, |until| until.max(now));
+        let waiting = self.waiting_for_silence(conversation_key, &there, due_at).await?;
         if waiting.is_empty() {
             return Ok(true);
         }
-        let now = self.clock.now();
         // The list first: an entry that is listed as due too early is put right when it is looked at, and
         // one that is due and listed for later would lose its place.
         let add =
-            waiting.iter().map(|(_, entry)| PendingEntry { first_due: now, ..entry.waiting() });
+            waiting.iter().map(|(_, entry)| PendingEntry { first_due: due_at, ..entry.waiting() });
         let changes = ConversationUpdate { add: add.collect(), ..ConversationUpdate::default() };
         self.store.settle(conversation_key, &changes).await?;
         for (key, entry) in &waiting {
             let reason = Some(Reason::Quiet);
-            let next_state = NextState::Waits { due_at: now, reason, rescheduled: true };
+            let next_state = NextState::Waits { due_at, reason, rescheduled: true };
             let guard = Guard::Free { due_at: entry.due_at, now };
             self.store.change_entry(key, guard, Change::to(next_state)).await?;
+        }
+        if due_at > now {
+            return Ok(true);
         }
         let ids: Vec<_> = waiting.into_iter().map(|(key, _)| key.id).collect();
         self.serve(conversation_key, &ids, context, patience).await?;
         Ok(true)
     }
 
-    /// What was due while the bot was quiet.
+    /// What was due while the bot was quiet, and waits for longer than until `due_at`.
     async fn waiting_for_silence(
         &self,
         conversation_key: &ConversationKey,
         conversation: &ConversationItem,
+        due_at: Timestamp,
     ) -> Result<Vec<(EntryKey, Entry)>, OutboxError> {
         let mut found = Vec::new();
         for waiting in &conversation.waiting {
@@ -67,7 +73,11 @@ impl Outbox {
                 Err(error) if error.is_permanent() => continue,
                 entry => entry?,
             };
-            let waits = |entry: &Entry| entry.is_open() && entry.reason == Some(Reason::Quiet);
+            let waits = |entry: &Entry| {
+                entry.is_open()
+                    && entry.reason == Some(Reason::Quiet)
+                    && entry.due_at > Some(due_at)
+            };
             found.extend(entry.filter(waits).map(|entry| (key, entry)));
         }
         Ok(found)
