@@ -189,6 +189,10 @@ async fn a_slow_answer_is_not_waited_for() {
     assert_eq!(seen(&platform).await, Value::Null);
     assert_eq!(ends(&platform, PSID).await, ["sent"]);
     assert_eq!(counted(&platform, "ProfileMissed"), 1);
+    // Not by the time limit of every call to Graph, which is longer.
+    let metrics = platform.metrics.lock().unwrap();
+    let missed: Vec<_> = metrics.iter().filter(|line| line["ProfileMissed"] == 1).collect();
+    assert_eq!(missed[0]["reason"], "too_late");
 }
 
 #[tokio::test]
@@ -207,14 +211,15 @@ async fn a_quiet_bot_and_a_comment_need_no_profile() {
     let platform = platform_that(true, |event, _, _| {
         let is_comment = matches!(event.kind, messenger::event::Kind::Comment(_));
         let decision = Decision::nothing();
-        Ok(if is_comment { decision } else { decision.quiet_for(DAY) })
+        Ok(if is_comment { decision } else { decision.quiet_for(2 * DAY) })
     })
     .await;
     platform.deliver(&platform.meta.person_comments(PAGE, OTHER_PSID, "10_1", "how much?")).await;
     assert_eq!(asked(&platform, OTHER_PSID), 0);
     for _ in 0..2 {
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
-        platform.clock.forward(23 * HOUR);
+        // The profile is too old by then, and the bot is still quiet.
+        platform.clock.forward(DAY + HOUR);
     }
     assert_eq!(asked(&platform, PSID), 1);
 }
