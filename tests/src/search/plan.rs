@@ -204,7 +204,9 @@ pub(super) fn calm(
             plans.push((after(rng.random_range(0..12_000)), Plan::Act(act)));
         }
         for number in 1101..=rng.random_range(1101..=1102) {
-            let at = after(rng.random_range(1_000..12_000));
+            // Often just when the bot is about to answer.
+            let near = plans[rng.random_range(0..plans.len())].0;
+            let at = near + Duration::from_millis(rng.random_range(0..1_000));
             plans.push((at, Plan::Act(answer(number, &page_id, &psid, None))));
         }
     }
