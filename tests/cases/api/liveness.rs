@@ -50,9 +50,11 @@ async fn a_follow_up_leaves_with_the_next_run_while_the_person_keeps_writing() {
 #[tokio::test]
 async fn a_reply_does_not_wait_for_the_next_run_although_its_senders_clock_is_behind() {
     let platform = platform_with(|options| {
-        options.replies = |event, _, _| match event.raw.contains("there") {
-            true => Ok(Decision::nothing().say(Message::text("the bot")?)),
-            false => Ok(Decision::nothing()),
+        options.replies = |event, _, _| {
+            if !event.raw.contains("there") {
+                return Ok(Decision::nothing());
+            }
+            Ok(Decision::nothing().say(Message::text("the bot")?))
         };
     })
     .await;

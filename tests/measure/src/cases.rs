@@ -74,7 +74,7 @@ pub(crate) const FUNCTIONS: [Case; 6] = [
         function: "forward",
         sample: "forward/text",
         unique: &["m_sample_forward", "185f8db32271fe25f561a6fc938b2e26"],
-        inbound: Some("http://127.0.0.1:9000/inbound"),
+        inbound: Some("http://127.0.0.1:8090/inbound"),
         succeeded: is_whole_batch,
         effects: Some(|_, runtime| runtime.forwarded()),
         ..FLOOR

@@ -79,7 +79,6 @@ impl TimeSource {
     }
 
     /// Whether it is the event's own time.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
     pub fn is_own(&self) -> bool {
         *self == Self::Event
     }
