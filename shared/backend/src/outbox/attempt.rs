@@ -185,7 +185,8 @@ impl Outbox {
             return Ok(());
         }
         let changes = self.apply(attempt.key, &attempt.entry, attempt.conversation).await?;
-        Ok(self.store.settle(&attempt.key.conversation_key, &changes).await?)
+        self.store.settle(&attempt.key.conversation_key, &changes).await?;
+        self.forget_ended(&attempt.key.conversation_key, &changes.add).await
     }
 
     /// When a step may leave by the run's pace.

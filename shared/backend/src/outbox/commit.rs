@@ -269,13 +269,13 @@ impl Outbox {
         Ok((entry, None))
     }
 
-    /// Stores the follow-ups, and changes the conversation in one write.
+    /// Stores the follow-ups, and changes the conversation in one write: what it lists.
     async fn settle_decision(
         &self,
         key: &EntryKey,
         entry: &Entry,
         incoming: &IncomingTurn<'_>,
-    ) -> Result<(), OutboxError> {
+    ) -> Result<Vec<PendingEntry>, OutboxError> {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
         changes.forget.clone_from(&incoming.forget);
         if entry.is_open() && entry.due_at.is_some() {
@@ -284,7 +284,7 @@ impl Outbox {
             changes.forget.push(entry.waiting());
         }
         if self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
-            Ok(())
+            Ok(changes.add)
         } else {
             Err(OutboxError::PersonErased)
         }
@@ -303,7 +303,8 @@ impl Outbox {
         if abandoned && entry.is_leased(now) {
             return Err(OutboxError::HeldElsewhere);
         }
-        self.settle_decision(key, &entry, incoming).await?;
+        let listed = self.settle_decision(key, &entry, incoming).await?;
+        self.forget_ended(&key.conversation_key, &listed).await?;
         if !abandoned {
             return self.serve_listed(key, &entry, context).await;
         }

@@ -61,6 +61,34 @@ impl Outbox {
         Ok(changes)
     }
 
+    /// Forgets what has ended of the entries that were just listed again: whoever ended one may have
+    /// forgotten it before.
+    pub(super) async fn forget_ended(
+        &self,
+        conversation_key: &ConversationKey,
+        listed: &[PendingEntry],
+    ) -> Result<(), OutboxError> {
+        let mut forget = Vec::new();
+        for waiting in listed {
+            let id = waiting.id.clone();
+            let key = EntryKey { conversation_key: conversation_key.clone(), id };
+            match self.store.entry(&key).await {
+                Ok(Some(entry)) if entry.is_open() => {}
+                // The sweep ends what cannot be read.
+                Err(error) if error.is_permanent() => {}
+                ended => {
+                    ended?;
+                    forget.push(waiting.clone());
+                }
+            }
+        }
+        if forget.is_empty() {
+            return Ok(());
+        }
+        let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+        Ok(self.store.settle(conversation_key, &changes).await?)
+    }
+
     /// Puts a new entry into the table. It expires from the start, far away, in case that nobody is
     /// left to end it.
     pub(super) async fn create(&self, entry: &mut Entry) -> Result<Created, StoreError> {
