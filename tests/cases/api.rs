@@ -2,11 +2,13 @@
 
 mod attachments;
 mod bot;
+mod cancelled_midway;
 mod deletion;
 mod erased_midway;
 mod erasure;
 mod keys;
 mod liveness;
+mod midway;
 mod places;
 mod private_replies;
 mod recipients;

@@ -102,6 +102,37 @@ async fn an_end_is_told_whoever_dies_on_the_way() {
 }
 
 #[tokio::test]
+async fn an_end_is_told_although_it_cannot_be_published_for_a_while() {
+    let receiver = Receiver::start().await;
+    let url = receiver.url.clone();
+    let platform = platform_with(|options| {
+        feed_on(options);
+        options.variables.insert("FORWARD_URLS".to_owned(), url.clone());
+        options.variables.insert("FORWARD_ALLOW_LOCAL".to_owned(), "true".to_owned());
+    })
+    .await;
+    let told = || receiver.bodies().into_iter().filter(|it| it["kind"] == "message_ended").count();
+    for (times, refused) in [(1, "DynamoDB"), (2, "SQS")] {
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+        platform.gate.refuse_each(move |call| {
+            call.target.contains(refused) && call.body.contains("message_ended")
+        });
+        let wanted = json!({"id": refused, "page_id": PAGE, "psid": PSID, "message": "hi", "purpose": "update"});
+        let _ = platform.invoke_follow_ups(wanted).await;
+        for _ in 0..3 {
+            platform.clock.forward(MINUTE);
+            let _ = platform.tick().await;
+        }
+        assert_eq!(delivered(&platform, PSID).len(), 2 * times, "it is sent all the same");
+        platform.gate.spare();
+        platform.advance(2 * MINUTE).await;
+        assert_eq!(ended(&platform).await.len(), times, "{refused}");
+        assert!(told() >= times, "{refused}");
+        assert_no_leftovers(&platform, PSID).await;
+    }
+}
+
+#[tokio::test]
 async fn an_end_is_forwarded_and_nothing_is_told_about_the_erased() {
     let receiver = Receiver::start().await;
     let url = receiver.url.clone();

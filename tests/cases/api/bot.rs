@@ -2,6 +2,7 @@
 
 use messenger::decision::{Decision, FollowUp, Replies};
 use messenger::message::Message;
+use simulator::gate::Moment;
 
 use super::*;
 
@@ -94,6 +95,40 @@ async fn a_request_that_says_neither_or_both_changes_nothing_and_says_why() {
     assert_eq!(put(&platform, &unknown, &json!({"active": true})).await.code(), "unknown_person");
     say(&platform, "still there?").await;
     assert_eq!(delivered(&platform, PSID), ["RESPONSE will do", "RESPONSE hello"]);
+}
+
+#[tokio::test]
+async fn what_was_due_in_the_silence_goes_before_what_is_said_after_it_although_its_end_is_cut_short()
+ {
+    let mut in_order = 0;
+    for number in 0..24 {
+        let moment = if number % 2 == 0 { Moment::Before } else { Moment::After };
+        let call = 1 + number / 2;
+        let platform = answering().await;
+        let until = (platform.clock.now() + 10 * HOUR).millis();
+        assert_eq!(put(&platform, &bot(), &json!({"quiet_until": until})).await.status, 200);
+        platform.advance(2 * HOUR).await;
+        platform.gate.crash_at(call, moment);
+        let (bot, active) = (bot(), json!({"active": true}));
+        tokio::select! {
+            _ = put(&platform, &bot, &active) => {}
+            () = platform.gate.crashed() => {}
+        }
+        let is_complete = platform.gate.spare();
+        let due_at = entries(&platform, PSID).await[1].get("due_at").and_then(Value::as_i64);
+        let is_due = due_at <= Some(platform.clock.now().millis());
+        say(&platform, "hello").await;
+        assert_eq!(put(&platform, &bot, &active).await.status, 200);
+        platform.advance(DAY).await;
+        let got = delivered(&platform, PSID);
+        assert!(got.contains(&"UPDATE reminder".to_owned()), "{moment:?} {call}: {got:?}");
+        if !is_complete && is_due && got.len() == 3 {
+            assert_eq!(got[1..], ["UPDATE reminder", "RESPONSE hello"], "{moment:?} {call}");
+            in_order += 1;
+        }
+        assert_no_leftovers(&platform, PSID).await;
+    }
+    assert!(in_order > 2);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use messenger::clock::SharedClock;
+use messenger::clock::{SharedClock, Timestamp};
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use simulator::clock::VirtualClock;
@@ -12,6 +12,7 @@ use simulator::gate::Verdict;
 use simulator::platform::batch;
 
 use super::erasure::assert_only_the_mark;
+use super::midway::interrupt_after;
 use super::*;
 
 /// More calls than any of the pieces of work here makes.
@@ -47,6 +48,7 @@ struct Midway {
     is_midway: bool,
     /// An entry was in the table.
     is_written: bool,
+    erased_at: Timestamp,
 }
 
 /// Lets a piece of work make so many calls, erases the person, and lets it go on unless it dies then.
@@ -56,37 +58,64 @@ async fn erase_after<T>(
     dies: bool,
     work: impl Future<Output = T>,
 ) -> Midway {
-    platform.gate.close();
-    tokio::pin!(work);
-    let passes = async |most: usize| {
-        let mut passed = 0;
-        while passed < most {
-            if platform.gate.held().is_empty() {
-                tokio::task::yield_now().await;
-            } else {
-                platform.gate.release(0, Verdict::Go);
-                passed += 1;
-            }
-        }
-        while platform.gate.held().is_empty() {
-            tokio::task::yield_now().await;
-        }
+    let erasing = async || {
+        platform.clock.forward(SECOND);
+        let is_written = !entries(platform, PSID).await.is_empty();
+        assert_eq!(ask(platform, "DELETE", &person()).await.status, 204);
+        (is_written, platform.clock.now())
     };
-    let is_midway = tokio::select! {
-        _ = &mut work => false,
-        () = passes(calls) => true,
-    };
-    platform.clock.forward(SECOND);
-    let is_written = !entries(platform, PSID).await.is_empty();
-    assert_eq!(ask(platform, "DELETE", &person()).await.status, 204);
-    if is_midway && !dies {
-        tokio::select! {
-            _ = &mut work => {}
-            () = passes(usize::MAX) => {}
+    let (is_midway, (is_written, erased_at)) =
+        interrupt_after(platform, calls, dies, work, erasing).await;
+    Midway { is_midway, is_written, erased_at }
+}
+
+/// Erases a person after each of the calls that a piece of work makes, which leaves the mark only, and
+/// sends nothing any more once the second pass of the erasure is over.
+async fn assert_it_leaves_nothing(
+    prepare: impl AsyncFn() -> Arc<Platform>,
+    work: impl AsyncFn(&Platform, &Functions),
+    check: impl AsyncFn(&Platform, &Midway),
+    at_least: usize,
+) {
+    for calls in 0..MOST_CALLS {
+        let platform = prepare().await;
+        let functions = beside(&platform);
+        let work = Box::pin(work(&platform, &functions));
+        let midway = erase_after(&platform, calls, false, work).await;
+        check(&platform, &midway).await;
+        platform.advance(12 * MINUTE).await;
+        assert_only_the_mark(&platform).await;
+        let sent = requested(&platform, PSID).len();
+        platform.advance(2 * HOUR).await;
+        assert_eq!(requested(&platform, PSID).len(), sent, "after {calls} calls");
+        if !midway.is_midway {
+            return assert!(calls >= at_least, "it takes {calls} calls");
         }
     }
-    platform.gate.forget(1);
-    Midway { is_midway, is_written }
+    panic!("it takes more than {MOST_CALLS} calls");
+}
+
+/// Sends a request of the samples to the API on another machine.
+async fn request(platform: &Platform, functions: &Functions, sample: &str, body: Option<&Value>) {
+    let mut sample = samples::read(sample).unwrap();
+    if let Some(body) = body {
+        sample["body"] = body.to_string().into();
+    }
+    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+    let deadline = platform.clock.now() + 29 * SECOND;
+    functions.api.handle(&request, "midway", deadline).await;
+}
+
+/// A person has written to a silent bot, and what happens is in the feed.
+async fn heard_from_with_a_feed() -> Arc<Platform> {
+    let platform = platform_with(|options| {
+        options.replies = |_, _, _| Ok(Decision::nothing());
+        options.variables.insert("FEED".to_owned(), "on".to_owned());
+    })
+    .await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    platform.advance(SINCE_HEARD).await;
+    platform
 }
 
 /// Processes the queue's next event as another container would.
@@ -143,77 +172,61 @@ async fn has_profile(platform: &Platform) -> bool {
 
 #[tokio::test]
 async fn a_profile_that_the_api_asks_for_leaves_nothing() {
-    for calls in 0..MOST_CALLS {
-        let platform = promising().await;
-        platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
-        platform.advance(DAY).await;
-        let functions = beside(&platform);
-        let sample = samples::read("api/read-person").unwrap();
-        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
-        let deadline = platform.clock.now() + 29 * SECOND;
-        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
-        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
-        assert!(!has_profile(&platform).await, "after {calls} calls");
-        platform.advance(12 * MINUTE).await;
-        assert_only_the_mark(&platform).await;
-        if !is_midway {
-            return assert!(calls >= 5, "reading a person takes {calls} calls");
-        }
-    }
-    panic!("reading a person takes more than {MOST_CALLS} calls");
+    assert_it_leaves_nothing(
+        async || {
+            let platform = promising().await;
+            platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
+            platform.advance(DAY).await;
+            platform
+        },
+        async |platform, functions| request(platform, functions, "api/read-person", None).await,
+        async |platform, _| assert!(!has_profile(platform).await),
+        5,
+    )
+    .await;
 }
 
 /// What is being sent cannot be called back. So at most the step that was begun leaves after an erasure,
 /// and none of a decision that was not written.
 #[tokio::test]
 async fn after_an_erasure_no_step_is_begun() {
-    for calls in 0..MOST_CALLS {
-        let platform = platform_with(|options| {
-            options.replies = |_, _, _| {
-                let text = |text: &str| Message::text(text);
-                Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
-            };
-        })
-        .await;
-        platform.meta.set_echoes(false);
-        platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-        let functions = beside(&platform);
-        let asked_at = platform.clock.now();
-        let work = Box::pin(process(&platform, &functions));
-        let Midway { is_midway, is_written } = erase_after(&platform, calls, false, work).await;
-        let later = requested(&platform, PSID).into_iter().filter(|it| it.at > asked_at.millis());
-        let begun = later.count();
-        assert!(begun <= usize::from(is_written), "after {calls} calls: {begun} steps");
-        platform.advance(12 * MINUTE).await;
-        assert_only_the_mark(&platform).await;
-        if !is_midway {
-            return assert!(calls >= 8, "three replies take {calls} calls");
-        }
-    }
-    panic!("three replies take more than {MOST_CALLS} calls");
+    assert_it_leaves_nothing(
+        async || {
+            let platform = platform_with(|options| {
+                options.replies = |_, _, _| {
+                    let text = |text: &str| Message::text(text);
+                    Ok(Decision::nothing().say(text("one")?).say(text("two")?).say(text("three")?))
+                };
+            })
+            .await;
+            platform.meta.set_echoes(false);
+            platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+            platform
+        },
+        process,
+        async |platform, midway| {
+            let later = requested(platform, PSID).into_iter();
+            let begun = later.filter(|step| step.at >= midway.erased_at.millis()).count();
+            assert!(begun <= usize::from(midway.is_written), "{begun} steps");
+        },
+        8,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_message_that_is_being_stored_leaves_nothing() {
-    for calls in 0..MOST_CALLS {
-        let platform = heard_from().await;
-        let functions = beside(&platform);
-        let send_at = (platform.clock.now() + HOUR).millis();
-        let mut sample = samples::read("api/create-message").unwrap();
-        sample["body"] = message(json!({"send_at": send_at})).to_string().into();
-        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
-        let deadline = platform.clock.now() + 29 * SECOND;
-        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
-        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
-        platform.advance(12 * MINUTE).await;
-        assert_only_the_mark(&platform).await;
-        platform.advance(2 * HOUR).await;
-        assert!(requested(&platform, PSID).is_empty(), "after {calls} calls");
-        if !is_midway {
-            return assert!(calls >= 3, "storing a message takes {calls} calls");
-        }
-    }
-    panic!("storing a message takes more than {MOST_CALLS} calls");
+    assert_it_leaves_nothing(
+        heard_from_with_a_feed,
+        async |platform, functions| {
+            let send_at = (platform.clock.now() + HOUR).millis();
+            let body = message(json!({"send_at": send_at}));
+            request(platform, functions, "api/create-message", Some(&body)).await;
+        },
+        async |platform, _| assert!(requested(platform, PSID).is_empty()),
+        3,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -236,26 +249,6 @@ async fn what_came_just_before_an_erasure_is_not_new_when_it_comes_again_althoug
     assert_eq!(requested(&platform, PSID).len(), 1);
 }
 
-/// Erases a person after each of the calls that a request to the API makes.
-async fn assert_a_request_leaves_nothing(sample: &str, body: &Value, at_least: usize) {
-    for calls in 0..MOST_CALLS {
-        let platform = heard_from().await;
-        let functions = beside(&platform);
-        let mut sample = samples::read(sample).unwrap();
-        sample["body"] = body.to_string().into();
-        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
-        let deadline = platform.clock.now() + 29 * SECOND;
-        let work = Box::pin(functions.api.handle(&request, "midway", deadline));
-        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
-        platform.advance(12 * MINUTE).await;
-        assert_only_the_mark(&platform).await;
-        if !is_midway {
-            return assert!(calls >= at_least, "{body} takes {calls} calls");
-        }
-    }
-    panic!("{body} takes more than {MOST_CALLS} calls");
-}
-
 #[tokio::test]
 async fn what_people_of_the_business_do_at_once_leaves_nothing() {
     let until = (heard_from().await.clock.now() + 3 * HOUR).millis();
@@ -267,30 +260,63 @@ async fn what_people_of_the_business_do_at_once_leaves_nothing() {
         ("api/change-thread", json!({"action": "pass", "app_id": simulator::meta::INBOX}), 3),
         ("api/change-thread", json!({"action": "take"}), 3),
     ] {
-        assert_a_request_leaves_nothing(sample, &body, at_least).await;
+        assert_it_leaves_nothing(
+            heard_from_with_a_feed,
+            async |platform, functions| request(platform, functions, sample, Some(&body)).await,
+            async |_, _| {},
+            at_least,
+        )
+        .await;
     }
+}
+
+/// The last look at the person is the silence of the bot: then the entry is taken, and the message leaves.
+/// The table fails when entries are to be deleted, so that only the mark can stop the sender.
+#[tokio::test]
+async fn an_agents_message_is_held_back_by_the_mark_until_the_bot_is_silent() {
+    let human = message(json!({"purpose": "human", "author": "front-desk"}));
+    let mut late = 0;
+    for calls in 0..MOST_CALLS {
+        let platform = heard_from().await;
+        let functions = beside(&platform);
+        let work = request(&platform, &functions, "api/create-message", Some(&human));
+        let erasing = async || {
+            platform.clock.forward(SECOND);
+            platform.gate.refuse_each(|call| call.target.ends_with("BatchWriteItem"));
+            ask(&platform, "DELETE", &person()).await;
+            platform.gate.spare();
+            platform.clock.now().millis()
+        };
+        let (is_midway, erased_at) =
+            interrupt_after(&platform, calls, false, Box::pin(work), erasing).await;
+        late += requested(&platform, PSID).iter().filter(|sent| sent.at >= erased_at).count();
+        if !is_midway {
+            return assert_eq!(late, 2);
+        }
+    }
+    panic!("it takes more than {MOST_CALLS} calls");
 }
 
 #[tokio::test]
 async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
-    for calls in 0..MOST_CALLS {
-        let platform = heard_from().await;
-        let send_at = (platform.clock.now() + HOUR).millis();
-        assert_eq!(post(&platform, None, &message(json!({"send_at": send_at}))).await.status, 202);
-        platform.clock.forward(HOUR + MINUTE);
-        let functions = beside(&platform);
-        let deadline = platform.clock.now() + 55 * SECOND;
-        let tick = json!({"source": "schedule"});
-        let work = Box::pin(functions.follow_ups.handle(tick, "midway", deadline));
-        let Midway { is_midway, .. } = erase_after(&platform, calls, false, work).await;
-        platform.advance(12 * MINUTE).await;
-        assert_only_the_mark(&platform).await;
-        assert!(requested(&platform, PSID).len() <= 1);
-        if !is_midway {
-            return assert!(calls >= 5, "sending a message takes {calls} calls");
-        }
-    }
-    panic!("sending a message takes more than {MOST_CALLS} calls");
+    assert_it_leaves_nothing(
+        async || {
+            let platform = heard_from_with_a_feed().await;
+            let send_at = (platform.clock.now() + HOUR).millis();
+            let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
+            assert_eq!(stored.status, 202);
+            platform.clock.forward(HOUR + MINUTE);
+            platform
+        },
+        async |platform, functions| {
+            let deadline = platform.clock.now() + 55 * SECOND;
+            let tick = json!({"source": "schedule"});
+            functions.follow_ups.handle(tick, "midway", deadline).await.unwrap();
+        },
+        async |platform, _| assert!(requested(platform, PSID).len() <= 1),
+        5,
+    )
+    .await;
 }
 
 #[tokio::test]

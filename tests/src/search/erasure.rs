@@ -102,7 +102,7 @@ impl Onlooker<'_> {
         for attempt in &self.history.attempts {
             let entry = &attempt.key.entry;
             for mark in self.marks_of(&entry.conversation_key) {
-                let is_forbidden = Self::was_checked_after(attempt, mark)
+                let is_forbidden = self.was_checked_after(attempt, mark)
                     || (mark.point < attempt.point && self.was_not_checked_again(attempt));
                 if self.is_from_before(entry, mark) && is_forbidden {
                     let how = format!(
@@ -117,9 +117,12 @@ impl Onlooker<'_> {
         }
     }
 
-    /// Whether a message's sender looked at the person, for this message, when the mark was there.
-    fn was_checked_after(attempt: &Attempt, mark: &Mark) -> bool {
-        let checked = attempt.checked.filter(|_| !mark.by.contains(&attempt.invocation));
+    /// Whether a message's sender looked at the person, for this message, when the mark was there. A run
+    /// that carries out their erasure too has looked at them for that.
+    fn was_checked_after(&self, attempt: &Attempt, mark: &Mark) -> bool {
+        let mut marks = self.marks_of(&attempt.key.entry.conversation_key);
+        let erases = marks.any(|mark| mark.by.contains(&attempt.invocation));
+        let checked = attempt.checked.filter(|_| !erases);
         mark.point < checked.unwrap_or(attempt.began) && mark.point < attempt.point
     }
 

@@ -135,7 +135,9 @@ impl Outbox {
         if attempt.entry.purpose == Purpose::Human && attempt.entry.attempts == 0 {
             // Before it is sent: who reads it answers a person.
             let (key, until) = (&attempt.key.conversation_key, now + self.settings.quiet_for);
-            self.store.silence(key, until, attempt.cause(now)).await?;
+            if !self.store.silence(key, until, attempt.cause(now)).await? {
+                return self.halt(attempt, guard, Halt::ERASED).await;
+            }
         }
         let claim = Change {
             steps: match refusal {
@@ -171,7 +173,7 @@ impl Outbox {
             Some(entry) => {
                 let due_at = entry.due_at.unwrap_or(now);
                 // A reply that was sent at once is not among those that wait.
-                self.settle_waiting(&attempt.key.conversation_key, entry.waiting()).await?;
+                self.list(&attempt.key.conversation_key, vec![entry.waiting()]).await?;
                 attempt.entry = entry;
                 Outcome::Waits(due_at)
             }
@@ -295,7 +297,7 @@ impl Outbox {
                     Next::Halt(halt) => self.next_state(halt),
                 },
             };
-            self.list(attempt, &next_state).await?;
+            self.list_unsent(attempt, &next_state).await?;
             let change = Change { steps, applied: true, ..Change::to(next_state.clone()) };
             let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
             self.pauses.heard_clearly(attempt.page_id(), began).await?;
@@ -384,7 +386,7 @@ impl Outbox {
     ) -> Result<Next, OutboxError> {
         let there = self.store.conversation(&attempt.key.conversation_key).await?;
         if there.is_some_and(|there| there.erased_at > attempt.entry.after_erasure) {
-            return Ok(Next::Halt(Halt::End(Status::Cancelled, Some(Reason::Erased))));
+            return Ok(Next::Halt(Halt::ERASED));
         }
         self.next(attempt, at).await
     }

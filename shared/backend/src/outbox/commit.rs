@@ -310,7 +310,7 @@ impl Outbox {
         }
         let change = unclear(&entry, self.clock.now(), self.settings.echo_grace);
         match self.store.change_entry(key, Guard::Free { due_at: None, now }, change).await? {
-            Some(entry) => self.settle_waiting(&key.conversation_key, entry.waiting()).await,
+            Some(entry) => self.list(&key.conversation_key, vec![entry.waiting()]).await,
             // An echo came in between; the next delivery sees its effect.
             None => Err(OutboxError::HeldElsewhere),
         }

@@ -78,7 +78,7 @@ impl Outbox {
                 Outcome::Rescheduled(first_due) => {
                     let waiting = PendingEntry { first_due: *first_due, ..waiting };
                     if known(&id).as_ref() != Some(&waiting) {
-                        self.settle_waiting(conversation_key, waiting).await?;
+                        self.list(conversation_key, vec![waiting]).await?;
                     }
                 }
                 Outcome::Lost => {

@@ -44,7 +44,7 @@ impl Outbox {
             mid: None,
             attachment_id: None,
         };
-        self.list(attempt, &next_state).await?;
+        self.list_unsent(attempt, &next_state).await?;
         let to = Change::to(next_state.clone());
         let change = Change { steps: vec![step], refusals, applied: true, ..to };
         let changed = self.store.change_entry(attempt.key, attempt.ours(), change).await?;
@@ -116,7 +116,7 @@ impl Outbox {
     /// Lets the conversation know of an entry that was sent from the start and is to wait now.
     ///
     /// First this and then the entry: an echo that ends the entry meanwhile takes it off the list.
-    pub(super) async fn list(
+    pub(super) async fn list_unsent(
         &self,
         attempt: &Attempt<'_>,
         next_state: &NextState,
@@ -128,7 +128,8 @@ impl Outbox {
         }
         let first_due = if *rescheduled { *due_at } else { waiting.first_due };
         let waiting = PendingEntry { first_due, ..waiting };
-        self.settle_waiting(&attempt.key.conversation_key, waiting).await
+        let changes = ConversationUpdate { add: vec![waiting], ..ConversationUpdate::default() };
+        Ok(self.store.settle(&attempt.key.conversation_key, &changes).await?)
     }
 
     /// Notes what an error says beyond its message: about the person's window, the thread, a permission,

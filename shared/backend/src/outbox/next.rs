@@ -68,6 +68,9 @@ pub(super) enum Halt {
 }
 
 impl Halt {
+    /// Whom it is for was erased.
+    pub(super) const ERASED: Self = Self::End(Status::Cancelled, Some(Reason::Erased));
+
     /// What it makes of the entry.
     pub(super) fn next_state(self, now: Timestamp, retention: Duration) -> NextState {
         let waits = |due_at, reason, rescheduled| NextState::Waits {
@@ -102,7 +105,7 @@ pub(super) fn next(
         return end(Status::Failed, Reason::GaveUp(entry.reason.clone().map(Box::new)));
     }
     if conversation.erased_at > entry.after_erasure {
-        return end(Status::Cancelled, Reason::Erased);
+        return Next::Halt(Halt::ERASED);
     }
     if entry
         .cancelled_by_answer_after

@@ -2,8 +2,8 @@
 
 use crate::secrets::SecretError;
 use crate::store::{
-    AddedWaiting, ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey,
-    Heard, LastMessage, MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
+    AddedWaiting, ConversationItem, ConversationKey, Created, Entry, EntryKey, Heard, LastMessage,
+    MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
@@ -160,15 +160,7 @@ impl Outbox {
         let (entry, is_new) = match self.create(&mut entry).await? {
             Created::New => (entry, true),
             Created::Existing(there) => {
-                let changes = if there.is_open() {
-                    ConversationUpdate {
-                        add: vec![there.waiting()],
-                        ..ConversationUpdate::default()
-                    }
-                } else {
-                    ConversationUpdate { forget: vec![waiting], ..ConversationUpdate::default() }
-                };
-                self.store.settle(&key.conversation_key, &changes).await?;
+                self.list(&key.conversation_key, vec![there.waiting()]).await?;
                 if takes_one && !is_same(&there.steps, &entry.steps) {
                     return Err(used_up(&key.conversation_key.person));
                 }

@@ -110,14 +110,15 @@ impl Outbox {
         entry.expires_at.get_or_insert(ExpiresAt::after(entry.give_up_at, unended));
     }
 
-    /// Writes to the conversation that an entry waits now.
-    pub(super) async fn settle_waiting(
+    /// Writes to the conversation that entries wait, which may end before that is written.
+    pub(super) async fn list(
         &self,
         conversation_key: &ConversationKey,
-        waiting: PendingEntry,
+        waiting: Vec<PendingEntry>,
     ) -> Result<(), OutboxError> {
-        let changes = ConversationUpdate { add: vec![waiting], ..ConversationUpdate::default() };
-        Ok(self.store.settle(conversation_key, &changes).await?)
+        let changes = ConversationUpdate { add: waiting, ..ConversationUpdate::default() };
+        self.store.settle(conversation_key, &changes).await?;
+        self.forget_ended(conversation_key, &changes.add).await
     }
 
     /// Takes entries out of the index that have ended and that the conversation has forgotten; how those

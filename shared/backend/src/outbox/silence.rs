@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::store::{
-    Cause, Change, ConversationItem, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard,
-    NextState, PendingEntry, Reason,
+    Cause, Change, ConversationItem, ConversationKey, Entry, EntryKey, Guard, NextState,
+    PendingEntry, Reason,
 };
 use messenger::clock::Timestamp;
 
@@ -41,8 +41,7 @@ impl Outbox {
         // one that is due and listed for later would lose its place.
         let add =
             waiting.iter().map(|(_, entry)| PendingEntry { first_due: due_at, ..entry.waiting() });
-        let changes = ConversationUpdate { add: add.collect(), ..ConversationUpdate::default() };
-        self.store.settle(conversation_key, &changes).await?;
+        self.list(conversation_key, add.collect()).await?;
         for (key, entry) in &waiting {
             let reason = Some(Reason::Quiet);
             let next_state = NextState::Waits { due_at, reason, rescheduled: true };
