@@ -190,7 +190,7 @@ async fn while_the_event_that_promised_it_is_processed_again() {
         if !promising(call).await.1 {
             return assert!(call > 8, "the event takes {call} calls");
         }
-        assert_it_leaves_nothing(
+        Box::pin(assert_it_leaves_nothing(
             async || promising(call).await.0,
             async |platform, functions| {
                 let received = platform.sqs.receive(EVENTS, 1);
@@ -200,7 +200,7 @@ async fn while_the_event_that_promised_it_is_processed_again() {
                     platform.sqs.delete(EVENTS, &received[0].receipt_handle);
                 }
             },
-        )
+        ))
         .await;
     }
 }

@@ -43,7 +43,7 @@ fn beside(platform: &Platform) -> Functions {
 }
 
 /// How a piece of work stood when its person was erased.
-struct Midway {
+struct Stand {
     /// It had not ended.
     is_midway: bool,
     /// An entry was in the table.
@@ -57,7 +57,7 @@ async fn erase_after<T>(
     calls: usize,
     dies: bool,
     work: impl Future<Output = T>,
-) -> Midway {
+) -> Stand {
     let erasing = async || {
         platform.clock.forward(SECOND);
         let is_written = !entries(platform, PSID).await.is_empty();
@@ -66,7 +66,7 @@ async fn erase_after<T>(
     };
     let (is_midway, (is_written, erased_at)) =
         interrupt_after(platform, calls, dies, work, erasing).await;
-    Midway { is_midway, is_written, erased_at }
+    Stand { is_midway, is_written, erased_at }
 }
 
 /// Erases a person after each of the calls that a piece of work makes, which leaves the mark only, and
@@ -74,7 +74,7 @@ async fn erase_after<T>(
 async fn assert_it_leaves_nothing(
     prepare: impl AsyncFn() -> Arc<Platform>,
     work: impl AsyncFn(&Platform, &Functions),
-    check: impl AsyncFn(&Platform, &Midway),
+    check: impl AsyncFn(&Platform, &Stand),
     at_least: usize,
 ) {
     for calls in 0..MOST_CALLS {
@@ -143,7 +143,7 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
             platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
             let functions = beside(&platform);
             let work = Box::pin(process(&platform, &functions));
-            let Midway { is_midway, .. } = erase_after(&platform, calls, dies, work).await;
+            let Stand { is_midway, .. } = erase_after(&platform, calls, dies, work).await;
             platform.clock.forward(backend::feed::SETTLE_TIME + SECOND);
             if !dies {
                 assert_eq!(pulled(&platform).await, json!([]), "after {calls} calls");
