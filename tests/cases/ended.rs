@@ -1,5 +1,7 @@
 //! How requested messages ended is told to other systems, in the feed and by forwarding.
 
+use std::sync::Arc;
+
 use backend::feed::{Feed, SETTLE_TIME};
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
@@ -14,6 +16,18 @@ use crate::support::*;
 fn feed_on(options: &mut Options) {
     options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("reply")?));
     options.variables.insert("FEED".to_owned(), "on".to_owned());
+}
+
+/// A platform that tells it in the feed and to a receiver.
+async fn forwarding() -> (Arc<Platform>, Receiver) {
+    let receiver = Receiver::start().await;
+    let platform = platform_with(|options| {
+        feed_on(options);
+        options.variables.insert("FORWARD_URLS".to_owned(), receiver.url.clone());
+        options.variables.insert("FORWARD_ALLOW_LOCAL".to_owned(), "true".to_owned());
+    })
+    .await;
+    (platform, receiver)
 }
 
 /// What the feed says about how messages ended.
@@ -103,14 +117,7 @@ async fn an_end_is_told_whoever_dies_on_the_way() {
 
 #[tokio::test]
 async fn an_end_is_told_although_it_cannot_be_published_for_a_while() {
-    let receiver = Receiver::start().await;
-    let url = receiver.url.clone();
-    let platform = platform_with(|options| {
-        feed_on(options);
-        options.variables.insert("FORWARD_URLS".to_owned(), url.clone());
-        options.variables.insert("FORWARD_ALLOW_LOCAL".to_owned(), "true".to_owned());
-    })
-    .await;
+    let (platform, receiver) = forwarding().await;
     let told = || receiver.bodies().into_iter().filter(|it| it["kind"] == "message_ended").count();
     for (times, refused) in [(1, "DynamoDB"), (2, "SQS")] {
         platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
@@ -134,14 +141,7 @@ async fn an_end_is_told_although_it_cannot_be_published_for_a_while() {
 
 #[tokio::test]
 async fn an_end_is_forwarded_and_nothing_is_told_about_the_erased() {
-    let receiver = Receiver::start().await;
-    let url = receiver.url.clone();
-    let platform = platform_with(|options| {
-        feed_on(options);
-        options.variables.insert("FORWARD_URLS".to_owned(), url.clone());
-        options.variables.insert("FORWARD_ALLOW_LOCAL".to_owned(), "true".to_owned());
-    })
-    .await;
+    let (platform, receiver) = forwarding().await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
     let sent = request(&platform, "one", json!({})).await;
     platform.advance(2 * MINUTE).await;

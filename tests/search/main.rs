@@ -36,7 +36,7 @@ const SHOWN_BY: [(Guard, u64); 16] = [
     (Guard::MarkFirst, 6),
     (Guard::EchoTag, 12),
     (Guard::PeopleFirst, 6),
-    (Guard::ServeBeforeRelease, 188),
+    (Guard::ServeBeforeRelease, 220),
     (Guard::EventTime, 120),
 ];
 

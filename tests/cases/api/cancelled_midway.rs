@@ -115,17 +115,29 @@ async fn while_the_silence_that_it_waits_for_ends() {
     }
 }
 
+/// The same request comes twice at once, and the message of the first is cancelled before the second ends.
 #[tokio::test]
 async fn while_it_is_requested_again() {
-    let send_at = {
+    for calls in 0..MOST_CALLS {
         let platform = heard_from().await;
-        (platform.clock.now() + HOUR).millis()
-    };
-    assert_it_leaves_nothing(with_a_message_for_later, async |platform, functions| {
-        let body = message(json!({"send_at": send_at}));
-        request(platform, functions, "api/create-message", &body).await;
-    })
-    .await;
+        let functions = beside(&platform);
+        let send_at = (platform.clock.now() + HOUR).millis();
+        let wanted = message(json!({"send_at": send_at}));
+        let work = Box::pin(request(&platform, &functions, "api/create-message", &wanted));
+        let other = async || {
+            let status = post(&platform, Some("one"), &wanted).await.status;
+            assert!(matches!(status, 200 | 202), "{status}");
+            assert!(cancel_what_waits(&platform).await);
+        };
+        let (is_midway, ()) = interrupt_after(&platform, calls, false, work, other).await;
+        platform.advance(DAY).await;
+        assert_no_leftovers(&platform, PSID).await;
+        assert!(requested(&platform, PSID).is_empty());
+        if !is_midway {
+            return assert!(calls >= 3, "it takes {calls} calls");
+        }
+    }
+    panic!("it takes more than {MOST_CALLS} calls");
 }
 
 #[tokio::test]
@@ -152,7 +164,8 @@ async fn while_somebody_finds_that_its_sender_died() {
             platform.gate.crash_at_each(|call| call.target == GRAPH);
             assert!(platform.tick().await.is_err());
             platform.gate.spare();
-            platform.clock.forward(2 * MINUTE);
+            // Longer than its leases.
+            platform.clock.forward(10 * MINUTE);
             platform
         },
         sweep,
