@@ -330,7 +330,8 @@ async fn an_event_without_a_usable_time_happened_when_its_entry_says_and_else_at
         (json!(0), json!(0), now, json!("receipt")),
         (Value::Null, json!("0"), now, json!("receipt")),
         (Value::Null, Value::Null, now, json!("receipt")),
-        (json!(now + hour), json!(entry), now, Value::Null),
+        (json!(now + hour), json!(entry), entry, json!("entry")),
+        (json!(now + hour), json!(now + hour), now, json!("receipt")),
     ];
     for ends in EVERYWHERE {
         for (timestamp, time, expected, source) in &cases {

@@ -4,6 +4,7 @@ mod attachments;
 mod bot;
 mod cancelled_midway;
 mod deletion;
+mod erased_beside;
 mod erased_midway;
 mod erasure;
 mod keys;

@@ -5,7 +5,7 @@ use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
-use simulator::gate::Moment;
+use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
 use simulator::platform::{Options, Platform};
 
@@ -262,4 +262,43 @@ async fn a_reply_goes_before_what_is_due_later_although_two_senders_died() {
         }
     }
     assert!(deaths > 4, "the sweep died {deaths} times only");
+}
+
+/// The sender dies with its reply not yet under way and a follow-up stored. When its batch comes again, the
+/// older event takes the lease, and that run dies at any of its calls: the lease names another entry then.
+#[tokio::test]
+async fn a_reply_goes_before_its_follow_up_although_an_older_event_took_its_lease() {
+    let replies: Replies = |event, _, _| {
+        if event.raw.contains("first") {
+            return Ok(Decision::nothing().say(Message::text("welcome")?));
+        }
+        let later = FollowUp::after(4 * MINUTE, Message::text("later")?);
+        Ok(Decision::nothing().say(Message::text("reply")?).later(later))
+    };
+    for call in 1..30 {
+        let platform = platform_with(|options| options.replies = replies).await;
+        for text in ["first", "second"] {
+            let body = platform.meta.person_says(PAGE, PSID, text);
+            assert_eq!(platform.post(&body).await, 200);
+            platform.clock.forward(SECOND);
+        }
+        let lists = |call: &Call| call.body.contains("#added0");
+        platform.gate.crash_at_each(lists);
+        platform.settle().await;
+        platform.gate.spare();
+        platform.clock.forward(3 * MINUTE + 5 * SECOND);
+        platform.gate.crash_at(call, Moment::After);
+        platform.settle().await;
+        let survived = platform.gate.spare();
+        platform.clock.forward(MINUTE);
+        let _ = platform.tick().await;
+        platform.advance(2 * HOUR).await;
+        let all = ["RESPONSE welcome", "RESPONSE reply", "UPDATE later"];
+        assert_eq!(delivered(&platform, PSID), all, "death after call {call}");
+        assert_no_leftovers(&platform, PSID).await;
+        if survived {
+            return assert!(call > 8, "the batch took {call} calls");
+        }
+    }
+    panic!("the batch took too many calls");
 }

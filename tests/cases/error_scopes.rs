@@ -290,7 +290,8 @@ async fn a_refusal_of_an_open_window_says_which_time_stood_in_for_that_of_the_me
         platform.deliver(body.as_bytes()).await;
         let reason = entries(&platform, PSID).await[0]["reason"].as_str().unwrap().to_owned();
         assert!(reason.starts_with("outside_window: Meta's error 10/2018278"), "{reason}");
-        let says = says.map(|it| format!("; Meta gave the last message no time, {it} was taken"));
+        let says =
+            says.map(|it| format!("; Meta gave the last message no usable time, {it} was taken"));
         assert_eq!(reason.find("; ").map(|at| &reason[at..]), says.as_deref());
         let path = format!("/people/{PSID}?page_id={PAGE}");
         let person = crate::api::get(&platform, &path).await;

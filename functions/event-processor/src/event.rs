@@ -95,6 +95,10 @@ impl Processor {
             tracing::warn!(event = event.id, "an event is too old to be answered");
             return self.record(&conversation_key, event).await;
         }
+        if delivery.is_again {
+            let own = entry_id(event);
+            self.outbox.list_abandoned(&conversation_key, &own, context).await?;
+        }
         let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
         let heard = self.heard(event);

@@ -19,7 +19,7 @@ use super::*;
 const MOST_CALLS: usize = 24;
 
 /// A platform whose bot sees a profile, answers, promises two follow-ups and remembers something.
-async fn promising() -> Arc<Platform> {
+pub(super) async fn promising() -> Arc<Platform> {
     platform_with(|options| {
         options.replies = |_, _, _| {
             let later = |hours| Ok(FollowUp::after(hours * HOUR, Message::text("later")?));
@@ -37,7 +37,7 @@ async fn promising() -> Arc<Platform> {
 
 /// The functions on a machine whose clock is ahead, so that what they do before an erasure seems to come
 /// after it.
-fn beside(platform: &Platform) -> Functions {
+pub(super) fn beside(platform: &Platform) -> Functions {
     let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), 4_000));
     platform.instance(1, &clock).unwrap()
 }
@@ -96,7 +96,12 @@ async fn assert_it_leaves_nothing(
 }
 
 /// Sends a request of the samples to the API on another machine.
-async fn request(platform: &Platform, functions: &Functions, sample: &str, body: Option<&Value>) {
+pub(super) async fn request(
+    platform: &Platform,
+    functions: &Functions,
+    sample: &str,
+    body: Option<&Value>,
+) {
     let mut sample = samples::read(sample).unwrap();
     if let Some(body) = body {
         sample["body"] = body.to_string().into();
@@ -119,7 +124,7 @@ async fn heard_from_with_a_feed() -> Arc<Platform> {
 }
 
 /// Processes the queue's next event as another container would.
-async fn process(platform: &Platform, functions: &Functions) {
+pub(super) async fn process(platform: &Platform, functions: &Functions) {
     let received = platform.sqs.receive(EVENTS, 1);
     let deadline = platform.clock.now() + 30 * SECOND;
     let answer = functions.processor.handle(batch(&received), "midway", deadline).await;

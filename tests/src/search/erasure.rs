@@ -161,10 +161,13 @@ impl Onlooker<'_> {
             let is_theirs = |mark: &&Mark| {
                 Cast::user_id(&mark.conversation_key.person.to_string()) == deletion.user_id
             };
-            let was_marked = self.history.marks.iter().filter(is_theirs).any(|mark| {
-                let known = self.history.deletions.iter().filter(|it| it.code == deletion.code);
-                known.map(|it| it.point).min().is_some_and(|first| first < mark.point)
-            });
+            // A request that failed may have begun it.
+            let was_marked = self
+                .history
+                .marks
+                .iter()
+                .filter(is_theirs)
+                .any(|mark| deletion.asked_at <= mark.point.at);
             let pk = format!("deletion#{}", deletion.code);
             let state = self.items.iter().find(|item| item["pk"] == *pk);
             let state = state.and_then(|item| item.get("state")).and_then(Value::as_str);

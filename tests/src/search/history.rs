@@ -116,7 +116,7 @@ pub(super) struct Mark {
 pub(super) struct Deletion {
     pub(super) code: String,
     pub(super) user_id: String,
-    pub(super) point: Point,
+    pub(super) asked_at: Timestamp,
 }
 
 /// An event that was posted to another system.

@@ -7,6 +7,7 @@ use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
 use super::attempt::{Attempt, Outcome};
+use super::places::is_needed;
 use super::{Outbox, OutboxError, SendContext};
 
 /// What came of a person's due entries.
@@ -50,6 +51,11 @@ impl Outbox {
                 }
                 gone => {
                     let gone = gone?;
+                    let now = self.clock.now();
+                    let place = known(id);
+                    if place.is_some_and(|it| is_needed(gone.as_ref(), it.decided_at, now)) {
+                        continue;
+                    }
                     delivered.forget.extend(gone.as_ref().map(Entry::waiting).or(known(id)));
                     delivered.ended.extend(gone.and_then(|entry| entry.due_at).map(|_| key));
                 }

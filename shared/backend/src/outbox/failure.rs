@@ -211,7 +211,7 @@ impl Outbox {
 }
 
 /// Adds to Meta's refusal of an open window which time of the person's last message was counted with, if
-/// Meta gave it none of its own.
+/// Meta gave it none of its own that can be true.
 fn with_time_source(halt: Halt, conversation: &ConversationItem) -> Halt {
     let stands_in = match conversation.last_message_source {
         TimeSource::Event => return halt,
@@ -221,8 +221,9 @@ fn with_time_source(halt: Halt, conversation: &ConversationItem) -> Halt {
     match halt {
         Halt::End(status, Some(Reason::Graph(Fault::OutsideWindow, detail))) => {
             let detail = detail.unwrap_or_default();
-            let detail =
-                format!("{detail}; Meta gave the last message no time, {stands_in} was taken");
+            let detail = format!(
+                "{detail}; Meta gave the last message no usable time, {stands_in} was taken"
+            );
             Halt::End(status, Some(Reason::Graph(Fault::OutsideWindow, Some(detail))))
         }
         halt => halt,

@@ -38,11 +38,13 @@ pub(super) fn position(entry: &Entry) -> Position {
 
 /// Whether an entry may be tried before the time for which it was rescheduled: the cause of its
 /// wait may be over, unless it waits for an echo.
+///
+/// So may one that was due when it was decided, by a clock that is ahead of this one.
 pub(super) fn may_try_early(entry: &Entry, now: Timestamp) -> bool {
     let is_unconfirmed =
         entry.next_step().is_some_and(|index| entry.steps[index].state == StepState::Unconfirmed);
     let awaits_echo = is_unconfirmed && entry.reason != Some(Reason::AwaitsGraph);
-    entry.first_due <= now && !awaits_echo
+    entry.waiting().goes_first(now) && !awaits_echo
 }
 
 /// What is to be done with an entry's next step at this instant.

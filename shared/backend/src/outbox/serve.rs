@@ -52,18 +52,10 @@ impl Outbox {
             outcomes.extend(delivered.outcomes.into_iter().map(|(_, outcome)| outcome));
             // What was stored while the lease was ours relies on us.
             let now = self.clock.now();
-            let left = left.map(|left| left.waiting).unwrap_or_default().into_iter();
-            let more =
-                left.filter(|waiting| waiting.goes_first(now) && !tried.contains(&waiting.id));
-            let Some(due_at) = more.map(|waiting| waiting.first_due).min() else {
+            let mut left = left.map(|left| left.waiting).unwrap_or_default().into_iter();
+            let more = left.any(|waiting| waiting.goes_first(now) && !tried.contains(&waiting.id));
+            if !more || !context.has_time(now) {
                 return Ok(Some(outcomes));
-            };
-            if !context.has_time(now) {
-                return Ok(Some(outcomes));
-            }
-            // It was due at once by a clock that is ahead of ours.
-            if due_at > now {
-                self.clock.sleep(due_at.since(now)).await;
             }
             let Some(again) = self.acquire(conversation_key, context).await? else {
                 return Ok(Some(outcomes));
@@ -80,23 +72,15 @@ impl Outbox {
         context: &SendContext,
     ) -> Result<Option<ConversationItem>, OutboxError> {
         for _ in 0..TRIES {
-            let seen = self.store.conversation(conversation_key).await?.unwrap_or_default();
-            let key = |id: &String| EntryKey {
-                conversation_key: conversation_key.clone(),
-                id: id.clone(),
-            };
-            let named = match &seen.busy_for {
-                Some(id) => self.store.entry(&key(id)).await?,
-                None => None,
-            };
+            let (seen, state) = self.look(conversation_key, context).await?;
             let now = self.clock.now();
-            let abandoned = match lease_state(&seen, named.as_ref(), &context.by, now) {
+            let abandoned = match state {
                 LeaseState::Free => None,
                 LeaseState::Abandoned(entry) => Some(entry),
                 LeaseState::Held => return Ok(None),
                 LeaseState::Undecided(id) => {
-                    let expires_at = self.expires_at(now);
-                    if !self.store.put_placeholder(&key(&id), now, expires_at).await? {
+                    let key = EntryKey { conversation_key: conversation_key.clone(), id };
+                    if !self.store.put_placeholder(&key, now, self.expires_at(now)).await? {
                         continue;
                     }
                     None
@@ -111,5 +95,50 @@ impl Outbox {
             }
         }
         Ok(None)
+    }
+
+    /// Lists what a sender that died left, unless that is the entry `own`: an event processor that takes
+    /// the lease over does not see it, and would let go what is due later.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn list_abandoned(
+        &self,
+        conversation_key: &ConversationKey,
+        own: &str,
+        context: &SendContext,
+    ) -> Result<(), OutboxError> {
+        match self.look(conversation_key, context).await?.1 {
+            LeaseState::Abandoned(entry) if entry.id != own => {
+                self.list(conversation_key, vec![entry]).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A conversation, and what its lease means now.
+    async fn look(
+        &self,
+        conversation_key: &ConversationKey,
+        context: &SendContext,
+    ) -> Result<(ConversationItem, LeaseState), OutboxError> {
+        let seen = self.store.conversation(conversation_key).await?.unwrap_or_default();
+        let named = match seen.busy_for.clone() {
+            Some(id) => {
+                let key = EntryKey { conversation_key: conversation_key.clone(), id };
+                self.store.entry(&key).await
+            }
+            None => Ok(None),
+        };
+        let now = self.clock.now();
+        let state = match named {
+            // Its event ends what cannot be read; until then the lease means what its time says.
+            Err(error) if error.is_permanent() => {
+                let unnamed = ConversationItem { busy_for: None, ..seen.clone() };
+                lease_state(&unnamed, None, &context.by, now)
+            }
+            named => lease_state(&seen, named?.as_ref(), &context.by, now),
+        };
+        Ok((seen, state))
     }
 }

@@ -1,6 +1,7 @@
-//! Deletes many items, side by side.
+//! Deletes items: one, one that still is as expected, or many side by side.
 
-use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
 use futures_util::{TryStreamExt, stream};
 
 use super::{Item, Store, StoreError, unavailable};
@@ -15,6 +16,42 @@ const SIDE_BY_SIDE: usize = 8;
 const MOST_TRIES: usize = 5;
 
 impl Store {
+    /// Deletes an item; one that is gone changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub(crate) async fn delete(&self, key: Item) -> Result<(), StoreError> {
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        request.send().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    /// Deletes an item if a condition holds; otherwise it stays, and that is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub(super) async fn delete_when(
+        &self,
+        key: Item,
+        condition: &str,
+        values: &[(&str, AttributeValue)],
+    ) -> Result<(), StoreError> {
+        let mut request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        for (name, value) in values {
+            request = request.expression_attribute_values(*name, value.clone());
+        }
+        match request.condition_expression(condition).send().await {
+            Err(error)
+                if !matches!(
+                    error.as_service_error(),
+                    Some(DeleteItemError::ConditionalCheckFailedException(_))
+                ) =>
+            {
+                Err(unavailable(&error))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Deletes items by their keys; deleting one that is gone changes nothing.
     ///
     /// # Errors

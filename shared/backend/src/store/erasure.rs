@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
 use super::conversation::{ConversationItem, SORT_KEY};
 use super::{
-    ConversationKey, DUE_INDEX, ExpiresAt, Item, Store, StoreError, Update, Updated, key, parse,
+    ConversationKey, DUE_INDEX, ExpiresAt, Store, StoreError, Update, Updated, key, parse,
     unavailable,
 };
 use messenger::clock::Timestamp;
@@ -294,22 +293,8 @@ impl Store {
     /// [`StoreError`] if the table does not answer.
     pub async fn complete_erasure(&self, job: &ErasureJob) -> Result<(), StoreError> {
         let seen = AttributeValue::N(job.due_at.millis().to_string());
-        let answer = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key(&job_pk(&job.id), JOB_SORT_KEY)))
-            .condition_expression("due_at = :seen")
-            .expression_attribute_values(":seen", seen)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(unavailable(&error)),
-            },
-        }
+        let key = key(&job_pk(&job.id), JOB_SORT_KEY);
+        self.delete_when(key, "due_at = :seen", &[(":seen", seen)]).await
     }
 
     /// Makes a conversation the mark of an erased person, unless they turn out to have other names than
@@ -368,7 +353,8 @@ impl Store {
     /// what belongs to the feed.
     ///
     /// An entry is from before if it was decided without knowing of the erasure, whenever it was
-    /// written.
+    /// written. A placeholder is deleted only if it still is one: a decision may take its place at any
+    /// moment.
     ///
     /// # Errors
     /// [`StoreError`] if some may remain; calling it again completes the work.
@@ -383,6 +369,8 @@ impl Store {
             sk: String,
             #[serde(default)]
             after_erasure: Option<Timestamp>,
+            #[serde(default)]
+            is_placeholder: bool,
         }
         let mut from = None;
         loop {
@@ -393,7 +381,7 @@ impl Store {
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", AttributeValue::S(conversation_key.pk()))
-                .projection_expression("pk, sk, after_erasure")
+                .projection_expression("pk, sk, after_erasure, is_placeholder")
                 .set_exclusive_start_key(from)
                 .send()
                 .await
@@ -403,8 +391,14 @@ impl Store {
                 let found: Found = parse(item)?;
                 let is_newer = found.after_erasure.is_some_and(|after| erased_at <= after);
                 let is_kept = found.sk == SORT_KEY || found.sk.starts_with(crate::feed::MARK);
-                if !is_newer && !is_kept {
-                    keys.push(key(&found.pk, &found.sk));
+                if is_newer || is_kept {
+                    continue;
+                }
+                let key = key(&found.pk, &found.sk);
+                if found.is_placeholder {
+                    self.delete_when(key, "attribute_exists(is_placeholder)", &[]).await?;
+                } else {
+                    keys.push(key);
                 }
             }
             self.delete_all(keys).await?;
@@ -413,15 +407,6 @@ impl Store {
                 return Ok(());
             }
         }
-    }
-
-    /// Deletes an item; one that is gone changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub(crate) async fn delete(&self, key: Item) -> Result<(), StoreError> {
-        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-        request.send().await.map(drop).map_err(|error| unavailable(&error))
     }
 }
 

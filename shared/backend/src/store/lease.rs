@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::conversation::{SORT_KEY, adding, forgetting};
 use super::{
-    ConversationItem, ConversationKey, Entry, EntryKey, ExpiresAt, PendingEntry, Reason, Status,
-    Store, StoreError, Update,
+    ConversationItem, ConversationKey, Created, Entry, EntryKey, ExpiresAt, PendingEntry, Reason,
+    Status, Store, StoreError, Update,
 };
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
@@ -162,17 +162,16 @@ impl Store {
         now: Timestamp,
         expires_at: ExpiresAt,
     ) -> Result<bool, StoreError> {
-        let mut entry = Entry::new(key, Purpose::Reply, Vec::new(), now, now, now);
-        entry.ended_from_start(Status::Cancelled, Some(Reason::Placeholder), now, expires_at);
-        entry.is_placeholder = true;
-        Ok(matches!(self.create_entry(&entry).await?, super::Created::New))
+        let created = self.create_entry(&placeholder(key, now, expires_at)).await?;
+        Ok(matches!(created, Created::New))
     }
 }
 
 impl Store {
     /// Keeps an event processor from writing a decision that it began before its person was erased:
     /// puts a placeholder in its place. Returns the entry's id if it was just written instead: then one
-    /// step of it may have begun, and the mark stops the next.
+    /// step of it may have begun, and the mark stops the next. A decision that knew of the erasure is
+    /// left alone.
     ///
     /// The second pass of the erasure deletes the placeholder.
     ///
@@ -188,9 +187,23 @@ impl Store {
         let Some(id) = mark.busy_for.filter(|_| is_leased) else { return Ok(None) };
         let key = EntryKey { conversation_key: conversation_key.clone(), id };
         let expires_at = ExpiresAt::after(erased_at, PLACEHOLDER_KEPT_FOR);
-        let is_in_time = self.put_placeholder(&key, erased_at, expires_at).await?;
-        Ok(if is_in_time { None } else { Some(key.id) })
+        let created = self.create_entry(&placeholder(&key, erased_at, expires_at)).await?;
+        Ok(match created {
+            Created::Existing(there)
+                if !there.is_placeholder && there.after_erasure < Some(erased_at) =>
+            {
+                Some(key.id)
+            }
+            Created::Existing(_) | Created::New => None,
+        })
     }
+}
+
+fn placeholder(key: &EntryKey, now: Timestamp, expires_at: ExpiresAt) -> Entry {
+    let mut entry = Entry::new(key, Purpose::Reply, Vec::new(), now, now, now);
+    entry.ended_from_start(Status::Cancelled, Some(Reason::Placeholder), now, expires_at);
+    entry.is_placeholder = true;
+    entry
 }
 
 /// Takes the lease within an update; `waiting` is there afterwards, so that it can be changed.

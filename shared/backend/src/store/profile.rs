@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
-use super::{ConversationKey, ExpiresAt, Store, StoreError, Update, key, unavailable};
+use super::{ConversationKey, ExpiresAt, Store, StoreError, Update, key};
 use messenger::clock::Timestamp;
 use messenger::profile::Profile;
 
@@ -110,20 +109,9 @@ impl Store {
         erased_at: Timestamp,
     ) -> Result<(), StoreError> {
         let erased = AttributeValue::N(erased_at.millis().to_string());
-        let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key(&conversation_key.pk(), SORT_KEY)))
-            .condition_expression("attribute_not_exists(after_erasure) OR after_erasure < :erased")
-            .expression_attribute_values(":erased", erased);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(unavailable(&error)),
-            },
-        }
+        let condition = "attribute_not_exists(after_erasure) OR after_erasure < :erased";
+        let key = key(&conversation_key.pk(), SORT_KEY);
+        self.delete_when(key, condition, &[(":erased", erased)]).await
     }
 }
 

@@ -104,8 +104,8 @@ pub struct Event {
     /// Whether the Page or the account itself did it, flagged as an echo or not: it opens no window, and
     /// the bot is not asked about it.
     pub by_page: bool,
-    /// When it happened according to Meta, by its own time or that of its entry, but never after its
-    /// receipt; absent if Meta gives no time.
+    /// When it happened according to Meta, by its own time or that of its entry, whichever is not after
+    /// its receipt; the time of its receipt if both are; absent if Meta gives no time.
     pub at: Option<Timestamp>,
     /// Where that time, or what stands in for it, is from.
     pub time_source: TimeSource,

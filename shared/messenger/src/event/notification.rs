@@ -209,7 +209,7 @@ fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, Platform};
+    use super::super::{Kind, Platform, TimeSource};
     use super::*;
     use crate::person::Person;
 
@@ -272,9 +272,22 @@ mod tests {
     }
 
     #[test]
-    fn a_time_from_the_future_is_taken_for_the_receipt_s() {
-        let event = one(r#"{"sender":{"id":"1"},"timestamp":9999999999999,"message":{"mid":"m"}}"#);
-        assert_eq!(event.at, Some(event.received_at));
+    fn a_time_from_the_future_is_not_believed() {
+        let told = |stated: i64, entry: i64| {
+            let body = format!(
+                r#"{{"object":"page","entry":[{{"id":"10","time":{entry},"messaging":[{{"sender":{{"id":"1"}},"timestamp":{stated},"message":{{"mid":"m"}}}}]}}]}}"#
+            );
+            let event = &events(&body)[0];
+            (event.at, event.time_source)
+        };
+        let received = RECEIVED.millis();
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        let (before, after) = (received - 2_000_000, received + 1);
+        assert_eq!(told(received, before), (at(received), TimeSource::Event));
+        assert_eq!(told(after, before), (at(before), TimeSource::Entry));
+        assert_eq!(told(after, received), (at(received), TimeSource::Entry));
+        assert_eq!(told(after, after), (at(received), TimeSource::Receipt));
+        assert_eq!(told(0, after), (at(received), TimeSource::Receipt));
     }
 
     #[test]

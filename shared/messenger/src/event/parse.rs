@@ -110,19 +110,21 @@ fn value_alone<'a>(raw: &'a str, place: &Place<'_>) -> &'a str {
     value.filter(|_| is_of_messages).unwrap_or(raw)
 }
 
-/// When it happened by its own time, else by that of what it stands in, but never later than its receipt:
-/// a time in the future would keep a window open for too long, and the margin at a window's edge allows
-/// for differing clocks only.
+/// When it happened by its own time, else by that of what it came in, and where that time is from.
+///
+/// A time after the receipt is not true, and would keep a window open for too long: the margin at a
+/// window's edge allows for differing clocks only. What came in late came long after it happened, so the
+/// time of its receipt is the last resort.
 fn time(body: &Value, item: &Value, place: &Place<'_>) -> (Option<Timestamp>, TimeSource) {
     let own = [&body["timestamp"], &body["value"]["created_time"], &item["timestamp"]];
     let stated = own.into_iter().find_map(instant);
     let entry = place.entry_time.filter(|time| *time > 0).map(Timestamp::from_seconds_or_millis);
-    let source = match (stated, entry) {
-        (Some(_), _) => TimeSource::Event,
-        (None, Some(_)) => TimeSource::Entry,
-        (None, None) => TimeSource::Receipt,
-    };
-    (stated.or(entry).map(|at| at.min(place.received_at)), source)
+    let is_past = |at: &Timestamp| *at <= place.received_at;
+    match (stated.filter(is_past), entry.filter(is_past)) {
+        (Some(at), _) => (Some(at), TimeSource::Event),
+        (None, Some(at)) => (Some(at), TimeSource::Entry),
+        (None, None) => (stated.or(entry).map(|_| place.received_at), TimeSource::Receipt),
+    }
 }
 
 /// An instant in seconds or milliseconds, as a number or a string, or in RFC 3339; none that is not after

@@ -129,7 +129,7 @@ impl World {
                     let call = ApiCall::Delete { user_id: user_id.clone(), asked_at };
                     self.plan_at(self.now() + later, Plan::Act(Act::Call(call)));
                 }
-                self.history.deletions.push(Deletion { code, user_id, point });
+                self.history.deletions.push(Deletion { code, user_id, asked_at });
             }
         }
     }
