@@ -158,6 +158,35 @@ async fn a_message_that_is_being_stored_keeps_its_place() {
     assert!(waited > 0, "the message never waited");
 }
 
+/// An event lets a message go first that is due, and an agent answers meanwhile: there is one sender at a
+/// time, so the older message is the first, and the agent's answer does not wait for the next run.
+#[tokio::test]
+async fn an_agents_answer_goes_after_what_an_event_lets_go_first() {
+    for processed in 0..25 {
+        let platform = silent().await;
+        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+        let send_at = (platform.clock.now() + 2 * MINUTE).millis();
+        let first = message(json!({"send_at": send_at, "message": "first"}));
+        assert_eq!(post(&platform, None, &first).await.status, 202);
+        platform.clock.forward(2 * MINUTE + SECOND);
+        platform.post(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
+        let clock: SharedClock = Arc::clone(&platform.clock) as _;
+        let (api, processor) =
+            (platform.instance(2, &clock).unwrap(), platform.instance(1, &clock).unwrap());
+        let body = by_an_agent();
+        let asking = Box::pin(request(&platform, &api, "api/create-message", Some(&body)));
+        let processing = Box::pin(process(&platform, &processor));
+        let turns = [(1, processed), (2, usize::MAX)];
+        let was_midway = take_turns(&platform, processing, asking, &turns).await.was_midway;
+        let all = ["UPDATE first", "RESPONSE hi"];
+        assert_eq!(delivered(&platform, PSID), all, "after {processed} calls");
+        if !was_midway {
+            return assert!(processed > 6, "an event takes {processed} calls");
+        }
+    }
+    panic!("an event takes too many calls");
+}
+
 /// An event processor has recorded an event and its bot has not decided: the entry that it would write.
 async fn a_bot_that_thinks(platform: &Platform, body: &[u8]) -> EntryKey {
     let event = split(body, platform.clock.now()).unwrap().remove(0);

@@ -1,9 +1,10 @@
 //! From the bot's decision about an event to an entry, written once and then applied.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::store::{
-    ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey, Guard,
+    ConversationItem, ConversationKey, ConversationUpdate, Created, Entry, EntryKey, Guard, Lease,
     PendingEntry, Reason, Status, StepState,
 };
 use messenger::clock::Timestamp;
@@ -39,6 +40,8 @@ pub struct IncomingTurn<'a> {
 impl Outbox {
     /// Sends what is due before the bot decides about an event, and whatever it decides.
     ///
+    /// Meanwhile the lease names no entry: one that waits for a decision may be taken by anybody.
+    ///
     /// # Errors
     /// [`OutboxError`]; what was not sent stays due.
     pub async fn deliver_before(
@@ -47,27 +50,56 @@ impl Outbox {
         context: &SendContext,
     ) -> Result<(), OutboxError> {
         Box::pin(self.doubt_thread(incoming)).await?;
-        let now = self.clock.now();
         let own = entry_id(incoming.event);
-        // An event that comes a second time may have left its entry among those that wait.
-        let earlier = incoming.conversation.waiting.iter().take_while(|waiting| waiting.id != own);
-        let before: Vec<_> =
-            earlier.filter(|waiting| waiting.goes_first(now)).map(|w| w.id.clone()).collect();
-        if before.is_empty() {
-            return Ok(());
+        let mut tried = BTreeSet::new();
+        loop {
+            let now = self.clock.now();
+            // An event that comes a second time may have left its entry among those that wait.
+            let waiting = &incoming.conversation.waiting;
+            let earlier = waiting.iter().take_while(|waiting| waiting.id != own);
+            let due = earlier.filter(|it| it.goes_first(now) && !tried.contains(&it.id));
+            let before: Vec<_> = due.map(|waiting| waiting.id.clone()).collect();
+            if before.is_empty() {
+                return Ok(());
+            }
+            if incoming.leased_until.is_none()
+                || !self.take_lease(incoming, context.lease(now)).await?
+            {
+                incoming.blocked_until = Some(now);
+                return Ok(());
+            }
+            let delivered = self
+                .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
+                .await?;
+            tried.extend(before);
+            incoming.conversation.forget(&delivered.forget);
+            incoming.forget.extend(delivered.forget);
+            incoming.ended.extend(delivered.ended);
+            incoming.blocked_until = incoming.blocked_until.max(delivered.blocked_until);
+            let for_decision = context.lease_for(own.clone(), self.clock.now());
+            if !self.take_lease(incoming, for_decision).await? {
+                return Ok(());
+            }
         }
-        if incoming.leased_until.is_none() {
-            incoming.blocked_until = Some(now);
-            return Ok(());
+    }
+
+    /// Takes an event's lease anew, for something else or for longer: whether it was still ours.
+    async fn take_lease(
+        &self,
+        incoming: &mut IncomingTurn<'_>,
+        lease: Lease,
+    ) -> Result<bool, OutboxError> {
+        let (key, seen) = (&incoming.conversation_key, &incoming.conversation);
+        let taken = self.store.take_lease(key, seen, &lease, None).await?;
+        incoming.leased_until = taken.is_some().then_some(lease.until);
+        let Some(mut conversation) = taken else { return Ok(false) };
+        conversation.forget(&incoming.forget);
+        if conversation.thread_at == incoming.conversation.thread_at {
+            // What Graph said about the thread meanwhile.
+            conversation.thread_until = incoming.conversation.thread_until;
         }
-        let delivered = self
-            .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
-            .await?;
-        incoming.conversation.forget(&delivered.forget);
-        incoming.forget.extend(delivered.forget);
-        incoming.ended.extend(delivered.ended);
-        incoming.blocked_until = delivered.blocked_until;
-        Ok(())
+        incoming.conversation = conversation;
+        Ok(true)
     }
 
     /// Writes what was decided about an event, unless that happened before, and applies it: the
@@ -174,14 +206,9 @@ impl Outbox {
             _ => return Ok(()),
         }
         let lease = context.lease_for(entry_id(incoming.event), now);
-        let (key, seen) = (&incoming.conversation_key, &incoming.conversation);
-        let Some(mut conversation) = self.store.take_lease(key, seen, &lease, None).await? else {
-            incoming.leased_until = None;
+        if !self.take_lease(incoming, lease).await? {
             return Ok(());
-        };
-        conversation.forget(&incoming.forget);
-        incoming.conversation = conversation;
-        incoming.leased_until = Some(lease.until);
+        }
         self.deliver_before(incoming, context).await
     }
 
