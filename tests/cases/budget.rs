@@ -93,6 +93,28 @@ async fn a_follow_up_costs_two_writes_and_one_for_the_conversation() {
     assert_eq!(cost(replies).await, (0.0, 6.0));
 }
 
+/// A follow-up that an event without an answer lets go first: what the event and sending cost, and the
+/// lease for it, with that for the decision again.
+#[tokio::test]
+async fn what_an_event_lets_go_first_costs_two_writes_for_the_lease() {
+    let replies: Replies = |event, _, _| {
+        if event.raw.contains("second") {
+            return Ok(Decision::nothing());
+        }
+        Ok(Decision::nothing().later(FollowUp::after(MINUTE, Message::text("later")?)))
+    };
+    let platform = platform_with(|options| options.replies = replies).await;
+    platform.meta.set_echoes(false);
+    platform.meta.set_receipts(false);
+    say(&platform, "first").await;
+    platform.clock.forward(MINUTE);
+    platform.aws.take_calls();
+    say(&platform, "second").await;
+    let (_, writes) = taken(&platform);
+    assert_eq!(delivered(&platform, PSID), ["UPDATE later"]);
+    assert_eq!(writes, 1.0 + 5.0 + 2.0);
+}
+
 #[tokio::test]
 async fn a_delivery_and_a_read_cost_nothing() {
     let platform = platform().await;

@@ -115,23 +115,12 @@ fn each_setting_that_is_documented_is_a_parameter_with_that_default_and_range() 
     assert!(compared >= 10, "{compared} settings with a parameter are documented");
 }
 
+/// Lambda's own filter takes a metric's line, which has no level, for INFO.
 #[test]
-fn functions_that_are_deployed_one_by_one_get_the_same_timeouts() {
-    let mut compared = 0;
-    for text in documents() {
-        for line in text.lines().filter(|line| line.starts_with("cargo lambda deploy ")) {
-            let mut words = line.split(' ').skip(3);
-            let binary = words.next().unwrap();
-            let Some(timeout) = words.skip_while(|word| *word != "--timeout").nth(1) else {
-                continue;
-            };
-            let upper = |word: &str| word[..1].to_uppercase() + &word[1..];
-            let function = binary.split('-').map(upper).collect::<String>() + "Function";
-            assert_eq!(value(&function, "Timeout"), Some(timeout), "{function}");
-            compared += 1;
-        }
-    }
-    assert!(compared >= 4, "{compared} functions are deployed one by one");
+fn no_log_level_drops_the_metrics() {
+    let own = value("Function", "ApplicationLogLevel").unwrap();
+    assert_eq!(own, "!If [LogsDebug, DEBUG, INFO]");
+    assert_eq!(value("Function", "RUST_LOG"), Some("!Ref LogLevel"));
 }
 
 /// The rows of every table that has a column of this name.
