@@ -28,6 +28,10 @@ use messenger::person::Person;
 /// a function that writes, which is setup's 5 minutes, and a minute for clocks that differ.
 pub const SECOND_PASS_AFTER: Duration = Duration::from_mins(6);
 
+/// For how long after a mark somebody may put a placeholder for what began before it: a lease lasts for
+/// less, by whatever clock.
+const LONGEST_LEASE: Duration = Duration::from_mins(1);
+
 /// How long a job that failed waits: until the next run of the follow-ups.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -106,7 +110,7 @@ impl Erasures {
         let due_at = erasure.erased_at + SECOND_PASS_AFTER;
         self.store.queue_erasure(&erasure, due_at).await?;
         let erasure = self.mark(erasure, due_at).await?;
-        if let Err(error) = self.delete(&erasure, deadline).await {
+        if let Err(error) = self.delete(&erasure, None, deadline).await {
             tracing::warn!(page = conversation_key.page_id, %error, "an erasure is left to its job");
         }
         let written = self.store.forestall_decision(conversation_key, erasure.erased_at).await?;
@@ -182,7 +186,8 @@ impl Erasures {
     ) -> Result<(), ErasureError> {
         let due_at = erasure.erased_at + SECOND_PASS_AFTER;
         let erasure = self.mark(erasure, due_at).await?;
-        self.delete(&erasure, deadline).await
+        let placeholders_until = erasure.erased_at + LONGEST_LEASE;
+        self.delete(&erasure, Some(placeholders_until), deadline).await
     }
 
     async fn erase_everywhere(
@@ -246,12 +251,14 @@ impl Erasures {
     async fn delete(
         &self,
         erasure: &PersonErasure,
+        placeholders_until: Option<Timestamp>,
         deadline: Timestamp,
     ) -> Result<(), ErasureError> {
         let delete = async {
             for conversation_key in erasure.names() {
                 self.feed.erase(&conversation_key, erasure.erased_at).await?;
-                self.store.erase_items(&conversation_key, erasure.erased_at).await?;
+                let (store, at) = (&self.store, erasure.erased_at);
+                store.erase_items(&conversation_key, at, placeholders_until).await?;
             }
             Ok(())
         };

@@ -1,6 +1,5 @@
 //! From the bot's decision about an event to an entry, written once and then applied.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::store::{
@@ -14,6 +13,7 @@ use messenger::message::Invalid;
 use messenger::window::Label;
 
 use super::attempt::Attempt;
+use super::deliver::Tried;
 use super::next::{Halt, Next};
 use super::plan::{entry_id, plan, unclear};
 use super::{Outbox, OutboxError, SendContext};
@@ -25,7 +25,7 @@ pub struct IncomingTurn<'a> {
     pub event: &'a Event,
     /// Whose conversation it is.
     pub conversation_key: ConversationKey,
-    /// The conversation as it was when the event was recorded.
+    /// The conversation as it was when the event was recorded, or when its lease was last taken.
     pub conversation: ConversationItem,
     /// Until when the lease is ours, so that something may be sent; absent if it is not ours.
     pub leased_until: Option<Timestamp>,
@@ -51,15 +51,16 @@ impl Outbox {
     ) -> Result<(), OutboxError> {
         Box::pin(self.doubt_thread(incoming)).await?;
         let own = entry_id(incoming.event);
-        let mut tried = BTreeSet::new();
+        let mut tried = Tried::default();
+        incoming.blocked_until = None;
         loop {
             let now = self.clock.now();
             // An event that comes a second time may have left its entry among those that wait.
             let waiting = &incoming.conversation.waiting;
             let earlier = waiting.iter().take_while(|waiting| waiting.id != own);
-            let due = earlier.filter(|it| it.goes_first(now) && !tried.contains(&it.id));
-            let before: Vec<_> = due.map(|waiting| waiting.id.clone()).collect();
-            if before.is_empty() {
+            let before: Vec<_> =
+                earlier.filter(|it| it.goes_first(now)).map(|it| it.id.clone()).collect();
+            if before.iter().all(|id| tried.has(id)) {
                 return Ok(());
             }
             if incoming.leased_until.is_none()
@@ -71,11 +72,11 @@ impl Outbox {
             let delivered = self
                 .deliver_due(&incoming.conversation_key, &incoming.conversation, &before, context)
                 .await?;
-            tried.extend(before);
+            tried.add(&before, &delivered.unwritten);
             incoming.conversation.forget(&delivered.forget);
             incoming.forget.extend(delivered.forget);
             incoming.ended.extend(delivered.ended);
-            incoming.blocked_until = incoming.blocked_until.max(delivered.blocked_until);
+            incoming.blocked_until = delivered.blocked_until;
             let for_decision = context.lease_for(own.clone(), self.clock.now());
             if !self.take_lease(incoming, for_decision).await? {
                 return Ok(());
@@ -83,7 +84,8 @@ impl Outbox {
         }
     }
 
-    /// Takes an event's lease anew, for something else or for longer: whether it was still ours.
+    /// Takes an event's lease anew, for something else or for longer: whether it was still ours. The mark
+    /// of an erasure keeps the lease, and is no conversation for an event from before.
     async fn take_lease(
         &self,
         incoming: &mut IncomingTurn<'_>,
@@ -93,6 +95,9 @@ impl Outbox {
         let taken = self.store.take_lease(key, seen, &lease, None).await?;
         incoming.leased_until = taken.is_some().then_some(lease.until);
         let Some(mut conversation) = taken else { return Ok(false) };
+        if conversation.was_erased_after(incoming.event.happened_at()) {
+            return Err(OutboxError::PersonErased);
+        }
         conversation.forget(&incoming.forget);
         if conversation.thread_at == incoming.conversation.thread_at {
             // What Graph said about the thread meanwhile.

@@ -1,5 +1,7 @@
 //! A person's due entries, in order.
 
+use std::collections::BTreeSet;
+
 use crate::store::{
     ConversationItem, ConversationKey, Entry, EntryKey, PendingEntry, Reason, Status,
 };
@@ -20,8 +22,34 @@ pub(super) struct Delivered {
     /// Entries that are to leave the index once the conversation has forgotten them: until then a
     /// sweep finds them, if this one dies.
     pub(super) ended: Vec<EntryKey>,
+    /// Entries that have a place and are not in the table yet.
+    pub(super) unwritten: Vec<String>,
     /// Until when something that is due still goes before everything later.
     pub(super) blocked_until: Option<Timestamp>,
+}
+
+/// The entries that a sender has looked at while the lease was its own.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    done: BTreeSet<String>,
+    unwritten: BTreeSet<String>,
+}
+
+impl Tried {
+    /// Whether there is no need to look at an entry again.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.done.contains(id)
+    }
+
+    /// Notes that entries were looked at. One that was not written is looked at once more: whoever writes
+    /// it relies on the sender.
+    pub(super) fn add(&mut self, ids: &[String], unwritten: &[String]) {
+        for id in ids {
+            if !unwritten.contains(id) || !self.unwritten.insert(id.clone()) {
+                self.done.insert(id.clone());
+            }
+        }
+    }
 }
 
 impl Outbox {
@@ -54,6 +82,7 @@ impl Outbox {
                     let now = self.clock.now();
                     let place = known(id);
                     if place.is_some_and(|it| is_needed(gone.as_ref(), it.decided_at, now)) {
+                        delivered.unwritten.push(id.clone());
                         continue;
                     }
                     delivered.forget.extend(gone.as_ref().map(Entry::waiting).or(known(id)));

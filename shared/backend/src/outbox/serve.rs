@@ -1,10 +1,10 @@
 //! A person's turn: taken exclusively, served in order, given back.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::store::{ConversationItem, ConversationKey, EntryKey, LeaseState, lease_state};
 
+use super::deliver::Tried;
 use super::{Outbox, OutboxError, Outcome, SendContext};
 
 /// How often a lease that changes hands meanwhile is looked at anew.
@@ -35,7 +35,7 @@ impl Outbox {
             }
         };
         let mut wanted = ids.to_vec();
-        let (mut outcomes, mut tried) = (Vec::new(), BTreeSet::new());
+        let (mut outcomes, mut tried) = (Vec::new(), Tried::default());
         loop {
             let now = self.clock.now();
             let earlier = conversation.waiting.iter().filter(|waiting| waiting.goes_first(now));
@@ -43,17 +43,17 @@ impl Outbox {
             wanted.retain(|id| !all.contains(id));
             all.append(&mut wanted);
             // What was tried and still waits goes before what is new.
-            tried.extend(all.iter().cloned());
             let delivered = self.deliver_due(conversation_key, &conversation, &all, context).await;
             let forget = delivered.as_ref().map_or(&[][..], |delivered| &delivered.forget);
             let left = self.store.release_lease(conversation_key, &context.by, forget).await?;
             let delivered = delivered?;
             self.unlist(&delivered.ended).await?;
+            tried.add(&all, &delivered.unwritten);
             outcomes.extend(delivered.outcomes.into_iter().map(|(_, outcome)| outcome));
             // What was stored while the lease was ours relies on us.
             let now = self.clock.now();
             let mut left = left.map(|left| left.waiting).unwrap_or_default().into_iter();
-            let more = left.any(|waiting| waiting.goes_first(now) && !tried.contains(&waiting.id));
+            let more = left.any(|waiting| waiting.goes_first(now) && !tried.has(&waiting.id));
             if !more || !context.has_time(now) {
                 return Ok(Some(outcomes));
             }

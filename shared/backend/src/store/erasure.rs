@@ -353,8 +353,8 @@ impl Store {
     /// what belongs to the feed.
     ///
     /// An entry is from before if it was decided without knowing of the erasure, whenever it was
-    /// written. A placeholder is deleted only if it still is one: a decision may take its place at any
-    /// moment.
+    /// written. Placeholders that were put until `placeholders_until` are deleted, none if it is absent: as
+    /// long as an event processor may be at work, one keeps it from taking itself for the only sender.
     ///
     /// # Errors
     /// [`StoreError`] if some may remain; calling it again completes the work.
@@ -362,6 +362,7 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         erased_at: Timestamp,
+        placeholders_until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         #[derive(Deserialize)]
         struct Found {
@@ -371,6 +372,8 @@ impl Store {
             after_erasure: Option<Timestamp>,
             #[serde(default)]
             is_placeholder: bool,
+            #[serde(default)]
+            decided_at: Option<Timestamp>,
         }
         let mut from = None;
         loop {
@@ -381,7 +384,7 @@ impl Store {
                 .consistent_read(true)
                 .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", AttributeValue::S(conversation_key.pk()))
-                .projection_expression("pk, sk, after_erasure, is_placeholder")
+                .projection_expression("pk, sk, after_erasure, is_placeholder, decided_at")
                 .set_exclusive_start_key(from)
                 .send()
                 .await
@@ -391,14 +394,9 @@ impl Store {
                 let found: Found = parse(item)?;
                 let is_newer = found.after_erasure.is_some_and(|after| erased_at <= after);
                 let is_kept = found.sk == SORT_KEY || found.sk.starts_with(crate::feed::MARK);
-                if is_newer || is_kept {
-                    continue;
-                }
-                let key = key(&found.pk, &found.sk);
-                if found.is_placeholder {
-                    self.delete_when(key, "attribute_exists(is_placeholder)", &[]).await?;
-                } else {
-                    keys.push(key);
+                let is_in_use = found.is_placeholder && found.decided_at > placeholders_until;
+                if !is_newer && !is_kept && !is_in_use {
+                    keys.push(key(&found.pk, &found.sk));
                 }
             }
             self.delete_all(keys).await?;
