@@ -13,6 +13,7 @@ mod midway;
 mod places;
 mod private_replies;
 mod recipients;
+mod side_by_side;
 
 use std::time::Duration;
 

@@ -33,7 +33,12 @@ impl Processor {
             return Ok(Processed::Done);
         }
         let seen = seen_by_author(event, &conversation, None);
-        let decision = self.ask_bot(event, &conversation, &seen, now, delivery).await?;
+        let decision = match self.ask_bot(event, &conversation, &seen, now, delivery).await {
+            Err(RecordError::Outbox(OutboxError::PersonErased)) => {
+                return Ok(Processed::PersonErased);
+            }
+            decision => decision?,
+        };
         self.outbox.reply_privately(conversation_key, event, decision, context).await?;
         Ok(Processed::Done)
     }

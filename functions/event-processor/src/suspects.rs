@@ -96,8 +96,8 @@ impl Processor {
         if delivery.is_suspect
             && let Some((key, id)) = key_of(event)
         {
-            let trials = self.outbox.store().begin_trial(&key, &id).await;
-            let trials = trials.map_err(OutboxError::from)?;
+            let trials = self.outbox.store().begin_trial(&key, &id, event.happened_at()).await;
+            let trials = trials.map_err(OutboxError::from)?.ok_or(OutboxError::PersonErased)?;
             delivery.trials.store(trials, Ordering::Relaxed);
             if trials > MOST_FAILURES {
                 return Err(RecordError::Poisonous("died", trials));
@@ -133,7 +133,10 @@ impl Processor {
             }
         };
         let failures = match key_of(event) {
-            Some((key, id)) if trials == 0 => self.outbox.store().begin_trial(&key, &id).await?,
+            Some((key, id)) if trials == 0 => {
+                let begun = self.outbox.store().begin_trial(&key, &id, event.happened_at()).await?;
+                begun.unwrap_or(1)
+            }
             _ => trials,
         };
         Ok(Err(RecordError::Poisonous(reason, failures)))

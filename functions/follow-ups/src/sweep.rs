@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use backend::outbox::{CLOCK_SKEW, OutboxError, Outcome, Pace, SendContext};
+use backend::outbox::{OutboxError, Outcome, Pace, SendContext};
 use backend::secrets::Secret;
 use backend::store::{ConversationKey, Due, DueClass, DueRest, EntryKey, Lease, Status};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
-use messenger::clock::Timestamp;
+use messenger::clock::{CLOCK_SKEW, Timestamp};
 use serde::Serialize;
 
 use crate::FollowUps;

@@ -94,8 +94,7 @@ impl Addressed {
     /// The person, if the event has one, and when it happened.
     fn person(&self) -> Option<(ConversationKey, Timestamp)> {
         let (page_id, person) = (self.page_id.clone(), self.psid.clone()?);
-        let happened_at = self.at.into_iter().chain(self.received_at).min();
-        let happened_at = happened_at.unwrap_or(Timestamp::from_millis(0));
+        let happened_at = self.at.or(self.received_at).unwrap_or(Timestamp::from_millis(0));
         Some((ConversationKey { page_id, person }, happened_at))
     }
 }

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// How far the clocks of two functions, and Meta's, may be from each other.
+///
+/// Lambda's clocks follow the Amazon Time Sync Service to within milliseconds.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
 /// An instant in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

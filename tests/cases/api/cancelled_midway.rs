@@ -12,7 +12,7 @@ use simulator::functions::Functions;
 use simulator::gate::{GRAPH, Moment};
 use simulator::platform::batch;
 
-use super::midway::interrupt_after;
+use super::midway::{interrupt_after, sweep};
 use super::*;
 
 /// More calls than any of the pieces of work here makes.
@@ -24,7 +24,7 @@ fn beside(platform: &Platform) -> Functions {
 }
 
 /// Cancels what a person is to get later: whether there is anything.
-async fn cancel_what_waits(platform: &Platform) -> bool {
+pub(super) async fn cancel_what_waits(platform: &Platform) -> bool {
     let is_later = |entry: &serde_json::Map<String, Value>| {
         entry["status"] == "open" && entry["purpose"] != "reply"
     };
@@ -92,11 +92,6 @@ async fn request(platform: &Platform, functions: &Functions, sample: &str, body:
     sample["headers"]["idempotency-key"] = "one".into();
     let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
     functions.api.handle(&request, "midway", platform.clock.now() + 29 * SECOND).await;
-}
-
-async fn sweep(platform: &Platform, functions: &Functions) {
-    let tick = json!({"source": "schedule"});
-    functions.follow_ups.handle(tick, "midway", platform.clock.now() + 55 * SECOND).await.unwrap();
 }
 
 #[tokio::test]

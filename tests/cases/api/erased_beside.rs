@@ -5,8 +5,8 @@ use std::sync::Arc;
 use messenger::clock::SharedClock;
 use simulator::functions::Functions;
 
-use super::erased_midway::{beside, process, promising, request};
-use super::midway::take_turns;
+use super::erased_midway::{beside, promising};
+use super::midway::{process, request, take_turns};
 use super::*;
 
 const PROCESSING: u64 = 1;
@@ -24,7 +24,7 @@ async fn calls_of_an_erasure() -> usize {
     platform.clock.forward(MINUTE);
     let eraser = eraser(&platform);
     let erasure = request(&platform, &eraser, "api/erase-person", None);
-    take_turns(&platform, async {}, Box::pin(erasure), &[]).await.calls.len()
+    take_turns(&platform, [Box::pin(async {}), Box::pin(erasure)], &[]).await.calls.len()
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn what_a_person_says_once_the_mark_is_there_is_answered_once() {
                 (PROCESSING, decided),
             ];
             let turns =
-                take_turns(&platform, Box::pin(processing), Box::pin(erasure), &turns).await;
+                take_turns(&platform, [Box::pin(processing), Box::pin(erasure)], &turns).await;
             platform.advance(12 * MINUTE).await;
             let when = format!("after {recorded} and {decided} calls");
             assert_eq!(delivered(&platform, PSID), ["RESPONSE hi", "RESPONSE hi"], "{when}");

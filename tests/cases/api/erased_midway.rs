@@ -8,15 +8,14 @@ use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use simulator::clock::VirtualClock;
 use simulator::functions::Functions;
-use simulator::gate::Verdict;
-use simulator::platform::batch;
+use simulator::gate::{GRAPH, Verdict};
 
 use super::erasure::assert_only_the_mark;
-use super::midway::interrupt_after;
+use super::midway::{interrupt_after, process, request, sweep};
 use super::*;
 
 /// More calls than any of the pieces of work here makes.
-const MOST_CALLS: usize = 24;
+const MOST_CALLS: usize = 32;
 
 /// A platform whose bot sees a profile, answers, promises two follow-ups and remembers something.
 pub(super) async fn promising() -> Arc<Platform> {
@@ -95,22 +94,6 @@ async fn assert_it_leaves_nothing(
     panic!("it takes more than {MOST_CALLS} calls");
 }
 
-/// Sends a request of the samples to the API on another machine.
-pub(super) async fn request(
-    platform: &Platform,
-    functions: &Functions,
-    sample: &str,
-    body: Option<&Value>,
-) {
-    let mut sample = samples::read(sample).unwrap();
-    if let Some(body) = body {
-        sample["body"] = body.to_string().into();
-    }
-    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
-    let deadline = platform.clock.now() + 29 * SECOND;
-    functions.api.handle(&request, "midway", deadline).await;
-}
-
 /// A person has written to a silent bot, and what happens is in the feed.
 async fn heard_from_with_a_feed() -> Arc<Platform> {
     let platform = platform_with(|options| {
@@ -121,16 +104,6 @@ async fn heard_from_with_a_feed() -> Arc<Platform> {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
     platform.advance(SINCE_HEARD).await;
     platform
-}
-
-/// Processes the queue's next event as another container would.
-pub(super) async fn process(platform: &Platform, functions: &Functions) {
-    let received = platform.sqs.receive(EVENTS, 1);
-    let deadline = platform.clock.now() + 30 * SECOND;
-    let answer = functions.processor.handle(batch(&received), "midway", deadline).await;
-    if answer.batch_item_failures.is_empty() {
-        platform.sqs.delete(EVENTS, &received[0].receipt_handle);
-    }
 }
 
 async fn pulled(platform: &Platform) -> Value {
@@ -168,6 +141,27 @@ async fn an_event_that_is_being_processed_leaves_nothing() {
         }
         assert!(calls >= 10, "a profile and a reply with two follow-ups take {calls} calls");
     }
+}
+
+/// The lease of the event is taken anew around what goes first, and the mark keeps it.
+#[tokio::test]
+async fn an_event_that_lets_something_go_first_leaves_nothing() {
+    assert_it_leaves_nothing(
+        async || {
+            let platform = promising().await;
+            platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+            let send_at = (platform.clock.now() + 2 * MINUTE).millis();
+            let stored = post(&platform, None, &message(json!({"send_at": send_at}))).await;
+            assert_eq!(stored.status, 202);
+            platform.clock.forward(2 * MINUTE + SECOND);
+            platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
+            platform
+        },
+        process,
+        async |platform, _| assert!(!has_profile(platform).await),
+        12,
+    )
+    .await;
 }
 
 /// Whether the table holds a profile, before the second pass of an erasure.
@@ -234,24 +228,30 @@ async fn a_message_that_is_being_stored_leaves_nothing() {
     .await;
 }
 
+/// The eraser's clock is behind, and Meta's may be ahead of the webhook's.
 #[tokio::test]
 async fn what_came_just_before_an_erasure_is_not_new_when_it_comes_again_although_clocks_differ() {
-    let platform = promising().await;
-    let said = platform.meta.person_says(PAGE, PSID, "book");
-    platform.deliver(&said).await;
-    platform.clock.forward(SECOND);
-    let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), -4_000));
-    let eraser = platform.instance(1, &clock).unwrap();
-    let sample = samples::read("api/erase-person").unwrap();
-    let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
-    let deadline = platform.clock.now() + 29 * SECOND;
-    assert_eq!(read(eraser.api.handle(&request, "behind", deadline).await).status, 204);
-    platform.advance(HOUR).await;
-    assert_only_the_mark(&platform).await;
-    platform.deliver(&said).await;
-    platform.advance(HOUR).await;
-    assert_only_the_mark(&platform).await;
-    assert_eq!(requested(&platform, PSID).len(), 1);
+    for ahead in [0, 3_000] {
+        let platform = promising().await;
+        let said = platform.meta.person_says(PAGE, PSID, "book");
+        let now = platform.clock.now().millis();
+        let said = String::from_utf8(said).unwrap();
+        let said = said.replace(&now.to_string(), &(now + ahead).to_string()).into_bytes();
+        platform.deliver(&said).await;
+        platform.clock.forward(SECOND);
+        let clock: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), -4_000));
+        let eraser = platform.instance(1, &clock).unwrap();
+        let sample = samples::read("api/erase-person").unwrap();
+        let request = lambda_http::request::from_str(&sample.to_string()).unwrap();
+        let deadline = platform.clock.now() + 29 * SECOND;
+        assert_eq!(read(eraser.api.handle(&request, "behind", deadline).await).status, 204);
+        platform.advance(HOUR).await;
+        assert_only_the_mark(&platform).await;
+        platform.deliver(&said).await;
+        platform.advance(HOUR).await;
+        assert_only_the_mark(&platform).await;
+        assert_eq!(requested(&platform, PSID).len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -313,15 +313,36 @@ async fn a_message_that_is_being_sent_when_it_is_due_leaves_nothing() {
             platform.clock.forward(HOUR + MINUTE);
             platform
         },
-        async |platform, functions| {
-            let deadline = platform.clock.now() + 55 * SECOND;
-            let tick = json!({"source": "schedule"});
-            functions.follow_ups.handle(tick, "midway", deadline).await.unwrap();
-        },
+        sweep,
         async |platform, _| assert!(requested(platform, PSID).len() <= 1),
         5,
     )
     .await;
+}
+
+/// The reply's sender has died, and only its lease names the reply.
+async fn with_a_reply_whose_sender_died() -> Arc<Platform> {
+    let platform = promising().await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
+    platform.clock.forward(59 * MINUTE + 50 * SECOND);
+    platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
+    platform.gate.crash_at_each(|call| call.target == GRAPH);
+    let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
+    let functions = platform.instance(0, &clock).unwrap();
+    let work = Box::pin(process(&platform, &functions));
+    tokio::select! {
+        () = work => panic!("the sender did not die"),
+        () = platform.gate.crashed() => {}
+    }
+    platform.gate.spare();
+    platform.clock.forward(MINUTE);
+    platform
+}
+
+/// The run lists the reply as it takes the lease.
+#[tokio::test]
+async fn what_a_sender_that_died_was_sending_leaves_nothing() {
+    assert_it_leaves_nothing(with_a_reply_whose_sender_died, sweep, async |_, _| {}, 8).await;
 }
 
 #[tokio::test]

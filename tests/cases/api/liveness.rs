@@ -9,8 +9,6 @@ use messenger::event::{Platform as Network, TimeSource, split};
 use messenger::message::Message;
 use simulator::gate::{GRAPH, Verdict};
 
-use super::erased_midway::{process, request};
-use super::midway::take_turns;
 use super::*;
 
 fn by_an_agent() -> Value {
@@ -86,105 +84,6 @@ async fn a_reply_does_not_wait_for_the_next_run_although_its_senders_clock_is_be
         platform.gate.release(0, Verdict::Go);
     }
     assert_eq!(delivered(&platform, PSID), ["UPDATE hi", "RESPONSE the bot"]);
-}
-
-/// The sender finds the reply that is being decided, or just stored, at any point of its run. Its clock is
-/// so far behind that the reply seems to be due later.
-#[tokio::test]
-async fn a_reply_does_not_wait_for_the_next_run_whenever_its_sender_meets_it() {
-    let mut met = 0;
-    for (swept, recorded, seen) in (0..10).flat_map(|swept| {
-        [1, 4, 7]
-            .into_iter()
-            .flat_map(move |recorded| (0..4).map(move |seen| (swept, recorded, seen)))
-    }) {
-        let platform = platform_with(|options| {
-            options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("the bot")?));
-        })
-        .await;
-        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-        let send_at = (platform.clock.now() + 2 * MINUTE).millis();
-        assert_eq!(post(&platform, None, &message(json!({"send_at": send_at}))).await.status, 202);
-        platform.clock.forward(2 * MINUTE + 9 * SECOND);
-        let behind: SharedClock = Arc::new(Off(Arc::clone(&platform.clock), -8_000));
-        let exact: SharedClock = Arc::clone(&platform.clock) as _;
-        let (sender, processor) =
-            (platform.instance(2, &behind).unwrap(), platform.instance(1, &exact).unwrap());
-        platform.post(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
-        let sweep = Box::pin(async {
-            let tick = json!({"source": "schedule"});
-            let deadline = platform.clock.now() + 50 * SECOND;
-            sender.follow_ups.handle(tick, "behind", deadline).await.map(drop).unwrap();
-        });
-        let turns = [(2, swept), (1, recorded), (2, seen), (1, 3), (2, 1), (1, usize::MAX)];
-        let processing = Box::pin(process(&platform, &processor));
-        let calls = take_turns(&platform, processing, sweep, &turns).await.calls;
-        let sent = delivered(&platform, PSID);
-        assert_eq!(sent.len(), 3, "{sent:?} after {swept}, {recorded} and {seen} calls");
-        met += usize::from(calls.iter().any(|call| call.body.contains("is_placeholder")));
-    }
-    assert!(met > 0, "the sender never met the reply");
-}
-
-/// A message has a place among those that wait before it is stored. Whoever serves the person in between
-/// leaves the place alone, so that the next one finds the message.
-#[tokio::test]
-async fn a_message_that_is_being_stored_keeps_its_place() {
-    let mut waited = 0;
-    for (requested, decided) in (0..16).flat_map(|requested| (4..9).map(move |it| (requested, it)))
-    {
-        let platform = platform_with(|options| {
-            options.replies = |_, _, _| Ok(Decision::nothing().say(Message::text("the bot")?));
-        })
-        .await;
-        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-        platform.clock.forward(MINUTE);
-        platform.post(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
-        let clock: SharedClock = Arc::clone(&platform.clock) as _;
-        let (api, processor) =
-            (platform.instance(2, &clock).unwrap(), platform.instance(1, &clock).unwrap());
-        let body = by_an_agent();
-        let asking = Box::pin(request(&platform, &api, "api/create-message", Some(&body)));
-        let processing = Box::pin(process(&platform, &processor));
-        let turns = [(2, requested), (1, decided), (2, usize::MAX)];
-        take_turns(&platform, processing, asking, &turns).await;
-        let is_sent = delivered(&platform, PSID).contains(&"RESPONSE hi".to_owned());
-        let conversation = conversation(&platform, PSID).await;
-        let waiting = conversation["waiting"].as_object().unwrap();
-        let is_listed = waiting.keys().any(|id| id.starts_with("request-"));
-        assert!(is_sent || is_listed, "after {requested} and {decided} calls");
-        waited += usize::from(!is_sent);
-    }
-    assert!(waited > 0, "the message never waited");
-}
-
-/// An event lets a message go first that is due, and an agent answers meanwhile: there is one sender at a
-/// time, so the older message is the first, and the agent's answer does not wait for the next run.
-#[tokio::test]
-async fn an_agents_answer_goes_after_what_an_event_lets_go_first() {
-    for processed in 0..25 {
-        let platform = silent().await;
-        platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-        let send_at = (platform.clock.now() + 2 * MINUTE).millis();
-        let first = message(json!({"send_at": send_at, "message": "first"}));
-        assert_eq!(post(&platform, None, &first).await.status, 202);
-        platform.clock.forward(2 * MINUTE + SECOND);
-        platform.post(&platform.meta.person_says(PAGE, PSID, "are you there?")).await;
-        let clock: SharedClock = Arc::clone(&platform.clock) as _;
-        let (api, processor) =
-            (platform.instance(2, &clock).unwrap(), platform.instance(1, &clock).unwrap());
-        let body = by_an_agent();
-        let asking = Box::pin(request(&platform, &api, "api/create-message", Some(&body)));
-        let processing = Box::pin(process(&platform, &processor));
-        let turns = [(1, processed), (2, usize::MAX)];
-        let was_midway = take_turns(&platform, processing, asking, &turns).await.was_midway;
-        let all = ["UPDATE first", "RESPONSE hi"];
-        assert_eq!(delivered(&platform, PSID), all, "after {processed} calls");
-        if !was_midway {
-            return assert!(processed > 6, "an event takes {processed} calls");
-        }
-    }
-    panic!("an event takes too many calls");
 }
 
 /// An event processor has recorded an event and its bot has not decided: the entry that it would write.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use backend::outbox::CLOCK_SKEW;
 use backend::store::Entry;
+use messenger::clock::CLOCK_SKEW;
 use messenger::clock::Timestamp;
 
 use super::history::History;

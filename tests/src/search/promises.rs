@@ -429,7 +429,11 @@ impl Onlooker<'_> {
         let mut counts = BTreeMap::<ConversationKey, u64>::new();
         for (event_id, said) in &self.history.said {
             let key = entry_key(said, event_id);
-            if said.script.remember && self.entries.contains_key(&key) {
+            let conversation = self.conversations.get(&key.conversation_key);
+            let began = conversation.and_then(|conversation| conversation.erased_at);
+            // An entry that had expired when its person was erased is still among the entries.
+            let entry = self.entries.get(&key).filter(|entry| entry.after_erasure == began);
+            if said.script.remember && entry.is_some() {
                 *counts.entry(key.conversation_key).or_default() += 1;
             }
         }

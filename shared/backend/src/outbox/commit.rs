@@ -60,6 +60,10 @@ impl Outbox {
             let earlier = waiting.iter().take_while(|waiting| waiting.id != own);
             let before: Vec<_> =
                 earlier.filter(|it| it.goes_first(now)).map(|it| it.id.clone()).collect();
+            if before.is_empty() {
+                // What waited again may have been cancelled meanwhile.
+                incoming.blocked_until = None;
+            }
             if before.iter().all(|id| tried.has(id)) {
                 return Ok(());
             }

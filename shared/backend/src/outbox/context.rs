@@ -6,12 +6,7 @@ use std::time::Duration;
 use super::{Outbox, Pace};
 use crate::store::{EVENT_PROCESSOR, Lease};
 use crate::{aws, graph};
-use messenger::clock::Timestamp;
-
-/// How far the clocks of two functions may be from each other.
-///
-/// Lambda's clocks follow the Amazon Time Sync Service to within milliseconds.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(10);
+use messenger::clock::{CLOCK_SKEW, Timestamp};
 
 /// What a step may take at most: the call to Meta, and the write of its result.
 const STEP_BUDGET: Duration =

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use attempt::Outcome;
 pub use commit::IncomingTurn;
-pub use context::{CLOCK_SKEW, SendContext};
+pub use context::SendContext;
 pub use pace::Pace;
 pub use pauses::Pauses;
 pub use plan::entry_id;

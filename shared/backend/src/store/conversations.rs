@@ -168,7 +168,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Counts a trial of an event, or a failure of its own: how many there were, with this one.
+    /// Counts a trial of an event, or a failure of its own: how many there were, with this one; `None` if
+    /// the person was erased after the event.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -176,7 +177,8 @@ impl Store {
         &self,
         conversation_key: &ConversationKey,
         entry_id: &str,
-    ) -> Result<u64, StoreError> {
+        happened_at: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
         let pk = conversation_key.pk();
         let again = Update::default()
             .set("#trial_count = #trial_count + :one")
@@ -184,15 +186,17 @@ impl Store {
             .value("one", 1_u64)
             .value("entry", entry_id);
         if let Updated::Now(trial) = self.update::<Trial>(&pk, SORT_KEY, again).await? {
-            return Ok(trial.trial_count);
+            return Ok(Some(trial.trial_count));
         }
         let first = Update::default()
             .set("#trial_for = :entry, #trial_count = :one")
             .when(UNLESS_MARK)
             .value("one", 1_u64)
             .value("entry", entry_id);
-        let trial = self.update::<Trial>(&pk, SORT_KEY, first).await?.now();
-        Ok(trial.map_or(1, |trial| trial.trial_count))
+        Ok(match self.update::<ConversationItem>(&pk, SORT_KEY, first).await? {
+            Updated::Unmet(Some(there)) if there.was_erased_after(happened_at) => None,
+            Updated::Now(_) | Updated::Unmet(_) => Some(1),
+        })
     }
 
     /// Forgets an event's trials: it did not fail by itself.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::conversation::{SORT_KEY, adding, forgetting};
+use super::erasure::UNLESS_MARK;
 use super::{
     ConversationItem, ConversationKey, Created, Entry, EntryKey, ExpiresAt, PendingEntry, Reason,
     Status, Store, StoreError, Update,
@@ -88,8 +89,8 @@ impl ConversationItem {
 impl Store {
     /// Takes the lease on a conversation, if it is still as in `seen`: the conversation then.
     ///
-    /// An `abandoned` entry, which only the lease in `seen` names, is listed by the same write: if
-    /// this sender dies too, the next one still sends it first.
+    /// An `abandoned` entry, which only the lease in `seen` names, is listed by the same write, unless
+    /// the person was erased meanwhile: if this sender dies too, the next one still sends it first.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -103,7 +104,8 @@ impl Store {
         let mut update = match abandoned {
             // A lease that names an entry was taken with the map in place.
             Some(abandoned) => {
-                adding(claim(Update::default(), lease), std::slice::from_ref(abandoned))
+                let update = claim(Update::default(), lease).when(UNLESS_MARK);
+                adding(update, std::slice::from_ref(abandoned))
             }
             None => take(Update::default(), lease),
         };

@@ -25,8 +25,9 @@ pub struct Inbound {
     /// When it happened, ms since the epoch.
     #[cfg_attr(feature = "schema", schema(required, value_type = Option<i64>))]
     pub at: Option<Timestamp>,
-    /// Where that time is from, if Meta gave the event none of its own, or one in the future: `entry` if it
-    /// is that of the entry that it came in, `receipt` if `received_at` stands in for it.
+    /// Where that time is from, if Meta gave the event none of its own, or one that is in the future by
+    /// more than clocks explain: `entry` if it is that of the entry that it came in, `receipt` if
+    /// `received_at` stands in for it.
     #[serde(default, skip_serializing_if = "TimeSource::is_own")]
     pub time_source: TimeSource,
     /// When the webhook received it, ms since the epoch; of `message_ended` when the message was requested.

@@ -220,9 +220,9 @@ impl Event {
         }
     }
 
-    /// When it happened: by Meta's time, never after its receipt; at its receipt if Meta gives no time.
+    /// When it happened: by Meta's time, or at its receipt if Meta gives none.
     pub fn happened_at(&self) -> Timestamp {
-        self.at.map_or(self.received_at, |at| at.min(self.received_at))
+        self.at.unwrap_or(self.received_at)
     }
 
     /// Whether another app controls the conversation.

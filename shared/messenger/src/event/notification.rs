@@ -282,8 +282,9 @@ mod tests {
         };
         let received = RECEIVED.millis();
         let at = |millis| Some(Timestamp::from_millis(millis));
-        let (before, after) = (received - 2_000_000, received + 1);
-        assert_eq!(told(received, before), (at(received), TimeSource::Event));
+        let (before, ahead) = (received - 2_000_000, received + 10_000);
+        let after = ahead + 1;
+        assert_eq!(told(ahead, before), (at(ahead), TimeSource::Event), "clocks differ");
         assert_eq!(told(after, before), (at(before), TimeSource::Entry));
         assert_eq!(told(after, received), (at(received), TimeSource::Entry));
         assert_eq!(told(after, after), (at(received), TimeSource::Receipt));

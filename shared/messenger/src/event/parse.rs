@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::json::{Fields, number, text, tolerant};
 use super::kind::{is_by_page, kind_of_change, kind_of_messaging, unknown};
 use super::{Event, Kind, Platform, TimeSource, digest};
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SKEW, Timestamp};
 use crate::person::Person;
 
 /// Where an event was found: what surrounds its JSON.
@@ -112,14 +112,15 @@ fn value_alone<'a>(raw: &'a str, place: &Place<'_>) -> &'a str {
 
 /// When it happened by its own time, else by that of what it came in, and where that time is from.
 ///
-/// A time after the receipt is not true, and would keep a window open for too long: the margin at a
+/// A time long after the receipt is not true, and would keep a window open for too long: the margin at a
 /// window's edge allows for differing clocks only. What came in late came long after it happened, so the
-/// time of its receipt is the last resort.
+/// time of its receipt is the last resort. It also differs each time that Meta sends an event again, so that
+/// whatever clocks explain is believed.
 fn time(body: &Value, item: &Value, place: &Place<'_>) -> (Option<Timestamp>, TimeSource) {
     let own = [&body["timestamp"], &body["value"]["created_time"], &item["timestamp"]];
     let stated = own.into_iter().find_map(instant);
     let entry = place.entry_time.filter(|time| *time > 0).map(Timestamp::from_seconds_or_millis);
-    let is_past = |at: &Timestamp| *at <= place.received_at;
+    let is_past = |at: &Timestamp| *at <= place.received_at + CLOCK_SKEW;
     match (stated.filter(is_past), entry.filter(is_past)) {
         (Some(at), _) => (Some(at), TimeSource::Event),
         (None, Some(at)) => (Some(at), TimeSource::Entry),
