@@ -3,6 +3,7 @@
 
 mod acts;
 mod ad_windows;
+mod alarms;
 mod api;
 mod applications;
 mod budget;

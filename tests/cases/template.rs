@@ -22,13 +22,13 @@ fn block(name: &str) -> Vec<&'static str> {
 }
 
 /// A value of a parameter or resource.
-fn value(name: &str, key: &str) -> Option<&'static str> {
+pub(crate) fn value(name: &str, key: &str) -> Option<&'static str> {
     let key = format!("{key}: ");
     let found = block(name).into_iter().find_map(|line| line.trim().strip_prefix(&*key));
     found.map(|value| value.trim_matches('"'))
 }
 
-fn number(name: &str, key: &str) -> u64 {
+pub(crate) fn number(name: &str, key: &str) -> u64 {
     let value = value(name, key).unwrap_or_else(|| panic!("{name} has no {key}"));
     value.parse().unwrap_or_else(|_| panic!("{key} of {name} is no number"))
 }

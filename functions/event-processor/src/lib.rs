@@ -26,7 +26,7 @@ use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::publish::PublishError;
 use backend::runtime::{Environment, receive_count, redeliver};
 use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
-use backend::telemetry::Telemetry;
+use backend::telemetry::{Metric, Telemetry};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use messenger::clock::{SharedClock, Timestamp};
@@ -128,6 +128,8 @@ impl Processor {
             Ok(Some(place)) => return self.process_alone(batch.records, place, &context).await,
             Err(error) => {
                 tracing::error!(%error, "a batch was not begun");
+                let failed = batch.records.len() as u64;
+                self.telemetry.record(&[(Metric::EventsFailed, failed)], None, &[]);
                 let lanes = lanes(batch.records);
                 join_all(lanes.iter().map(|lane| self.pause(lane, &context))).await;
                 return redeliver(lanes.into_iter().flatten().filter_map(|it| it.message_id));
@@ -167,6 +169,7 @@ impl Processor {
             };
             let receives = receive_count(&message);
             tracing::error!(message = message.message_id, receives, %error, "an event failed");
+            self.telemetry.count(Metric::EventsFailed, None, &[]);
             let is_own_fault = match error {
                 RecordError::Poisonous(reason, MOST_FAILURES..) => {
                     if self.dead_letter(&message, reason).await {

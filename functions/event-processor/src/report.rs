@@ -2,7 +2,7 @@
 
 use backend::outbox::OutboxError;
 use backend::store::{ConversationKey, Receipt};
-use backend::telemetry::{ALL_PAGES, Metric};
+use backend::telemetry::Metric;
 use messenger::event::{Event, Kind, TemplateStatus};
 
 use crate::{Processor, RecordError};
@@ -56,6 +56,6 @@ impl Processor {
         };
         let what = what.as_deref().unwrap_or_default();
         tracing::warn!(page = event.page_id, kind = event.kind_name(), what, "Meta restricts");
-        self.telemetry.count(metric, ALL_PAGES, &[("of_page", &event.page_id), ("what", what)]);
+        self.telemetry.count(metric, event.page_id.as_str(), &[("what", what)]);
     }
 }

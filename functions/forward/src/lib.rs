@@ -145,7 +145,7 @@ impl Forwarder {
     async fn try_message(&self, message: &SqsMessage, deadline: Timestamp) -> Option<String> {
         let body = message.body.as_deref().unwrap_or_default();
         let addressed = serde_json::from_str::<Addressed>(body).unwrap_or_default();
-        let page_id = &addressed.page_id;
+        let page_id = addressed.page_id.as_str();
         let Some(url) = self.destination(message) else {
             tracing::warn!(message = message.message_id, "its URL is no longer in FORWARD_URLS");
             self.telemetry.count(Metric::ForwardDropped, page_id, &[("reason", "url_removed")]);

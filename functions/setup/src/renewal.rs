@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backend::graph::{Access, Fault, GraphError};
 use backend::secrets::{InstagramAccount, Login, RenewedToken, Secret};
-use backend::telemetry::{ALL_PAGES, Metric};
+use backend::telemetry::Metric;
 use messenger::clock::Timestamp;
 use secrecy::SecretString;
 
@@ -140,7 +140,7 @@ impl Setup {
     }
 
     fn count_ending(&self, account_id: &str) {
-        self.telemetry.count(Metric::TokenExpiresSoon, ALL_PAGES, &[("account", account_id)]);
+        self.telemetry.count(Metric::TokenExpiresSoon, account_id, &[]);
     }
 
     /// Asks Meta for a new token and its end.

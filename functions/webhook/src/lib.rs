@@ -12,6 +12,7 @@ use std::time::Duration;
 use backend::intake::Intake;
 use backend::runtime::Environment;
 use backend::secrets::{DEFAULT_APPLICATION, Secrets};
+use backend::telemetry::Telemetry;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
@@ -26,6 +27,7 @@ pub struct Webhook {
     intake: Intake,
     secrets: Arc<Secrets>,
     clock: SharedClock,
+    telemetry: Telemetry,
     answer_within: Duration,
 }
 
@@ -36,6 +38,7 @@ impl Webhook {
             intake: Intake::new(environment),
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
+            telemetry: environment.telemetry.clone(),
             answer_within: ANSWER_WITHIN,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backend::intake;
 use backend::secrets::{Secret, SecretError};
 use backend::signature::{SIGNATURE_HEADER, SignatureError, verify};
+use backend::telemetry::Metric;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use messenger::event::split;
@@ -34,6 +35,10 @@ impl Webhook {
             Err(IntakeError::UnknownApplication) => not_found(),
             Err(IntakeError::Signature(error)) => {
                 tracing::warn!(%error, "a request was refused");
+                // Strangers who try the address send none.
+                if matches!(error, SignatureError::Mismatch) {
+                    self.telemetry.count(Metric::SignaturesRefused, None, &[]);
+                }
                 answer(StatusCode::UNAUTHORIZED, "INVALID_SIGNATURE")
             }
             Err(error) => {

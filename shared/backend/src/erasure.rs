@@ -20,7 +20,7 @@ use crate::store::{
     ConversationKey, Deletion, DeletionState, ErasureJob, ErasureWork, PersonErasure, Store,
     StoreError,
 };
-use crate::telemetry::{ALL_PAGES, Metric, Telemetry};
+use crate::telemetry::{Metric, Telemetry};
 use messenger::clock::{SharedClock, Timestamp};
 use messenger::person::Person;
 
@@ -119,7 +119,7 @@ impl Erasures {
         {
             tracing::warn!(page = conversation_key.page_id, %error, "a decision is left to its job");
         }
-        self.telemetry.count(Metric::Erased, &conversation_key.page_id, &[]);
+        self.telemetry.count(Metric::Erased, conversation_key.page_id.as_str(), &[]);
         Ok(())
     }
 
@@ -150,8 +150,8 @@ impl Erasures {
         let now = self.clock.now();
         let jobs = self.store.due_erasures(now).await?;
         let overdue = jobs.iter().filter(|job| job.asked_at + OVERDUE_AFTER < now).count();
-        for _ in 0..overdue {
-            self.telemetry.count(Metric::ErasureOverdue, ALL_PAGES, &[]);
+        if overdue > 0 {
+            self.telemetry.record(&[(Metric::ErasureOverdue, overdue as u64)], None, &[]);
         }
         Ok(jobs)
     }

@@ -36,6 +36,7 @@ impl Environment {
     /// An environment with these variables, clock and metrics.
     pub fn new(variables: Variables, clock: SharedClock, telemetry: Telemetry) -> Self {
         let aws = Aws::new(&variables);
+        let telemetry = telemetry.with(&variables);
         let secret_id = variables.required("SECRET_ID");
         let secrets = Secrets::new(aws.secrets_manager(), secret_id, Arc::clone(&clock));
         // Lambda gives each container a log stream of its own.

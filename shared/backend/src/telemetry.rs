@@ -1,21 +1,24 @@
 //! Metrics for `CloudWatch`, in embedded metric format; they never contain a person or a text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::settings::Variables;
 use messenger::clock::SharedClock;
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "MessengerBackend";
 
-/// In the place of a Page's id, for what is counted for all Pages together.
-pub const ALL_PAGES: &str = "all";
+/// The variable that makes a dimension of the Page: `on` or `off`.
+const METRICS_BY_PAGE: &str = "METRICS_BY_PAGE";
 
-/// Something that is counted, by Page.
+/// The variable with the stack's name, by which stacks of one account are told apart.
+const STACK_NAME: &str = "STACK_NAME";
+
+/// Something that is counted or measured.
 ///
 /// Each end of an outbox entry is counted once, with its purpose and its reason as details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -51,8 +54,7 @@ pub enum Metric {
     AdWindowClosed,
     /// Another app controls the thread, so a message waits.
     ThreadTaken,
-    /// Meta refuses something that only people can put right, or warns; counted for all Pages together,
-    /// with the Page and the fault as details.
+    /// Meta refuses something that only people can put right, or warns.
     AttentionNeeded,
     /// Meta warned that a person gets too many tagged messages, which may restrict the Page.
     AbuseWarning,
@@ -62,16 +64,22 @@ pub enum Metric {
     ProfileMissed,
     /// The webhook queued an event.
     EventsReceived,
-    /// The webhook set aside an event for a Page that the application's secret does not name; counted
-    /// for all such Pages together.
+    /// The webhook refused a request with a signature that no app secret makes.
+    SignaturesRefused,
+    /// The webhook set aside an event for a Page that the application's secret does not name; of no Page,
+    /// because anybody can name one.
     ForeignEvents,
     /// The webhook queued an event of a kind that this version does not know.
     UnknownEvents,
     /// The webhook queued only the envelope of an event that is too large for the queue.
     TruncatedEvents,
-    /// Meta warned or blocked a Page because of its policies; counted for all Pages together.
+    /// The event processor failed at an event; it is tried again, or kept in the dead-letter queue.
+    EventsFailed,
+    /// How long a reply's first message took, from the event's time until Graph had it, in milliseconds.
+    ReplyTime,
+    /// Meta warned or blocked a Page because of its policies.
     PolicyEnforced,
-    /// Meta's review rejected, paused or disabled a utility template; counted for all Pages together.
+    /// Meta's review rejected, paused or disabled a utility template.
     TemplateUnusable,
     /// An event was delivered to one of the forward URLs.
     Forwarded,
@@ -81,9 +89,9 @@ pub enum Metric {
     ForwardDropped,
     /// A person's data were erased.
     Erased,
-    /// A token ends soon, or has ended, and was not renewed; counted every day, for all Pages.
+    /// A token ends soon, or has ended, and was not renewed; counted every day.
     TokenExpiresSoon,
-    /// An erasure is not complete an hour after it was asked for; counted by each run, for all Pages.
+    /// An erasure is not complete an hour after it was asked for; counted by each run.
     ErasureOverdue,
 }
 
@@ -91,6 +99,13 @@ impl Metric {
     /// The metric's name in `CloudWatch`.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::ReplyTime => "Milliseconds",
+            _ => "Count",
+        }
     }
 }
 
@@ -108,6 +123,8 @@ pub fn log_panics_by_place() {
 #[derive(Clone)]
 pub struct Telemetry {
     clock: SharedClock,
+    stack: Option<String>,
+    by_page: bool,
     write: Arc<dyn Fn(&Value) + Send + Sync>,
 }
 
@@ -129,41 +146,69 @@ impl Telemetry {
 
     /// Passes each count to a function.
     pub fn to(clock: SharedClock, write: impl Fn(&Value) + Send + Sync + 'static) -> Self {
-        Self { clock, write: Arc::new(write) }
+        Self { clock, stack: None, by_page: false, write: Arc::new(write) }
+    }
+
+    /// Reads `STACK_NAME`, which becomes the dimension, and `METRICS_BY_PAGE`, with which each Page has
+    /// metrics of its own too, which `CloudWatch` charges for.
+    #[must_use]
+    pub fn with(self, variables: &Variables) -> Self {
+        let stack = variables.optional(STACK_NAME);
+        Self { stack, by_page: variables.is_on(METRICS_BY_PAGE), ..self }
     }
 
     /// Counts what people have to put right at a Page.
     pub fn call_for_attention(&self, page_id: &str, reason: &str) {
-        let details = [("of_page", page_id), ("reason", reason)];
-        self.count(Metric::AttentionNeeded, ALL_PAGES, &details);
+        self.count(Metric::AttentionNeeded, page_id, &[("reason", reason)]);
     }
 
-    /// Counts one occurrence for a Page, with details that do not become dimensions.
-    pub fn count(&self, metric: Metric, page_id: &str, details: &[(&str, &str)]) {
-        self.count_many(&[(metric, 1)], page_id, details);
+    /// Counts one occurrence, with details that never become dimensions; of a Page, if it is of one.
+    pub fn count<'a>(
+        &self,
+        metric: Metric,
+        page_id: impl Into<Option<&'a str>>,
+        details: &[(&str, &str)],
+    ) {
+        self.record(&[(metric, 1)], page_id, details);
     }
 
-    /// Counts several things for a Page at once.
-    pub fn count_many(&self, metrics: &[(Metric, u64)], page_id: &str, details: &[(&str, &str)]) {
-        let named: Vec<_> = metrics
+    /// Records several values at once, as [`count`](Self::count) does; a count of 0 is left out.
+    pub fn record<'a>(
+        &self,
+        values: &[(Metric, u64)],
+        page_id: impl Into<Option<&'a str>>,
+        details: &[(&str, &str)],
+    ) {
+        let is_there = |(metric, value): &&(Metric, u64)| *value > 0 || metric.unit() != "Count";
+        let values: Vec<_> = values.iter().filter(is_there).collect();
+        let named: Vec<_> = values
             .iter()
-            .map(|(metric, _)| json!({"Name": metric.name(), "Unit": "Count"}))
+            .map(|(metric, _)| json!({"Name": metric.name(), "Unit": metric.unit()}))
             .collect();
+        let page_id = page_id.into();
+        let overall: Vec<_> = self.stack.iter().map(|_| "stack").collect();
+        let mut dimensions = vec![overall.clone()];
+        if self.by_page && page_id.is_some() {
+            dimensions.push([overall, vec!["page"]].concat());
+        }
         let mut line = json!({
             "_aws": {
                 "Timestamp": self.clock.now().millis(),
                 "CloudWatchMetrics": [
-                    {"Namespace": NAMESPACE, "Dimensions": [["page"]], "Metrics": named},
+                    {"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": named},
                 ],
             },
-            "page": page_id,
         });
-        let details: BTreeMap<_, _> = details.iter().copied().collect();
-        for (name, value) in details {
-            line[name] = value.into();
+        for (name, value) in [("stack", self.stack.as_deref()), ("page", page_id)] {
+            if let Some(value) = value {
+                line[name] = value.into();
+            }
         }
-        for (metric, count) in metrics {
-            line[metric.name()] = (*count).into();
+        for (name, value) in details {
+            line[name] = (*value).into();
+        }
+        for (metric, value) in values {
+            line[metric.name()] = (*value).into();
         }
         (self.write)(&line);
     }

@@ -211,5 +211,5 @@ async fn what_was_received_is_counted_by_page() {
     let metrics = platform.metrics.lock().unwrap().clone();
     let [line] = &metrics[..] else { panic!("{metrics:?}") };
     assert_eq!((&line["page"], &line["EventsReceived"]), (&PAGE.into(), &8.into()));
-    assert_eq!((&line["UnknownEvents"], &line["TruncatedEvents"]), (&3.into(), &0.into()));
+    assert_eq!((&line["UnknownEvents"], line.get("TruncatedEvents")), (&3.into(), None));
 }

@@ -20,11 +20,6 @@ pub use unreadable::{Kept, KeptMessage, Part, reason_of_foreign};
 
 use queue::{Message, Queue};
 
-/// The value of the metrics' dimension `page` for events of other Pages.
-///
-/// Their ids would make a metric each, and whoever signs a notification chooses them.
-const OTHER_PAGES: &str = "other";
-
 /// Why events were neither queued nor set aside.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -116,7 +111,7 @@ impl Intake {
                 (Metric::UnknownEvents, unknown),
                 (Metric::TruncatedEvents, cut),
             ];
-            self.telemetry.count_many(&metrics, &page_id, &[]);
+            self.telemetry.record(&metrics, page_id.as_str(), &[]);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use messenger::clock::Timestamp;
 use messenger::event::{Event, MAX_RECORD_BYTES, Unreadable};
 use sha2::{Digest, Sha256};
 
-use super::{Intake, IntakeError, Message, OTHER_PAGES};
+use super::{Intake, IntakeError, Message};
 use crate::aws::describe;
 use crate::secrets::Secret;
 use crate::telemetry::Metric;
@@ -132,7 +132,7 @@ impl Intake {
         for (reason, (count, page)) in counts {
             tracing::warn!(application, reason, count, page, "events are set aside");
             let metrics = [(Metric::ForeignEvents, count)];
-            self.telemetry.count_many(&metrics, OTHER_PAGES, &[("reason", reason)]);
+            self.telemetry.record(&metrics, None, &[("reason", reason)]);
         }
         Ok(())
     }

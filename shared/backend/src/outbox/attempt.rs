@@ -6,7 +6,7 @@ use crate::graph::Fault;
 use crate::send::{SendCall, SendError, Sent};
 use crate::store::{
     Cause, Change, ConversationItem, ConversationKey, Entry, EntryKey, Guard, NextState, Reason,
-    Status, StepChange, StepKey, StepState,
+    Status, Step, StepChange, StepKey, StepState,
 };
 use crate::telemetry::Metric;
 use crate::thread::CONTROL_LASTS;
@@ -267,8 +267,7 @@ impl Outbox {
                 }
             };
             if !attempt.entry.steps[index].is_action() {
-                let details = [("type", label.messaging_type())];
-                self.telemetry.count(Metric::MessagesSent, attempt.page_id(), &details);
+                self.count_sent(attempt, index, label);
             }
             if let Some(owner) = say.passes_thread() {
                 let (key, until) = (&attempt.key.conversation_key, began + CONTROL_LASTS);
@@ -329,6 +328,17 @@ impl Outbox {
         if let Err(error) = self.name_person(&attempt.entry, attempt.key, &named).await {
             tracing::warn!(page = attempt.page_id(), %error, "who was written to is not noted");
         }
+    }
+
+    /// Counts a message that Graph took; the first of a reply also tells how long the person waited.
+    fn count_sent(&self, attempt: &Attempt<'_>, index: usize, label: Label) {
+        let mut values = vec![(Metric::MessagesSent, 1)];
+        let is_first = attempt.entry.steps[..index].iter().all(Step::is_action);
+        if let Some(caused_at) = attempt.entry.caused_at.filter(|_| is_first) {
+            let waited = self.clock.now().since(caused_at).as_millis();
+            values.push((Metric::ReplyTime, u64::try_from(waited).unwrap_or(u64::MAX)));
+        }
+        self.telemetry.record(&values, attempt.page_id(), &[("type", label.messaging_type())]);
     }
 
     /// Shows a sender action to the person: how its step stands then.

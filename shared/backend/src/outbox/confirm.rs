@@ -143,7 +143,7 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.telemetry.count(Metric::ConfirmedByEcho, &key.conversation_key.page_id, &[]);
+        self.telemetry.count(Metric::ConfirmedByEcho, key.conversation_key.page_id.as_str(), &[]);
         let guard = Guard::Free { due_at: Some(due_at), now };
         if entry.next_step().is_some() {
             let next_state = NextState::Waits { due_at: now, reason: None, rescheduled: false };

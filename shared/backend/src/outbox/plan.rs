@@ -139,6 +139,7 @@ pub(super) fn plan(
     let entry = |steps| {
         let mut entry = Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
         entry.after_erasure = conversation.erased_at;
+        entry.caused_at = Some(caused_at);
         entry
     };
     let decision = match decision {

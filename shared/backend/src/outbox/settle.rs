@@ -208,6 +208,6 @@ impl Outbox {
         };
         let reason = reason.map_or("done", Reason::code);
         let details = [("purpose", purpose.name()), ("reason", reason)];
-        self.telemetry.count(metric, &key.conversation_key.page_id, &details);
+        self.telemetry.count(metric, key.conversation_key.page_id.as_str(), &details);
     }
 }

@@ -166,6 +166,9 @@ pub struct Entry {
     /// The holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_by: Option<String>,
+    /// When the event happened that it answers, ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caused_at: Option<Timestamp>,
     /// An answer of the person later than this cancels it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by_answer_after: Option<Timestamp>,
@@ -220,6 +223,7 @@ impl Entry {
             refused_at: None,
             lease_until: None,
             lease_by: None,
+            caused_at: None,
             cancelled_by_answer_after: None,
             despite_quiet: false,
             unapplied: None,
