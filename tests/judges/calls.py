@@ -40,7 +40,7 @@ class Call:
 
 def files(folder):
     """The records in an order that does not depend on process ids."""
-    found = sorted(Path(folder).glob("*.jsonl"), key=lambda file: (name(file), file.name))
+    found = sorted(Path(folder).glob("*.jsonl"), key=lambda file: (name(file), int(file.name.split(".")[-2])))
     if not found:
         raise Unusable(f"{folder}: nothing is recorded; tests/check test records")
     return found

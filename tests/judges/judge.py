@@ -1,5 +1,6 @@
 """Judges the calls to AWS that the tests recorded: judge.py FOLDER. Described in tests/README.md."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -21,12 +22,14 @@ def by_models(folder):
     count, first = Counter(), {}
     for call in of_functions(folder):
         count[call.service] += 1
-        for member, rule in models.broken_by(call):
-            first.setdefault((call.target, member, rule), f"{call}: {member}: {rule}")
-        for member, rule in models.answer_broken_by(call):
-            first.setdefault((call.target, member, rule), f"{call}: its answer: {member}: {rule}")
+        asked = [(member, rule, "") for member, rule in models.broken_by(call)]
+        answered = [(member, rule, "the answer's ") for member, rule in models.answer_broken_by(call)]
+        for member, rule, whose in asked + answered:
+            rule_of_member = (call.target, whose, re.sub(r"[0-9]+", "", member), rule)
+            first.setdefault(rule_of_member, f"{call}: {whose}{member}: {rule}")
     words = [f"a description no longer says: {words}" for words in models.unsaid()]
-    return ", ".join(f"{number} calls of {service}" for service, number in sorted(count.items())), words + list(first.values())
+    subject = ", ".join(f"{number} calls of {service}" for service, number in sorted(count.items()))
+    return subject or "no call of a function", words + list(first.values())
 
 
 def by_rights(folder):

@@ -61,7 +61,8 @@ def answer_broken_by(call):
     if call.status == 200:
         if operation.output_shape is None:
             return []
-        return list(of_shape(call.service, operation.output_shape, call.answer, ""))
+        # Not what the limits of requests are: an empty UnprocessedItems is of a shape that must not be empty.
+        return list(of_shape(call.service, operation.output_shape, call.answer, "", is_limited=False))
     kind = call.answer.get("__type", "").split("#")[-1]
     # Those that every operation may answer with are not in its list.
     common = {"InternalServerError", "InternalFailure", "ServiceUnavailable", "ValidationException", "AccessDeniedException", "ThrottlingException"}
@@ -69,13 +70,14 @@ def answer_broken_by(call):
     return [] if kind in known else [("__type", f"{kind!r} is not an error of the operation")]
 
 
-def of_shape(service, shape, value, path):
+def of_shape(service, shape, value, path, is_limited=True):
     kind = shape.type_name
     expected = PYTHON_TYPES[kind]
     if not isinstance(value, expected) or (isinstance(value, bool) and kind != "boolean"):
         yield path, f"must be a {kind} and is {value!r}"
         return
-    yield from of_extent(shape, value, path)
+    if is_limited:
+        yield from of_extent(shape, value, path)
     if kind == "structure":
         for required in shape.required_members:
             if required not in value:
@@ -84,15 +86,16 @@ def of_shape(service, shape, value, path):
             if key not in shape.members:
                 yield joined(path, key), "is unknown"
                 continue
-            yield from of_shape(service, shape.members[key], member, joined(path, key))
-            yield from of_words(service, key, member, joined(path, key))
+            yield from of_shape(service, shape.members[key], member, joined(path, key), is_limited)
+            if is_limited:
+                yield from of_words(service, key, member, joined(path, key))
     elif kind == "list":
         for place, member in enumerate(value):
-            yield from of_shape(service, shape.member, member, f"{path}[{place}]")
+            yield from of_shape(service, shape.member, member, f"{path}[{place}]", is_limited)
     elif kind == "map":
         for key, member in value.items():
-            yield from of_shape(service, shape.key, key, f"{path}: key {key}")
-            yield from of_shape(service, shape.value, member, joined(path, key))
+            yield from of_shape(service, shape.key, key, f"{path}: key {key}", is_limited)
+            yield from of_shape(service, shape.value, member, joined(path, key), is_limited)
 
 
 def of_extent(shape, value, path):

@@ -1,9 +1,9 @@
 """Whether the functions' rights in template.yaml are those that their calls need: no fewer and no more."""
 
-from template import NAMES, functions, polled, rights
+from template import NAMES, NOTHING, functions, polled, rights
 
 # What Lambda's own pollers do with a function's rights.
-# Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, "Setting up an execution role".
+# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html
 OF_POLLERS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 # The rights of a transaction are those of its parts.
@@ -11,7 +11,7 @@ OF_POLLERS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes
 OF_PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem", "Get": "GetItem"}
 
 # The rights of a batch are those of its entries.
-# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
 OF_BATCHES = {
     "SendMessageBatch": "SendMessage",
     "DeleteMessageBatch": "DeleteMessage",
@@ -56,7 +56,7 @@ def judged(resources, calls):
     used = {program: {} for program in programs}
     faults = []
     for call in calls:
-        if call.function is None:
+        if call.function is None or NOTHING in (call.request.get(name) for name in ("TableName", "QueueUrl", "SecretId")):
             continue
         if call.function not in programs:
             faults.append(f"{call}: the template has no such function")

@@ -19,6 +19,8 @@ NAMES = {
         "forward-dead-letters": "ForwardDeadLetterQueue",
     },
 }
+# What a test sets where a function shall find nothing.
+NOTHING = "http://127.0.0.1:1/nothing"
 
 
 class Loader(yaml.SafeLoader):

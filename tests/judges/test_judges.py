@@ -94,6 +94,8 @@ class Models(unittest.TestCase):
     def test_answers_are_checked(self):
         self.assertEqual(models.answer_broken_by(table("GetItem", answer={"Item": KEY})), [])
         self.assertEqual(models.answer_broken_by(table("GetItem", answer={"item": KEY})), [("item", "is unknown")])
+        empty = call("DynamoDB_20120810.BatchWriteItem", {}, answer={"UnprocessedItems": {}})
+        self.assertEqual(models.answer_broken_by(empty), [])
         refused = table("GetItem", 400, {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"})
         self.assertIn("is not an error of the operation", models.answer_broken_by(refused)[0][1])
 
@@ -162,6 +164,13 @@ class Rights(unittest.TestCase):
         self.assertIn("has no table other", self.judged("dynamodb:GetItem", used, other)[0])
         stranger = table("GetItem", Key=KEY, function="stranger")
         self.assertIn("no such function", self.judged("dynamodb:GetItem", used, stranger)[0])
+
+
+class Sample(unittest.TestCase):
+    def test_the_first_the_last_and_some_between(self):
+        every = [Path(f"{test}.1.{count}.jsonl") for test, platforms in (("a", 10), ("b", 1), ("c", 3)) for count in range(platforms)]
+        chosen = [file.name.replace(".1.", "").replace(".jsonl", "") for file in replay.sample(every)]
+        self.assertEqual(chosen, ["a0", "a3", "a6", "a9", "b0", "c0", "c1", "c2"])
 
 
 class Replay(unittest.TestCase):
