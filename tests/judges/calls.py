@@ -52,13 +52,13 @@ def name(file):
 
 
 def read(file):
-    calls = []
+    """The calls of a record, which may be too many to keep."""
+    number = 0
     with open(file) as lines:
         for number, line in enumerate(lines, 1):
-            calls.append(Call(place=f"{name(file)}:{number}", **json.loads(line)))
-    if not calls:
+            yield Call(place=f"{name(file)}:{number}", **json.loads(line))
+    if number == 0:
         raise Unusable(f"{file}: no call is recorded")
-    return calls
 
 
 @cache

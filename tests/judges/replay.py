@@ -6,6 +6,7 @@ condition fails, what an item looks like afterwards.
 
 import os
 from decimal import Decimal
+from functools import cache
 from itertools import groupby
 from multiprocessing import Pool
 
@@ -33,6 +34,7 @@ MOST_PLATFORMS = 4
 MOST_CALLS = 500
 
 
+@cache
 def schema():
     properties = load()["Table"]["Properties"]
     return {member: properties[member] for member in SCHEMA}

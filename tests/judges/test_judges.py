@@ -35,7 +35,7 @@ class Records(unittest.TestCase):
                 files(folder)
             Path(folder, "a_test.1.0.jsonl").touch()
             with self.assertRaisesRegex(Unusable, "no call is recorded"):
-                read(files(folder)[0])
+                list(read(files(folder)[0]))
 
     def test_a_line_is_a_call(self):
         one = {"function": "api", "target": "AmazonSQS.SendMessage", "request": {}, "status": 200, "answer": {}, "of_the_table": True}
@@ -220,6 +220,15 @@ class Replay(unittest.TestCase):
         self.assertIsNone(self.replayed(*puts, right)[1])
         wrong = table("Query", 200, {"Items": items[::-1]} | count, **asked)
         self.assertIsNotNone(self.replayed(*puts, wrong)[1])
+
+    def test_a_key_at_the_end_is_a_known_difference_and_no_other(self):
+        item = {"pk": {"S": "1"}, "sk": {"S": "0"}}
+        asked = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "1"}}}
+        answer = {"Items": [item], "Count": 1, "ScannedCount": 1, "LastEvaluatedKey": item}
+        put = table("PutItem", Item=item)
+        self.assertIsNone(self.replayed(put, table("Query", 200, answer, Limit=1, **asked))[1])
+        self.assertIsNotNone(self.replayed(put, table("Query", 200, answer, Limit=2, **asked))[1])
+        self.assertIsNotNone(self.replayed(put, table("Query", 200, answer | {"Items": []}, Limit=1, **asked))[1])
 
     def test_the_table_is_the_templates(self):
         right = table("CreateTable", function=None, **replay.schema())
