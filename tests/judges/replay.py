@@ -57,6 +57,9 @@ def answer(dynamodb, call):
         found = error.response
         found["__type"] = found.pop("Error")["Code"]
         return found.pop("ResponseMetadata")["HTTPStatusCode"], found
+    # moto refuses some conditions that it cannot parse by failing itself.
+    except ValueError as error:
+        return 500, {"__type": f"moto: {error}"}
     del found["ResponseMetadata"]
     return 200, found
 

@@ -204,6 +204,7 @@ class Replay(unittest.TestCase):
             self.add({"__type": "ConditionalCheckFailedException"}, 400),
             self.add({"Attributes": KEY | {"n": {"N": "2"}}}, condition="n > :one"),
             self.add({"Attributes": KEY | {"n": {"N": "2"}}}, expression="ADD n"),
+            self.add({"Attributes": KEY | {"n": {"N": "2"}}}, condition="attribute_exists(pk) AND ("),
             self.add({"__type": "ValidationException"}, 400, condition="n > :one"),
         ):
             with self.subTest(wrong=wrong):
