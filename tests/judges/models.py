@@ -26,6 +26,19 @@ SAID = {
     ),
 }
 
+# What every operation may answer with, and none lists.
+# Source: "Common Errors" in the API reference of each service, such as
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+COMMON_ERRORS = {
+    "AccessDeniedException",
+    "InternalFailure",
+    "InternalServerError",
+    "InvalidParameterValue",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "ValidationException",
+}
+
 PYTHON_TYPES = {
     "string": str,
     "character": str,
@@ -64,9 +77,7 @@ def answer_broken_by(call):
         # Not what the limits of requests are: an empty UnprocessedItems is of a shape that must not be empty.
         return list(of_shape(call.service, operation.output_shape, call.answer, "", is_limited=False))
     kind = call.answer.get("__type", "").split("#")[-1]
-    # Those that every operation may answer with are not in its list.
-    common = {"InternalServerError", "InternalFailure", "ServiceUnavailable", "ValidationException", "AccessDeniedException", "ThrottlingException"}
-    known = {shape.name for shape in operation.error_shapes} | common
+    known = {shape.name for shape in operation.error_shapes} | COMMON_ERRORS
     return [] if kind in known else [("__type", f"{kind!r} is not an error of the operation")]
 
 
