@@ -27,10 +27,12 @@ class Loader(yaml.SafeLoader):
     """Reads CloudFormation's short forms as what they stand for."""
 
 
-def intrinsic(loader, suffix, node):
-    read = {yaml.ScalarNode: loader.construct_scalar, yaml.SequenceNode: loader.construct_sequence, yaml.MappingNode: loader.construct_mapping}
-    value = read[type(node)](node, deep=True) if type(node) is not yaml.ScalarNode else loader.construct_scalar(node)
-    return {suffix: value}
+def intrinsic(loader, name, node):
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    return {name: loader.construct_mapping(node, deep=True)}
 
 
 Loader.add_multi_constructor("!", intrinsic)
