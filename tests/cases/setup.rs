@@ -112,7 +112,7 @@ fn setup_with(platform: &Platform, clock: SharedClock, webhook_url: &str) -> Set
     let mut containers = platform.containers();
     containers.variables.insert("WEBHOOK_URL".to_owned(), webhook_url.to_owned());
     containers.clock = clock;
-    containers.start(Setup::new).unwrap()
+    containers.start("setup", Setup::new).unwrap()
 }
 
 async fn with_account() -> Arc<Platform> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::gate::{self, Gate, Verdict};
 use crate::guard::Guard;
 use crate::index::LaggingIndex;
+use crate::record::{NotOfTheTable, Record};
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::Sqs;
 
@@ -32,10 +34,9 @@ pub struct Call {
 /// The local AWS.
 #[derive(Clone)]
 pub struct Aws {
-    sqs: Sqs,
-    secrets_manager: SecretsManager,
-    dynamodb_url: String,
+    services: Services,
     http: Client<HttpConnector, Full<Bytes>>,
+    record: Option<Arc<Record>>,
     calls: Arc<Mutex<Vec<Call>>>,
     gate: Arc<Gate>,
     without: Arc<Mutex<Option<Guard>>>,
@@ -44,20 +45,34 @@ pub struct Aws {
     index: Arc<Mutex<Option<LaggingIndex>>>,
 }
 
+/// Who makes a call.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The function instance; 0 if it is not one of several.
+    pub instance: u64,
+    /// The function's name; absent if a test calls.
+    pub function: Option<String>,
+}
+
+/// The services behind the entry point; `DynamoDB` is reached at its URL.
+#[derive(Clone)]
+pub struct Services {
+    /// The queues.
+    pub sqs: Sqs,
+    /// The secret.
+    pub secrets_manager: SecretsManager,
+    /// Where the table is.
+    pub dynamodb_url: String,
+}
+
 impl Aws {
-    /// Combines the services; `DynamoDB` is reached at its URL.
-    pub fn new(
-        sqs: Sqs,
-        secrets_manager: SecretsManager,
-        dynamodb_url: String,
-        gate: Arc<Gate>,
-    ) -> Self {
+    /// Combines the services.
+    pub fn new(services: Services, gate: Arc<Gate>, record: Option<Record>) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self {
-            sqs,
-            secrets_manager,
-            dynamodb_url,
+            services,
             http,
+            record: record.map(Arc::new),
             calls: Arc::default(),
             gate,
             without: Arc::default(),
@@ -82,7 +97,7 @@ impl Aws {
     }
 
     /// Answers one call of a function instance, unless the instance crashes at it.
-    pub async fn handle(&self, instance: u64, headers: HeaderMap, body: Bytes) -> Response {
+    pub async fn handle(&self, caller: Caller, headers: HeaderMap, body: Bytes) -> Response {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let Some(target) = target.map(str::to_owned) else {
             return (StatusCode::BAD_REQUEST, "no X-Amz-Target").into_response();
@@ -91,19 +106,19 @@ impl Aws {
             None => body,
             Some(guard) => changed(&body, |request| guard.take_from_request(request)),
         };
-        let passed = self.gate.enter(gate::Call::new(instance, &target, &body)).await;
+        let passed = self.gate.enter(gate::Call::new(caller.instance, &target, &body)).await;
         let response = match passed.verdict {
             Verdict::Refused => failed(),
             Verdict::Go | Verdict::CallerDies => {
-                self.answer(instance, &target, &headers, &body).await
+                self.reach(&caller, &target, &headers, &body).await
             }
             Verdict::AnswerLost => {
-                self.answer(instance, &target, &headers, &body).await;
+                self.reach(&caller, &target, &headers, &body).await;
                 failed()
             }
             Verdict::Twice => {
-                self.answer(instance, &target, &headers, &body).await;
-                self.answer(instance, &target, &headers, &body).await
+                self.reach(&caller, &target, &headers, &body).await;
+                self.reach(&caller, &target, &headers, &body).await
             }
         };
         self.gate.leave(passed).await;
@@ -112,6 +127,29 @@ impl Aws {
 
     fn guard(&self) -> Option<Guard> {
         *self.without.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers one call, and records it if that was asked for.
+    async fn reach(
+        &self,
+        caller: &Caller,
+        target: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Response {
+        let Some(record) = self.record.clone() else {
+            return self.answer(caller.instance, target, headers, body).await;
+        };
+        let (aws, caller, target) = (self.clone(), caller.clone(), target.to_owned());
+        let (headers, body) = (headers.clone(), body.clone());
+        // A caller that gives up drops this future, but not what the service does meanwhile.
+        let answer = tokio::spawn(async move {
+            let _turn =
+                if target.starts_with("DynamoDB") { Some(record.turn().await) } else { None };
+            let answer = aws.answer(caller.instance, &target, &headers, &body).await;
+            record.write(caller.function.as_deref(), &target, &body, answer).await
+        });
+        answer.await.unwrap_or_else(|_| failed())
     }
 
     /// Answers one call, by its `X-Amz-Target`.
@@ -124,9 +162,9 @@ impl Aws {
     ) -> Response {
         let (mut reads, mut writes) = (0.0, 0.0);
         let response = if target.starts_with("AmazonSQS.") {
-            self.sqs.handle(target, body).await
+            self.services.sqs.handle(target, body).await
         } else if target.starts_with("secretsmanager.") {
-            self.secrets_manager.handle(target, body).await
+            self.services.secrets_manager.handle(target, body).await
         } else {
             let (response, used) = self.dynamodb(instance, target, headers, body).await;
             let is_write =
@@ -151,7 +189,8 @@ impl Aws {
     ) -> (Response, f64) {
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
         if let Some(answer) = self.answer_here(instance, &request) {
-            return ((StatusCode::OK, answer.to_string()).into_response(), 0.0);
+            let answer = (StatusCode::OK, Extension(NotOfTheTable), answer.to_string());
+            return (answer.into_response(), 0.0);
         }
         let counted = [
             "GetItem",
@@ -166,7 +205,7 @@ impl Aws {
         if counted.iter().any(|operation| target.ends_with(&format!(".{operation}"))) {
             request["ReturnConsumedCapacity"] = "INDEXES".into();
         }
-        let mut forwarded = Request::post(&self.dynamodb_url);
+        let mut forwarded = Request::post(&self.services.dynamodb_url);
         for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
             if let Some(value) = headers.get(name) {
                 forwarded = forwarded.header(name, value);

@@ -35,12 +35,20 @@ impl Containers {
         Environment::new(variables, Arc::clone(&self.clock), self.telemetry.clone())
     }
 
-    /// Starts a function in a new container.
+    /// Starts a function in a new container; its calls to AWS come in under its name, that of its program.
     ///
     /// # Errors
     /// If a variable is missing or unusable.
-    pub fn start<F>(&self, new: impl FnOnce(&Environment) -> F) -> Result<F, SettingErrors> {
-        self.environment().build(new)
+    pub fn start<F>(
+        &self,
+        name: &str,
+        new: impl FnOnce(&Environment) -> F,
+    ) -> Result<F, SettingErrors> {
+        let mut named = self.clone();
+        if let Some(url) = named.variables.get_mut("AWS_ENDPOINT_URL") {
+            *url = format!("{url}/functions/{name}");
+        }
+        named.environment().build(new)
     }
 }
 
@@ -67,11 +75,12 @@ impl Functions {
     pub fn start(containers: &Containers, replies: Replies) -> Result<Self, SettingErrors> {
         let forwards = containers.variables.contains_key(URLS);
         Ok(Self {
-            webhook: containers.start(Webhook::new)?,
-            processor: containers.start(|environment| Processor::new(environment, replies))?,
-            follow_ups: containers.start(FollowUps::new)?,
-            forwarder: forwards.then(|| containers.start(Forwarder::new)).transpose()?,
-            api: containers.start(Api::new)?,
+            webhook: containers.start("webhook", Webhook::new)?,
+            processor: containers
+                .start("event-processor", |environment| Processor::new(environment, replies))?,
+            follow_ups: containers.start("follow-ups", FollowUps::new)?,
+            forwarder: forwards.then(|| containers.start("forward", Forwarder::new)).transpose()?,
+            api: containers.start("api", Api::new)?,
         })
     }
 
@@ -80,6 +89,6 @@ impl Functions {
     /// # Errors
     /// If a variable is missing or unusable.
     pub fn start_setup(containers: &Containers) -> Result<Setup, SettingErrors> {
-        containers.start(Setup::new)
+        containers.start("setup", Setup::new)
     }
 }

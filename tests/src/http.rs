@@ -18,6 +18,7 @@ use lambda_http::{Body, RequestExt};
 use messenger::clock::Clock;
 use tokio::net::TcpListener;
 
+use crate::aws::Caller;
 use crate::platform::Platform;
 use world::Owner;
 
@@ -28,7 +29,8 @@ const LARGEST_BODY: usize = 6 * 1024 * 1024;
 pub async fn serve(listener: TcpListener, platform: Weak<Platform>) {
     let router = Router::new()
         .route("/", post(aws))
-        .route("/instances/{instance}/", post(aws_of_instance))
+        .route("/functions/{function}/", post(aws_of_function))
+        .route("/instances/{instance}/functions/{function}/", post(aws_of_instance))
         .route("/webhook", get(webhook).post(webhook))
         .route("/{application}/webhook", get(webhook).post(webhook))
         // As the template has it, every other path is the API's.
@@ -57,17 +59,30 @@ pub async fn live(platform: &Platform) {
 }
 
 async fn aws(platform: Owner, headers: HeaderMap, body: Bytes) -> Response {
-    aws_of_instance(platform, Path(0), headers, body).await
+    call(platform, Caller::default(), headers, body).await
 }
 
-async fn aws_of_instance(
-    State(platform): Owner,
-    Path(instance): Path<u64>,
+async fn aws_of_function(
+    platform: Owner,
+    Path(function): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    call(platform, Caller { instance: 0, function: Some(function) }, headers, body).await
+}
+
+async fn aws_of_instance(
+    platform: Owner,
+    Path((instance, function)): Path<(u64, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    call(platform, Caller { instance, function: Some(function) }, headers, body).await
+}
+
+async fn call(State(platform): Owner, caller: Caller, headers: HeaderMap, body: Bytes) -> Response {
     match platform.upgrade() {
-        Some(platform) => platform.aws.handle(instance, headers, body).await,
+        Some(platform) => platform.aws.handle(caller, headers, body).await,
         None => gone(),
     }
 }

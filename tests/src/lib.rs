@@ -16,6 +16,7 @@ pub mod index;
 pub mod meta;
 pub mod outgoing;
 pub mod platform;
+pub mod record;
 pub mod samples;
 pub mod scenario;
 pub mod search;

@@ -92,7 +92,7 @@ async fn a_token_that_cannot_be_renewed_is_counted_from_a_month_before_its_end()
     let mut containers = platform.containers();
     let nowhere = "http://127.0.0.1:1".to_owned();
     containers.variables.insert("GRAPH_INSTAGRAM_BASE_URL".to_owned(), nowhere);
-    let setup = containers.start(Setup::new).unwrap();
+    let setup = containers.start("setup", Setup::new).unwrap();
     for (days, is_counted) in [(29, false), (1, true), (1, true), (27, true)] {
         platform.clock.forward(days * DAY);
         let before = counted(&platform, "TokenExpiresSoon");

@@ -21,11 +21,12 @@ pub use options::{Application, Options, page_token};
 
 use options::{environment, secret};
 
-use crate::aws::Aws;
+use crate::aws::{Aws, Services};
 use crate::clock::VirtualClock;
 use crate::functions::{Containers, Functions};
 use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
+use crate::record::Record;
 use crate::secrets_manager::SecretsManager;
 use crate::sqs::{QueueSettings, Sqs};
 use crate::{dynamodb, http, samples, setup};
@@ -163,7 +164,10 @@ impl Platform {
         let functions = Functions::start(&containers, options.replies)?;
         let dynamodb = containers.environment().aws.dynamodb();
         let gate = Arc::<Gate>::default();
-        let aws = Aws::new(sqs.clone(), secrets_manager.clone(), dynamodb_url, Arc::clone(&gate));
+        let record = options.record.as_deref().map(Record::of).transpose()?.flatten();
+        let services =
+            Services { sqs: sqs.clone(), secrets_manager: secrets_manager.clone(), dynamodb_url };
+        let aws = Aws::new(services, Arc::clone(&gate), record);
         let platform = Arc::new(Self {
             functions,
             store: Store::new(dynamodb.clone(), TABLE),

@@ -38,6 +38,8 @@ pub struct Options {
     pub replies: Replies,
     /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
     pub webhook: Option<String>,
+    /// The name under which the calls to AWS are recorded, if they are asked for; by default the test's.
+    pub record: Option<String>,
     /// Variables of the functions that differ from the platform's own.
     pub variables: BTreeMap<String, String>,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
             now: samples::BEGINNING,
             replies: booking::reply,
             webhook: None,
+            record: std::thread::current().name().map(str::to_owned),
             variables: BTreeMap::new(),
         }
     }

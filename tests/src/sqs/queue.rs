@@ -33,10 +33,7 @@ impl State {
         let parts = url.rsplit_once('/').filter(|(place, _)| place.ends_with(ACCOUNT));
         let queue = parts.and_then(|(_, name)| self.queues.get_mut(name));
         let queue = queue.ok_or_else(|| {
-            Refusal::new(
-                "AWS.SimpleQueueService.NonExistentQueue",
-                "The specified queue does not exist.",
-            )
+            Refusal::new("QueueDoesNotExist", "The specified queue does not exist.")
         })?;
         queue.drop_expired(now);
         Ok((queue, &mut self.serial))
@@ -202,10 +199,11 @@ impl Queue {
                 sent_at_ms: now,
                 receive_count: 0,
             };
-            let answer = json!({
-                "MessageId": message.message_id,
-                "SequenceNumber": message.sequence_number,
-            });
+            let mut answer = json!({"MessageId": message.message_id});
+            // AWS leaves out what a message does not have.
+            if let Some(number) = &message.sequence_number {
+                answer["SequenceNumber"] = number.as_str().into();
+            }
             self.accepted.extend(key.map(|key| (key, (now, answer.clone()))));
             self.messages.push(Stored {
                 message,

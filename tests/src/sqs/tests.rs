@@ -387,10 +387,7 @@ fn what_is_not_simulated_is_refused() {
     assert_eq!(service.call("PurgeQueue", &purge), Err("UnknownOperationException"));
     for url in ["http://localhost/111111111111/plain", "plain"] {
         let purge = json!({ "QueueUrl": url });
-        assert_eq!(
-            service.call("ReceiveMessage", &purge),
-            Err("AWS.SimpleQueueService.NonExistentQueue")
-        );
+        assert_eq!(service.call("ReceiveMessage", &purge), Err("QueueDoesNotExist"));
     }
 }
 
