@@ -174,14 +174,6 @@ impl Store {
             .await
     }
 
-    /// Deletes an entry.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn delete_entry(&self, key: &EntryKey) -> Result<(), StoreError> {
-        self.delete(super::key(&key.conversation_key.pk(), &key.sk())).await
-    }
-
     /// Changes an open entry if the guard holds: the entry afterwards, `None` if it did not hold.
     ///
     /// A change that is there already counts as made: the SDK asks again when an answer was lost.
