@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, RequestExt};
 use messenger::clock::Clock;
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
 use crate::platform::Platform;
@@ -128,7 +129,10 @@ fn invocation(
     for (name, value) in pairs {
         query.entry(name).or_default().push(value);
     }
-    Some(request.with_query_string_parameters(query))
+    // As an HTTP API does: it decodes the path, and what follows a decoded `?` is lost.
+    let path = percent_decode_str(uri.path()).decode_utf8().ok()?;
+    let path = path.split('?').next().unwrap_or_default();
+    Some(request.with_query_string_parameters(query).with_raw_http_path(path))
 }
 
 /// A function's answer, as API Gateway hands it on.
