@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::intake::Intake;
-use backend::runtime::Environment;
+use backend::runtime::{self, Environment};
 use backend::secrets::{DEFAULT_APPLICATION, Secrets};
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
@@ -27,6 +27,7 @@ pub struct Webhook {
     secrets: Arc<Secrets>,
     clock: SharedClock,
     answer_within: Duration,
+    warm_up_timeout: Duration,
 }
 
 impl Webhook {
@@ -37,6 +38,7 @@ impl Webhook {
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
             answer_within: ANSWER_WITHIN,
+            warm_up_timeout: environment.warm_up_timeout,
         }
     }
 
@@ -48,9 +50,12 @@ impl Webhook {
 
     /// Reads the secret while the function is initialised, so that no request waits for it.
     pub async fn warm_up(&self) {
-        if let Err(error) = self.secrets.current().await {
-            tracing::error!(%error, "requests are refused until the secret can be read");
-        }
+        runtime::warm_up(self.warm_up_timeout, async {
+            if let Err(error) = self.secrets.current().await {
+                tracing::error!(%error, "requests are refused until the secret can be read");
+            }
+        })
+        .await;
     }
 
     /// Answers a request to `/webhook`, or to `/{application}/webhook`.

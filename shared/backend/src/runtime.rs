@@ -17,6 +17,12 @@ use crate::secrets::Secrets;
 use crate::settings::{SettingErrors, Variables};
 use crate::telemetry::{Telemetry, log_panics_by_place};
 
+/// How long a function opens its connections before the first invocation.
+///
+/// Lambda ends an initialisation after 10 s and begins it anew, on the time of the first invocation. A
+/// single call to AWS may take 6 s, and building the function takes time as well.
+pub const WARM_UP_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What a function is built from: one for each container.
 pub struct Environment {
     /// The environment variables.
@@ -31,6 +37,8 @@ pub struct Environment {
     pub secrets: Arc<Secrets>,
     /// The container's name, and no other container's.
     pub container: String,
+    /// How long the function opens its connections before the first invocation.
+    pub warm_up_timeout: Duration,
 }
 
 impl Environment {
@@ -43,7 +51,9 @@ impl Environment {
         let container = variables
             .optional("AWS_LAMBDA_LOG_STREAM_NAME")
             .unwrap_or_else(|| std::process::id().to_string());
-        Self { variables, aws, clock, telemetry, secrets: Arc::new(secrets), container }
+        let secrets = Arc::new(secrets);
+        let warm_up_timeout = WARM_UP_TIMEOUT;
+        Self { variables, aws, clock, telemetry, secrets, container, warm_up_timeout }
     }
 
     /// Builds a function.
@@ -99,6 +109,17 @@ pub fn start<F>(new: impl FnOnce(&Environment) -> F) -> Result<F, Error> {
         tracing::error!(%error, "the function cannot start");
         error.into()
     })
+}
+
+/// Does what saves the first invocation time, for as long as `limit`: what AWS has not answered by then is
+/// asked again when it is needed.
+pub async fn warm_up(limit: Duration, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, work).await.is_err() {
+        tracing::warn!(
+            ?limit,
+            "AWS was slow at the start; the first invocation opens the connections"
+        );
+    }
 }
 
 /// Hands batches of a queue to a function, until Lambda ends the process.

@@ -131,6 +131,14 @@ struct DueItem {
 }
 
 impl Store {
+    /// Opens the connection to the table, by reading an item that is never there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn connect(&self) -> Result<(), StoreError> {
+        self.page("").await.map(drop)
+    }
+
     /// Reads a Page's item.
     ///
     /// # Errors
