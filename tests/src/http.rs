@@ -129,9 +129,9 @@ fn invocation(
     for (name, value) in pairs {
         query.entry(name).or_default().push(value);
     }
-    // As an HTTP API does: it decodes the path, and what follows a decoded `?` is lost.
+    // An HTTP API decodes the path. It also cuts it at a decoded `?`; here the function says that this is
+    // no id.
     let path = percent_decode_str(uri.path()).decode_utf8().ok()?;
-    let path = path.split('?').next().unwrap_or_default();
     Some(request.with_query_string_parameters(query).with_raw_http_path(path))
 }
 
