@@ -7,7 +7,7 @@ use messenger::clock::Timestamp;
 /// How far back a command looks that shows a metric.
 const SPAN: Duration = Duration::from_mins(15);
 
-/// Shows what CloudWatch knows of a metric, minute by minute.
+/// Shows what `CloudWatch` knows of a metric, minute by minute.
 pub(crate) fn show_metric(
     namespace: &str,
     metric: &str,

@@ -46,7 +46,7 @@ impl Setup {
             .map(async |page_id| {
                 let of = |class| store.due_since(page_id, class, now);
                 let due = try_join(of(DueClass::People), of(DueClass::Bot));
-                let (item, due) = join(store.page(page_id), due).await;
+                let (item, due) = Box::pin(join(store.page(page_id), due)).await;
                 let due_since = due.map(|(people, bot)| people.into_iter().chain(bot).min());
                 (page_id, PageRead { item, due_since })
             })

@@ -171,20 +171,22 @@ impl Outbox {
     ///
     /// It reads what the first event needs anyway: the secret, and a Page's pause.
     pub async fn warm_up(&self) {
-        runtime::warm_up(self.warm_up_timeout, async {
-            let (secret, connected) = join(self.secrets.current(), self.store.connect()).await;
-            if let Err(error) = connected {
+        // Boxed: calls of two clients, which would lie on the stack side by side.
+        runtime::warm_up(self.warm_up_timeout, Box::pin(self.connect())).await;
+    }
+
+    async fn connect(&self) {
+        let (secret, connected) = join(self.secrets.current(), self.store.connect()).await;
+        if let Err(error) = connected {
+            tracing::warn!(%error, "the table did not answer at the start");
+            return;
+        }
+        let Ok(secret) = secret else { return };
+        for page_id in secret.page_ids().take(1) {
+            if let Err(error) = self.pauses.until(page_id).await {
                 tracing::warn!(%error, "the table did not answer at the start");
-                return;
             }
-            let Ok(secret) = secret else { return };
-            for page_id in secret.page_ids().take(1) {
-                if let Err(error) = self.pauses.until(page_id).await {
-                    tracing::warn!(%error, "the table did not answer at the start");
-                }
-            }
-        })
-        .await;
+        }
     }
 
     /// The secret's contents.
