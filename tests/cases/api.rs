@@ -10,6 +10,7 @@ mod erasure;
 mod keys;
 mod liveness;
 mod midway;
+mod paths;
 mod places;
 mod private_replies;
 mod recipients;

@@ -36,4 +36,5 @@ mod thread_control;
 mod timeline;
 mod user_profiles;
 mod visibility;
+mod warm_up;
 mod webhook;

@@ -6,6 +6,7 @@ mod discovery;
 mod instagram;
 mod personas;
 mod profile;
+mod queues;
 mod register;
 mod renewal;
 mod requeue;

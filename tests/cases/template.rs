@@ -11,7 +11,7 @@ use backend::store::ERASED_FOR;
 use follow_ups::FollowUpsSettings;
 use simulator::platform::{
     API_TIMEOUT, EVENT_RECEIVES, FORWARD_RECEIVES, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT,
-    QUEUE_RETENTION, SETUP_TIMEOUT, SWEEP_TIMEOUT,
+    QUEUE_RETENTION, SCHEDULE_RETENTION, SETUP_TIMEOUT, SWEEP_TIMEOUT,
 };
 
 /// The lines of a parameter or resource of the template.
@@ -60,6 +60,8 @@ fn the_platform_runs_with_the_times_and_limits_of_the_template() {
     ] {
         assert_eq!(number(queue, "MessageRetentionPeriod"), QUEUE_RETENTION.as_secs(), "{queue}");
     }
+    let kept = number("ScheduleDeadLetterQueue", "MessageRetentionPeriod");
+    assert_eq!(kept, SCHEDULE_RETENTION.as_secs());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, RequestExt};
 use messenger::clock::Clock;
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
 use crate::aws::Caller;
@@ -143,7 +144,10 @@ fn invocation(
     for (name, value) in pairs {
         query.entry(name).or_default().push(value);
     }
-    Some(request.with_query_string_parameters(query))
+    // An HTTP API decodes the path. It also cuts it at a decoded `?`; here the function says that this is
+    // no id.
+    let path = percent_decode_str(uri.path()).decode_utf8().ok()?;
+    Some(request.with_query_string_parameters(query).with_raw_http_path(path))
 }
 
 /// A function's answer, as API Gateway hands it on.

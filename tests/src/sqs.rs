@@ -242,8 +242,9 @@ impl Sqs {
                 Ok(each(&request.entries, failing, |message| queue.send(message, serial, now)))
             }
             "ReceiveMessage" => {
+                request.check_receive()?;
                 let name = queue.settings.name.clone();
-                let max = request.max_number_of_messages.unwrap_or(1).min(10);
+                let max = request.max_number_of_messages.unwrap_or(1);
                 Ok(request.received(&state.receive(&name, max, request.visibility_timeout, now)))
             }
             "DeleteMessage" => queue.delete(handle, now).map(|_| json!({})),
@@ -251,7 +252,9 @@ impl Sqs {
                 queue.change_visibility(handle, request.visibility_timeout.unwrap_or(-1), now)
             }
             "GetQueueAttributes" => {
-                Ok(json!({ "Attributes": request.chosen(queue.attributes(now)) }))
+                let attributes = queue.attributes(now);
+                request.check_attributes(&attributes)?;
+                Ok(json!({ "Attributes": request.chosen(attributes) }))
             }
             _ => Err(Refusal::new("UnknownOperationException", "Unknown or not simulated.")),
         }

@@ -74,6 +74,10 @@ fn operation(route: &Route, method: &str, path: &str) -> Value {
         let schema = json!({"$ref": "#/components/schemas/Problem"});
         json!({"description": description, "content": {"application/json": {"schema": schema}}})
     };
+    if path.contains('{') && operation["responses"]["400"].is_null() {
+        operation["responses"]["400"] =
+            problem("The path contains a character that a path holds only percent-encoded.");
+    }
     operation["responses"]["503"] =
         problem("The table, the secret or Meta does not respond. Try again.");
     operation["security"] = match route.access {

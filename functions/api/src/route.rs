@@ -7,7 +7,6 @@ use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Request, RequestExt};
 use messenger::clock::Timestamp;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{HttpMethod, Operation};
@@ -92,22 +91,44 @@ impl Router {
         self.routes
     }
 
-    /// Finds the route of a method and a path.
+    /// Finds the route of a method and a path, whose parameters are as they came.
     pub(crate) fn find(&self, wanted: &Method, path: &str) -> Found {
         let Ok(found) = self.paths.at(path) else { return Found::Nothing };
-        let decode = |(name, value): (&str, &str)| {
-            let value = percent_decode_str(value).decode_utf8().ok()?;
-            Some((name.to_owned(), value.into_owned()))
-        };
-        let Some(parameters) = found.params.iter().map(decode).collect() else {
-            return Found::Nothing;
-        };
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let parameters = found.params.iter().map(owned).collect();
         if let Some((_, route)) = found.value.iter().find(|(method, _)| method == wanted) {
             return Found::Route(route, parameters);
         }
         let methods = found.value.iter().map(|(method, _)| method.as_str());
         Found::OtherMethods(methods.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// The path of a request, decoded or not: see [`check_parameters`].
+pub(crate) fn path(request: &Request) -> &str {
+    // The URI of a request to an HTTP API is made from the decoded path, and ends where that holds a `?`.
+    let raw = request.raw_http_path();
+    if raw.is_empty() { request.uri().path() } else { raw }
+}
+
+/// Accepts only parameters that read the same whether or not the path was decoded on its way.
+///
+/// An HTTP API decodes the path, a function URL and a local server pass it as it was sent, and nothing
+/// in a request says which of them it came through. To decode it would make `a%2541` of one into another
+/// id, and nobody must erase the wrong person.
+pub(crate) fn check_parameters(parameters: &HashMap<String, String>) -> Result<(), Problem> {
+    match parameters.iter().find(|(_, value)| !value.bytes().all(is_never_encoded)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = "must consist of letters, digits and -._~!$&'()*+,;=:@, which need no percent-encoding in a path";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_path", message).at(name))
+        }
+    }
+}
+
+/// Whether RFC 3986 allows a byte in a segment of a path as it is.
+fn is_never_encoded(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
 fn method(method: &HttpMethod) -> Method {

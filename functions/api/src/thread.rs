@@ -61,13 +61,13 @@ pub(crate) struct Change;
     path = "/people/{psid}/thread",
     impl_for = Change,
     params(
-        ("psid" = String, Path, min_length = 1, description = "The person's PSID."),
+        ("psid" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The person's PSID, or another recipient such as `user_ref:…`."),
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     request_body = ThreadChange,
     responses(
         (status = 200, description = "Meta made the change. The conversation after it: what waited for a thread that was taken has been sent.", body = Person),
-        (status = 400, description = "The body is not valid JSON.", body = Problem),
+        (status = 400, description = "The body is not valid JSON, or the path contains a character that a path holds only percent-encoded.", body = Problem),
         (status = 404, description = "The person is unknown, or the secret does not contain the Page.", body = Problem),
         (status = 409, description = "Meta refuses the change: `code` is the reason, as of a message.", body = Problem),
         (status = 413, description = "The body is too large.", body = Problem),

@@ -15,7 +15,7 @@ use aws_sdk_sqs::Client;
 use backend::aws::{CALL_TIMEOUT, describe};
 use backend::forward::{Destinations, URL_ATTRIBUTE, URLS};
 use backend::http::client_resolving_by;
-use backend::runtime::{Environment, receive_count, redeliver};
+use backend::runtime::{self, Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
 use backend::signature::{FORWARD_SIGNATURE_HEADER, forward_key, sign_forward};
 use backend::store::{ConversationKey, Store, StoreError};
@@ -76,6 +76,7 @@ pub struct Forwarder {
     /// The queue that it works off.
     queue_url: String,
     destinations: Destinations,
+    warm_up_timeout: Duration,
 }
 
 /// The part of a message that is needed here.
@@ -124,14 +125,18 @@ impl Forwarder {
             telemetry: environment.telemetry.clone(),
             queue_url: variables.required("FORWARD_QUEUE_URL"),
             destinations,
+            warm_up_timeout: environment.warm_up_timeout,
         }
     }
 
     /// Reads the secret while the function is initialised.
     pub async fn warm_up(&self) {
-        if let Err(error) = self.secrets.current().await {
-            tracing::error!(%error, "nothing is forwarded until the secret can be read");
-        }
+        let read = Box::pin(async {
+            if let Err(error) = self.secrets.current().await {
+                tracing::error!(%error, "nothing is forwarded until the secret can be read");
+            }
+        });
+        runtime::warm_up(self.warm_up_timeout, read).await;
     }
 
     /// Attempts each message of a batch once, concurrently; the answer lists those that failed.

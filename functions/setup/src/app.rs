@@ -67,8 +67,13 @@ impl<'a> App<'a> {
 
     /// How findings name one of its accounts.
     pub(crate) fn name_of(&self, account_id: &str) -> String {
-        format!("application {}, {}", self.key, self.application.noun(account_id))
+        name_of(self.key, self.application, account_id)
     }
+}
+
+/// How findings name an account of an application.
+pub(crate) fn name_of(key: &str, application: &Application, account_id: &str) -> String {
+    format!("application {key}, {}", application.noun(account_id))
 }
 
 impl Setup {

@@ -6,16 +6,19 @@
 
 mod app;
 mod cloudformation;
+mod commands;
 mod discovery;
 mod instagram;
 mod payload;
 mod personas;
 mod profile;
+mod queues;
 mod register;
 mod renewal;
 mod report;
 mod requeue;
 mod routing;
+mod sending;
 mod standing;
 mod status;
 mod subscriptions;
@@ -42,6 +45,7 @@ use serde_json::{Value, json};
 pub use report::{Finding, Level, Report};
 
 use payload::Action;
+use queues::Queues;
 
 /// The timeout of the request that carries the answer to `CloudFormation`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -121,6 +125,7 @@ impl SetupError {
 pub struct Setup {
     outbox: Outbox,
     intake: Intake,
+    queues: Queues,
     secrets: Arc<Secrets>,
     telemetry: Telemetry,
     http: reqwest::Client,
@@ -129,12 +134,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Builds the function; it reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM`, `QUEUE_URL` and
-    /// `UNREADABLE_QUEUE_URL`.
+    /// Builds the function; it reads `WEBHOOK_URL`, `SUBSCRIBE_INSTAGRAM` and the URLs of the queues.
     pub fn new(environment: &Environment) -> Self {
         Self {
             outbox: Outbox::new(environment),
             intake: Intake::new(environment),
+            queues: Queues::new(environment),
             secrets: Arc::clone(&environment.secrets),
             telemetry: environment.telemetry.clone(),
             http: http::client(ANSWER_TIMEOUT),
@@ -167,7 +172,11 @@ impl Setup {
         invocation: &str,
         deadline: Timestamp,
     ) -> Result<Value, SetupError> {
-        let secret = self.secrets.current().await?;
+        let secret = self.secrets.current().await;
+        if let (Action::Status {}, Err(error)) = (&action, &secret) {
+            return in_json(&self.status_without_secret(error).await);
+        }
+        let secret = secret?;
         match action {
             Action::Register {} => in_json(&self.register(&secret).await),
             Action::Unregister {} => in_json(&self.unregister(&secret).await),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use backend::graph::{Fault, GraphError};
-use backend::secrets::{Login, Secret};
+use backend::secrets::{Login, Secret, SecretError};
+use futures_util::future::join;
 use messenger::clock::Timestamp;
 
 use crate::Setup;
@@ -43,6 +44,7 @@ pub(crate) const REGISTER: &str = "invoke the setup function with {\"action\":\"
 impl Setup {
     pub(crate) async fn status(&self, secret: &Secret) -> Report {
         let mut report = Report::default();
+        let (queues, pages) = join(self.queues.read(), self.read_pages(secret)).await;
         self.check_version(&mut report);
         let profile = Profile::of_file();
         if let Err(error) = &profile {
@@ -51,27 +53,17 @@ impl Setup {
         let profile = profile.ok();
         let mut clocks = None;
         for (key, application) in secret.applications() {
-            let Some(app) = self.usable(key, application, &mut report).await else {
-                continue;
-            };
-            report_mixed(&app, &mut report);
-            let app_fields = if app.is_of_instagram_login() {
-                self.note_dashboard(&app, &mut report);
-                None
-            } else {
-                self.check_app(&app, &mut clocks, &mut report).await
-            };
-            for account_id in application.page_ids() {
-                let name = app.name_of(account_id);
-                if self.check_sender(&app, account_id, &mut report).await {
-                    self.check_fields(&app, account_id, app_fields.as_ref(), &mut report).await;
-                    if let Some(profile) = &profile {
-                        self.check_profile(&app, account_id, profile, &mut report).await;
-                    }
+            if let Some(app) = self.usable(key, application, &mut report).await {
+                self.check_application(&app, profile.as_ref(), &mut clocks, &mut report).await;
+            }
+            for page_id in application.page_ids() {
+                if let Some(read) = pages.get(page_id) {
+                    self.check_sending(key, application, (page_id, read), secret, &mut report);
                 }
-                self.check_pause(&app, account_id, secret, &name, &mut report).await;
             }
         }
+        self.check_follow_ups(&pages, &mut report);
+        self.check_queues(&queues, &mut report);
         self.check_clock(clocks, &mut report);
         report.note(
             "stack",
@@ -84,6 +76,41 @@ impl Setup {
             "if only people with a role in the app are answered, publish it in its dashboard",
         );
         report
+    }
+
+    /// Reports what is known when the secret cannot be read.
+    pub(crate) async fn status_without_secret(&self, error: &SecretError) -> Report {
+        let mut report = Report::default();
+        self.check_version(&mut report);
+        let fix = "check that setup may read the secret, and that it has the form that functions/setup/README.md shows; until then nothing is received or sent";
+        report.error("secret", error.to_string(), fix);
+        self.check_queues(&self.queues.read().await, &mut report);
+        report
+    }
+
+    /// Checks an application and its accounts, as far as Meta knows about them.
+    async fn check_application(
+        &self,
+        app: &App<'_>,
+        profile: Option<&Profile>,
+        clocks: &mut Option<(Timestamp, Timestamp)>,
+        report: &mut Report,
+    ) {
+        report_mixed(app, report);
+        let app_fields = if app.is_of_instagram_login() {
+            self.note_dashboard(app, report);
+            None
+        } else {
+            self.check_app(app, clocks, report).await
+        };
+        for account_id in app.application.page_ids() {
+            if self.check_sender(app, account_id, report).await {
+                self.check_fields(app, account_id, app_fields.as_ref(), report).await;
+                if let Some(profile) = profile {
+                    self.check_profile(app, account_id, profile, report).await;
+                }
+            }
+        }
     }
 
     /// Checks whether the sender node of an account is the right one and its token works; returns
@@ -366,48 +393,6 @@ impl Setup {
                 let finding = format!("cannot read its profile: {error}");
                 let remedy_for_account = remedy_of(login_of(app, page_id));
                 report.error(&name, finding, remedy_for(&error, remedy_for_account));
-            }
-        }
-    }
-
-    async fn check_pause(
-        &self,
-        app: &App<'_>,
-        page_id: &str,
-        secret: &Secret,
-        name: &str,
-        report: &mut Report,
-    ) {
-        let page = match self.outbox.store().page(page_id).await {
-            Ok(page) => page,
-            Err(error) => {
-                let finding = format!("cannot read whether it is paused: {error}");
-                return report.error(name, finding, "check that the table exists");
-            }
-        };
-        self.check_policy(&page, name, report);
-        let Some(until) = page.paused_until.filter(|until| self.clock.now() < *until) else {
-            return report.ok(name, "not paused");
-        };
-        let reason = page.pause_reason.unwrap_or_default();
-        match page.pause_version {
-            Some(version) if version == secret.version => {
-                let finding = format!("paused until the secret changes ({reason})");
-                let fault = reason.parse().unwrap_or(Fault::TokenDead);
-                report.error(name, finding, remedy_of(login_of(app, page_id))(&fault.into()));
-            }
-            Some(_) => report.note(
-                name,
-                format!("paused ({reason}) under an older secret"),
-                "the next scheduled run ends the pause",
-            ),
-            None => {
-                let finding = format!("paused until {until} ({reason})");
-                report.warning(
-                    name,
-                    finding,
-                    "messages are kept and sent afterwards; nothing is lost",
-                );
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::intake::Intake;
-use backend::runtime::Environment;
+use backend::runtime::{self, Environment};
 use backend::secrets::{DEFAULT_APPLICATION, Secrets};
 use backend::telemetry::Telemetry;
 use lambda_http::http::header::CONTENT_TYPE;
@@ -29,6 +29,7 @@ pub struct Webhook {
     clock: SharedClock,
     telemetry: Telemetry,
     answer_within: Duration,
+    warm_up_timeout: Duration,
 }
 
 impl Webhook {
@@ -40,6 +41,7 @@ impl Webhook {
             clock: Arc::clone(&environment.clock),
             telemetry: environment.telemetry.clone(),
             answer_within: ANSWER_WITHIN,
+            warm_up_timeout: environment.warm_up_timeout,
         }
     }
 
@@ -51,9 +53,12 @@ impl Webhook {
 
     /// Reads the secret while the function is initialised, so that no request waits for it.
     pub async fn warm_up(&self) {
-        if let Err(error) = self.secrets.current().await {
-            tracing::error!(%error, "requests are refused until the secret can be read");
-        }
+        let read = Box::pin(async {
+            if let Err(error) = self.secrets.current().await {
+                tracing::error!(%error, "requests are refused until the secret can be read");
+            }
+        });
+        runtime::warm_up(self.warm_up_timeout, read).await;
     }
 
     /// Answers a request to `/webhook`, or to `/{application}/webhook`.

@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod payload;
 pub mod profile;
 pub mod publish;
+pub mod queues;
 pub mod request;
 pub mod runtime;
 pub mod schema;

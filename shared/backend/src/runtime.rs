@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use lambda_http::{Body, Request, RequestExt, Response};
+use futures_util::future::LocalBoxFuture;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Body, Request, RequestExt, Response, Service};
 pub use lambda_runtime::Error;
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use messenger::clock::{Clock, SharedClock, Timestamp};
@@ -15,6 +17,12 @@ use crate::clock::SystemClock;
 use crate::secrets::Secrets;
 use crate::settings::{SettingErrors, Variables};
 use crate::telemetry::{Telemetry, log_panics_by_place};
+
+/// How long a function opens its connections before the first invocation.
+///
+/// Lambda ends an initialisation after 10 s and begins it anew, on the time of the first invocation. A
+/// single call to AWS may take 6 s, and building the function takes time as well.
+pub const WARM_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a function is built from: one for each container.
 pub struct Environment {
@@ -30,6 +38,8 @@ pub struct Environment {
     pub secrets: Arc<Secrets>,
     /// The container's name, and no other container's.
     pub container: String,
+    /// How long the function opens its connections before the first invocation.
+    pub warm_up_timeout: Duration,
 }
 
 impl Environment {
@@ -43,7 +53,9 @@ impl Environment {
         let container = variables
             .optional("AWS_LAMBDA_LOG_STREAM_NAME")
             .unwrap_or_else(|| std::process::id().to_string());
-        Self { variables, aws, clock, telemetry, secrets: Arc::new(secrets), container }
+        let secrets = Arc::new(secrets);
+        let warm_up_timeout = WARM_UP_TIMEOUT;
+        Self { variables, aws, clock, telemetry, secrets, container, warm_up_timeout }
     }
 
     /// Builds a function.
@@ -101,6 +113,19 @@ pub fn start<F>(new: impl FnOnce(&Environment) -> F) -> Result<F, Error> {
     })
 }
 
+/// Does what saves the first invocation time, for as long as `limit`: what AWS has not answered by then is
+/// asked again when it is needed.
+///
+/// The work is boxed, because a deep nest of calls is more than the compiler lays out in one piece.
+pub async fn warm_up(limit: Duration, work: LocalBoxFuture<'_, ()>) {
+    if tokio::time::timeout(limit, work).await.is_err() {
+        tracing::warn!(
+            ?limit,
+            "AWS was slow at the start; the first invocation opens the connections"
+        );
+    }
+}
+
 /// Hands batches of a queue to a function, until Lambda ends the process.
 ///
 /// # Errors
@@ -138,11 +163,37 @@ where
     F: Future<Output = Response<Body>> + Send,
 {
     let handle = &handle;
-    lambda_http::run(service_fn(move |request: Request| async move {
+    let mut adapter = Adapter::from(service_fn(move |request: Request| async move {
         let invocation = request.lambda_context().into();
         Ok::<_, Error>(handle(request, invocation).await)
+    }));
+    lambda_runtime::run(service_fn(move |mut event: LambdaEvent<LambdaRequest>| {
+        make_readable(&mut event.payload);
+        adapter.call(event)
     }))
     .await
+}
+
+/// Encodes what a client should have encoded in the query.
+///
+/// `lambda_http` panics if it cannot make a URI of it, and whoever is not even authorized would set off an
+/// alarm.
+fn make_readable(request: &mut LambdaRequest) {
+    let LambdaRequest::ApiGatewayV2(request) = request else { return };
+    if let Some(query) = &mut request.raw_query_string
+        && !query.bytes().all(may_be_in_query)
+    {
+        let encode = |byte| match byte {
+            byte if may_be_in_query(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        *query = query.bytes().map(encode).collect();
+    }
+}
+
+/// Whether a byte may be in a query as it is; `#` would end it.
+fn may_be_in_query(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"#<>".contains(&byte)
 }
 
 /// The answer to a batch: the ids of the messages that are to be delivered again.
@@ -165,7 +216,50 @@ pub fn receive_count(message: &SqsMessage) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use lambda_http::aws_lambda_events::query_map::QueryMap;
+    use serde_json::json;
+
     use super::*;
+
+    /// A request through an HTTP API, whose path comes decoded and whose query comes as it was sent.
+    fn request(path: &str, query: &str) -> Request {
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+            "headers": {"host": "api.example", "x-forwarded-proto": "https"},
+            "isBase64Encoded": false,
+            "requestContext": {
+                "accountId": "000000000000", "apiId": "a", "domainName": "api.example",
+                "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1",
+                    "sourceIp": "127.0.0.1", "userAgent": "test"},
+                "requestId": "1", "stage": "$default", "time": "22/Nov/2026:09:00:00 +0000",
+                "timeEpoch": 1_795_338_000_000_i64,
+            },
+        });
+        let mut event = serde_json::from_value(event).unwrap();
+        make_readable(&mut event);
+        event.into()
+    }
+
+    #[test]
+    fn whatever_is_in_a_path_or_a_query_becomes_a_request() {
+        for path in
+            ["/people/a b", "/people/%", "/people/a?b#c", "/p/ü<>\"`{}|\\^[]", "//x", "/\u{0}"]
+        {
+            assert_eq!(request(path, "page_id=1").raw_http_path(), path);
+        }
+        for (query, value) in [
+            ("q=1", "1"),
+            ("q=a%20b+c%26", "a b c&"),
+            ("q=<b> \"ü\"#x\u{1}", "<b> \"ü\"#x\u{1}"),
+            ("q={a}|b\\^[]`~'%", "{a}|b\\^[]`~'%"),
+        ] {
+            let request = request("/", query);
+            assert_eq!(request.query_string_parameters().first("q"), Some(value), "{query}");
+            let query = request.uri().query().unwrap();
+            let parsed = query.parse::<QueryMap>().unwrap();
+            assert_eq!(parsed.first("q"), Some(value), "{query}");
+        }
+    }
 
     #[test]
     fn a_deadline_is_an_instant_and_a_short_one_is_a_span() {

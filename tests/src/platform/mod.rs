@@ -2,6 +2,7 @@
 
 mod invoke;
 mod options;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,6 +21,7 @@ pub use invoke::batch;
 pub use options::{Application, Options, page_token};
 
 use options::{environment, secret};
+use queues::Queues;
 
 use crate::aws::{Aws, Services};
 use crate::clock::VirtualClock;
@@ -28,7 +30,7 @@ use crate::gate::Gate;
 use crate::meta::{App, Meta, Platform as Product};
 use crate::record::Record;
 use crate::secrets_manager::SecretsManager;
-use crate::sqs::{QueueSettings, Sqs};
+use crate::sqs::Sqs;
 use crate::{dynamodb, http, samples, setup};
 
 /// The queue of the events.
@@ -41,6 +43,8 @@ pub const UNREADABLE: &str = "unreadable";
 pub const FORWARD: &str = "forward";
 /// The queue of what could not be forwarded.
 pub const FORWARD_DEAD_LETTERS: &str = "forward-dead-letters";
+/// The queue of scheduled runs that could not be started.
+pub const SCHEDULE_DEAD_LETTERS: &str = "schedule-dead-letters";
 
 /// The name of the table.
 pub const TABLE: &str = "messenger";
@@ -61,8 +65,10 @@ pub const SETUP_TIMEOUT: Duration = Duration::from_mins(5);
 pub const EVENT_RECEIVES: u32 = 1000;
 /// How often a forwarded event is received before its queue gives it up, as in `template.yaml`.
 pub const FORWARD_RECEIVES: u32 = 12;
-/// How long every queue keeps a message, as in `template.yaml`.
+/// How long every queue keeps a message, as in `template.yaml`, except that of scheduled runs.
 pub const QUEUE_RETENTION: Duration = Duration::from_hours(14 * 24);
+/// How long the queue of scheduled runs keeps a message, as in `template.yaml`.
+pub const SCHEDULE_RETENTION: Duration = Duration::from_hours(1);
 /// How long a function may know an older secret.
 const SECRET_NOTICED_WITHIN: Duration = Duration::from_mins(6);
 
@@ -150,8 +156,8 @@ impl Platform {
         let secrets_manager = SecretsManager::new();
         secrets_manager.put(SECRET, &secret(&options).to_string());
 
-        let queues = create_queues(&sqs);
-        let environment = environment(&options, &front_url, &graph_url, queues);
+        let queues = Queues::create(&sqs);
+        let environment = environment(&options, &front_url, &graph_url, &queues);
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let shared_clock: SharedClock = Arc::<VirtualClock>::clone(&clock);
         let telemetry = {
@@ -384,31 +390,4 @@ impl Platform {
 async fn listen(port: u16) -> Result<TcpListener, Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await;
     listener.map_err(|error| format!("port {port} of 127.0.0.1: {error}; try --port").into())
-}
-
-fn create_queues(sqs: &Sqs) -> [String; 4] {
-    let fifo = |name: &str, dead_letter| QueueSettings {
-        name: name.to_owned(),
-        fifo: true,
-        visibility: PROCESSOR_TIMEOUT * 6,
-        retention: QUEUE_RETENTION,
-        dead_letter,
-    };
-    let standard = |name: &str| QueueSettings {
-        name: name.to_owned(),
-        retention: QUEUE_RETENTION,
-        ..QueueSettings::default()
-    };
-    sqs.create_queue(standard(FORWARD_DEAD_LETTERS));
-    let forward = QueueSettings {
-        visibility: FORWARD_TIMEOUT * 6,
-        dead_letter: Some((FORWARD_DEAD_LETTERS.to_owned(), FORWARD_RECEIVES)),
-        ..standard(FORWARD)
-    };
-    [
-        sqs.create_queue(fifo(DEAD_LETTERS, None)),
-        sqs.create_queue(standard(UNREADABLE)),
-        sqs.create_queue(fifo(EVENTS, Some((DEAD_LETTERS.to_owned(), EVENT_RECEIVES)))),
-        sqs.create_queue(forward),
-    ]
 }

@@ -7,6 +7,7 @@ use messenger::clock::Timestamp;
 use messenger::decision::Replies;
 use serde_json::{Map, Value, json};
 
+use super::queues::Queues;
 use super::{SECRET, TABLE};
 use crate::samples;
 
@@ -115,7 +116,7 @@ pub(super) fn environment(
     options: &Options,
     front_url: &str,
     graph_url: &str,
-    [dead_letters, unreadable, events, forward]: [String; 4],
+    queues: &Queues,
 ) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = [
         ("AWS_REGION", "eu-central-1"),
@@ -125,10 +126,12 @@ pub(super) fn environment(
         ("AWS_MAX_ATTEMPTS", "1"),
         ("TABLE_NAME", TABLE),
         ("SECRET_ID", SECRET),
-        ("QUEUE_URL", &events),
-        ("DEAD_LETTER_QUEUE_URL", &dead_letters),
-        ("UNREADABLE_QUEUE_URL", &unreadable),
-        ("FORWARD_QUEUE_URL", &forward),
+        ("QUEUE_URL", &queues.events),
+        ("DEAD_LETTER_QUEUE_URL", &queues.dead_letters),
+        ("UNREADABLE_QUEUE_URL", &queues.unreadable),
+        ("FORWARD_QUEUE_URL", &queues.forward),
+        ("FORWARD_DEAD_LETTER_QUEUE_URL", &queues.forward_dead_letters),
+        ("SCHEDULE_DEAD_LETTER_QUEUE_URL", &queues.schedule_dead_letters),
         ("GRAPH_BASE_URL", graph_url),
         ("GRAPH_INSTAGRAM_BASE_URL", &format!("{graph_url}/instagram")),
         ("API_AUTH", "key"),

@@ -133,6 +133,39 @@ pub(super) fn each(
 }
 
 impl Request {
+    /// Checks the limits of a receive call.
+    ///
+    /// Source: the API reference of `ReceiveMessage`.
+    pub(super) fn check_receive(&self) -> Result<(), Refusal> {
+        let out_of = |name: &str, from: i64, to: i64, value: i64| {
+            Refusal::invalid(format!(
+                "Value {value} for parameter {name} is invalid. Reason: Must be between {from} and {to}, if provided."
+            ))
+        };
+        if let Some(max) = self.max_number_of_messages.filter(|max| !(1..=10).contains(max)) {
+            let max = i64::try_from(max).unwrap_or(i64::MAX);
+            return Err(out_of("MaxNumberOfMessages", 1, 10, max));
+        }
+        match self.visibility_timeout.filter(|seconds| !(0..=43_200).contains(seconds)) {
+            Some(seconds) => Err(out_of("VisibilityTimeout", 0, 43_200, seconds)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that every attribute of a queue that is asked for is one that is simulated.
+    ///
+    /// Source: the API reference of `GetQueueAttributes`.
+    pub(super) fn check_attributes(&self, known: &Map<String, Value>) -> Result<(), Refusal> {
+        let mut names = self.attribute_names.iter();
+        match names.find(|name| *name != "All" && !known.contains_key(*name)) {
+            Some(name) => {
+                let message = format!("Unknown Attribute {name}, or not simulated.");
+                Err(Refusal::new("InvalidAttributeName", message))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn received(&self, received: &[Received]) -> Value {
         let messages = received.iter().map(|message| {
             let attributes = message.attributes.iter().map(|(name, it)| (name.clone(), json!(it)));

@@ -49,12 +49,13 @@ pub use thread::ControlError;
 
 use crate::graph::{Graph, GraphSettings};
 use crate::publish::{PublishError, Publisher};
-use crate::runtime::Environment;
+use crate::runtime::{self, Environment};
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::Variables;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
+use futures_util::future::join;
 use messenger::clock::SharedClock;
 use messenger::window::Policy;
 
@@ -141,6 +142,7 @@ pub struct Outbox {
     publisher: Publisher,
     container: String,
     runs: AtomicU64,
+    warm_up_timeout: Duration,
 }
 
 impl Outbox {
@@ -161,16 +163,24 @@ impl Outbox {
             publisher: Publisher::new(environment),
             container: environment.container.clone(),
             runs: AtomicU64::new(0),
+            warm_up_timeout: environment.warm_up_timeout,
         }
     }
 
     /// Opens the connections while the function is being initialised, when time costs nobody.
     ///
-    /// It reads what the first event needs anyway: the secret, and the Pages' pauses.
+    /// It reads what the first event needs anyway: the secret, and a Page's pause.
     pub async fn warm_up(&self) {
-        let Ok(secret) = self.secrets.current().await else {
+        runtime::warm_up(self.warm_up_timeout, Box::pin(self.connect())).await;
+    }
+
+    async fn connect(&self) {
+        let (secret, connected) = join(self.secrets.current(), self.store.connect()).await;
+        if let Err(error) = connected {
+            tracing::warn!(%error, "the table did not answer at the start");
             return;
-        };
+        }
+        let Ok(secret) = secret else { return };
         for page_id in secret.page_ids().take(1) {
             if let Err(error) = self.pauses.until(page_id).await {
                 tracing::warn!(%error, "the table did not answer at the start");

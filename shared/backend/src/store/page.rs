@@ -1,5 +1,6 @@
 //! The Page item, and what is due for a Page.
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,9 @@ pub struct PageItem {
     /// Which.
     #[serde(default)]
     pub sweep_by: Option<String>,
+    /// When a sweep last took the Page, because something was due.
+    #[serde(default)]
+    pub swept_at: Option<Timestamp>,
 }
 
 /// A pause of a whole Page.
@@ -127,6 +131,14 @@ struct DueItem {
 }
 
 impl Store {
+    /// Opens the connection to the table, by reading an item that is never there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn connect(&self) -> Result<(), StoreError> {
+        self.page("").await.map(drop)
+    }
+
     /// Reads a Page's item.
     ///
     /// # Errors
@@ -137,6 +149,8 @@ impl Store {
 
     /// Takes the Page for a sweep: whether no other sweep has it.
     ///
+    /// The time of it stays: a sweep that finds nothing due must not cost a write.
+    ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
     pub async fn take_page(
@@ -146,7 +160,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let update = Update::default()
-            .set("#sweep_until = :until, #sweep_by = :by")
+            .set("#sweep_until = :until, #sweep_by = :by, #swept_at = :now")
             .when("attribute_not_exists(#sweep_until) OR #sweep_until < :now OR #sweep_by = :by")
             .value("until", lease.until)
             .value("by", &lease.by)
@@ -329,6 +343,24 @@ impl Store {
         self.update::<PageItem>(&pk(page_id), SORT_KEY, update).await.map(drop)
     }
 
+    /// Since when the earliest entry of a Page's class has been due at `now`.
+    ///
+    /// The index may lag behind the table, so it may be gone by then.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn due_since(
+        &self,
+        page_id: &str,
+        class: DueClass,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let query = self.due_query(page_id, class, now).limit(1);
+        let answer = query.send().await.map_err(|error| unavailable(&error))?;
+        let first = answer.items.unwrap_or_default().into_iter().next();
+        first.map(|item| parse::<DueItem>(item).map(|item| item.due_at)).transpose()
+    }
+
     /// What is due for a Page, the earliest first, a query's worth at a time.
     ///
     /// The index may lag behind the table: what it shows must be checked at the entry itself.
@@ -342,19 +374,9 @@ impl Store {
         now: Timestamp,
         from: Option<DueRest>,
     ) -> Result<DueEntries, StoreError> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(DUE_INDEX)
-            .key_condition_expression("due_page = :page AND due_at <= :now")
-            .expression_attribute_values(":page", AttributeValue::S(class.partition(page_id)))
-            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
-            .set_exclusive_start_key(from.map(|DueRest(key)| key))
-            .limit(DUE_AT_ONCE)
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let query = self.due_query(page_id, class, now).limit(DUE_AT_ONCE);
+        let query = query.set_exclusive_start_key(from.map(|DueRest(key)| key));
+        let answer = query.send().await.map_err(|error| unavailable(&error))?;
         let mut entries = Vec::new();
         for item in answer.items.unwrap_or_default() {
             let DueItem { pk, sk, due_at } = parse(item)?;
@@ -367,6 +389,16 @@ impl Store {
             }
         }
         Ok(DueEntries { entries, rest: answer.last_evaluated_key.map(DueRest) })
+    }
+
+    fn due_query(&self, page_id: &str, class: DueClass, now: Timestamp) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_page = :page AND due_at <= :now")
+            .expression_attribute_values(":page", AttributeValue::S(class.partition(page_id)))
+            .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
     }
 }
 

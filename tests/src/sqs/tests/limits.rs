@@ -85,3 +85,39 @@ fn one_bad_entry_harms_no_other() {
     assert_eq!((&failed["Id"], &failed["SenderFault"]), (&json!("1"), &json!(true)));
     assert_eq!(failed["Code"], "InvalidMessageContents");
 }
+
+#[test]
+fn what_is_received_and_which_attributes_are_named_has_limits() {
+    let service = Service::in_process();
+    let ask = |operation: &str, name: &str, value: Value| {
+        let mut request = json!({ "QueueUrl": service.sqs.url(PLAIN) });
+        request[name] = value;
+        service.call(operation, &request).err()
+    };
+    for (name, range) in [("MaxNumberOfMessages", 1..=10), ("VisibilityTimeout", 0..=43_200)] {
+        for value in [*range.start() - 1, *range.end() + 1] {
+            let refusal = ask("ReceiveMessage", name, json!(value));
+            assert!(refusal.is_some(), "{name} {value}");
+        }
+        for value in [*range.start(), *range.end()] {
+            assert_eq!(ask("ReceiveMessage", name, json!(value)), None, "{name} {value}");
+        }
+    }
+    for (name, refusal) in [("QueueArn", None), ("Age", Some("InvalidAttributeName"))] {
+        assert_eq!(ask("GetQueueAttributes", "AttributeNames", json!([name])), refusal, "{name}");
+    }
+}
+
+#[test]
+fn what_is_received_without_a_visibility_timeout_hides_nothing() {
+    let service = Service::in_process();
+    for body in ["a1", "a2", "b1"] {
+        service.send(EVENTS, body);
+    }
+    let request = json!({ "QueueUrl": service.sqs.url(EVENTS), "MaxNumberOfMessages": 10,
+        "VisibilityTimeout": 0, "MessageAttributeNames": ["reason"] });
+    for _ in 0..2 {
+        let received = service.call("ReceiveMessage", &request).unwrap();
+        assert_eq!(received["Messages"].as_array().map(Vec::len), Some(3));
+    }
+}
