@@ -99,7 +99,7 @@ async fn forwarded_dead_letters_go_back_by_the_command_that_is_named() {
 
     let mut containers = platform.containers();
     containers.variables.remove("FORWARD_DEAD_LETTER_QUEUE_URL");
-    let setup = containers.start(Setup::new).unwrap();
+    let setup = containers.start("setup", Setup::new).unwrap();
     let request = json!({"action": "status"});
     let report = setup.handle(request, "setup", platform.clock.now() + HOUR).await.unwrap();
     assert!(!report.to_string().contains("forward dead-letter queue"), "{report:#}");

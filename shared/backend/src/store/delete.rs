@@ -1,4 +1,4 @@
-//! Deletes items: one that still is as expected, or many side by side.
+//! Deletes items: one, one that still is as expected, or many side by side.
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
@@ -16,6 +16,15 @@ const SIDE_BY_SIDE: usize = 8;
 const MOST_TRIES: usize = 5;
 
 impl Store {
+    /// Deletes an item; one that is gone changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub(crate) async fn delete(&self, key: Item) -> Result<(), StoreError> {
+        let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        request.send().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
     /// Deletes an item if a condition holds; otherwise it stays, and that is no error.
     ///
     /// # Errors
