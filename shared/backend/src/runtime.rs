@@ -134,7 +134,8 @@ pub async fn run_sqs(
     handle: impl AsyncFn(SqsEvent, Invocation) -> SqsBatchResponse,
 ) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(handle(event.payload, event.context.into()).await)
+        let handled = Box::pin(handle(event.payload, event.context.into()));
+        Ok::<_, Error>(handled.await)
     }))
     .await
 }
@@ -147,7 +148,8 @@ pub async fn run_json<E: Into<Error>>(
     handle: impl AsyncFn(Value, Invocation) -> Result<Value, E>,
 ) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        handle(event.payload, event.context.into()).await.map_err(Into::<Error>::into)
+        let handled = Box::pin(handle(event.payload, event.context.into()));
+        handled.await.map_err(Into::<Error>::into)
     }))
     .await
 }
@@ -165,7 +167,7 @@ where
     let handle = &handle;
     let mut adapter = Adapter::from(service_fn(move |request: Request| async move {
         let invocation = request.lambda_context().into();
-        Ok::<_, Error>(handle(request, invocation).await)
+        Ok::<_, Error>(Box::pin(handle(request, invocation)).await)
     }));
     lambda_runtime::run(service_fn(move |mut event: LambdaEvent<LambdaRequest>| {
         make_readable(&mut event.payload);

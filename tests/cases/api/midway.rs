@@ -30,7 +30,7 @@ pub(super) async fn request(
 pub(super) async fn process(platform: &Platform, functions: &Functions) {
     let received = platform.sqs.receive(EVENTS, 1);
     let deadline = platform.clock.now() + 30 * SECOND;
-    let answer = functions.processor.handle(batch(&received), "midway", deadline).await;
+    let answer = Box::pin(functions.processor.handle(batch(&received), "midway", deadline)).await;
     if answer.batch_item_failures.is_empty() {
         platform.sqs.delete(EVENTS, &received[0].receipt_handle);
     }
@@ -40,7 +40,7 @@ pub(super) async fn process(platform: &Platform, functions: &Functions) {
 pub(super) async fn sweep(platform: &Platform, functions: &Functions) {
     let deadline = platform.clock.now() + 55 * SECOND;
     let tick = json!({"source": "schedule"});
-    functions.follow_ups.handle(tick, "midway", deadline).await.unwrap();
+    Box::pin(functions.follow_ups.handle(tick, "midway", deadline)).await.unwrap();
 }
 
 /// Lets the work of a numbered instance make so many calls, lets something else happen, and lets the work go

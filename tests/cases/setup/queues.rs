@@ -20,7 +20,7 @@ async fn call(platform: &Platform, operation: &str, request: Value) {
 /// Puts a message into the queue that a variable names.
 async fn put_into(platform: &Platform, queue: &str, body: &str, reason: Option<&str>) {
     let mut message = json!({"QueueUrl": platform.environment()[queue], "MessageBody": body});
-    if platform.environment()[queue].ends_with(".fifo") {
+    if platform.environment()[queue].contains(".fifo") {
         message["MessageGroupId"] = "a".into();
         message["MessageDeduplicationId"] = body.into();
     }

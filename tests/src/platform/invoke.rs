@@ -27,7 +27,7 @@ impl Platform {
     /// Invokes the API function.
     pub async fn invoke_api(&self, request: &lambda_http::Request) -> Response<Body> {
         let deadline = self.clock.now() + API_TIMEOUT;
-        self.functions.api.handle(request, &self.invocation("api"), deadline).await
+        Box::pin(self.functions.api.handle(request, &self.invocation("api"), deadline)).await
     }
 
     /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies, 504 if
@@ -65,7 +65,7 @@ impl Platform {
     /// Posts a notification and lets everything that follows from it happen now.
     pub async fn deliver(&self, body: &[u8]) -> u16 {
         let status = self.post(body).await;
-        self.settle().await;
+        Box::pin(self.settle()).await;
         status
     }
 
@@ -91,7 +91,7 @@ impl Platform {
     pub async fn sweep_until(&self, deadline: Timestamp) -> Result<Value, String> {
         let invocation = self.invocation("follow-ups");
         let tick = json!({"source": "schedule"});
-        let answer = self.functions.follow_ups.handle(tick, &invocation, deadline).await;
+        let answer = Box::pin(self.functions.follow_ups.handle(tick, &invocation, deadline)).await;
         answer.map_err(|error| error.to_string())
     }
 
@@ -103,12 +103,12 @@ impl Platform {
         let deadline = self.clock.now() + SWEEP_TIMEOUT;
         let invocation = self.invocation("follow-ups");
         let answer = tokio::select! {
-            answer = self.functions.follow_ups.handle(payload, &invocation, deadline) => {
+            answer = Box::pin(self.functions.follow_ups.handle(payload, &invocation, deadline)) => {
                 answer.map_err(|error| error.to_string())
             }
             () = self.gate.crashed() => Err("the function died".to_owned()),
         };
-        self.settle().await;
+        Box::pin(self.settle()).await;
         answer
     }
 

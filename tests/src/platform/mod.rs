@@ -289,7 +289,7 @@ impl Platform {
 
     /// Moves the clock on by a span.
     pub async fn advance(&self, span: Duration) {
-        self.advance_to(self.clock.now() + span).await;
+        Box::pin(self.advance_to(self.clock.now() + span)).await;
     }
 
     async fn next_instant(&self) -> Option<Timestamp> {
