@@ -340,10 +340,10 @@ proptest! {
         let at = believed(told, received);
         for sample in SAMPLES.iter().filter(|sample| sample.3) {
             let event = event("page", sample.1, &item(sample, &time), received);
-            prop_assert_eq!(event.at, Some(ms(received)));
+            prop_assert_eq!(event.at, Some(ms(at)));
             let standing = standing_after([&event]);
             let reply = |now| outcome(Purpose::Reply, None, &standing, now, 0);
-            let end = received + DAY;
+            let end = at + DAY;
             prop_assert_eq!(reply(end), RESPONSE);
             prop_assert_eq!(reply(end + wait), WINDOW_CLOSED);
         }
