@@ -215,7 +215,7 @@ fn chosen(mut attributes: Map<String, Value>, wanted: &[String]) -> Map<String, 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: StatusCode,
-    /// The error's name in the older query protocol, which is the one that SDKs report.
+    /// The error's name in AWS's service model.
     pub(super) code: &'static str,
     pub(super) message: String,
 }
@@ -239,6 +239,18 @@ impl Refusal {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, ..refusal }
     }
 
+    /// The error's name in the older query protocol, and whose fault it is. SDKs go by that name.
+    ///
+    /// Source: `awsQueryCompatible` and the error codes of AWS's service model of SQS.
+    fn query_error(&self) -> String {
+        let code = match self.code {
+            "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue",
+            code => code,
+        };
+        let fault = if self.status.is_server_error() { "Receiver" } else { "Sender" };
+        format!("{code};{fault}")
+    }
+
     fn internal_error() -> Self {
         let refusal = Self::new("InternalError", "We encountered an internal error.");
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..refusal }
@@ -251,15 +263,16 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 pub(super) fn answer(result: Result<Value, Refusal>) -> Response {
-    let (status, content) = match result {
-        Ok(content) => (StatusCode::OK, content),
+    let content_type = [(header::CONTENT_TYPE, "application/x-amz-json-1.0")];
+    match result {
+        Ok(content) => (content_type, content.to_string()).into_response(),
         Err(refusal) => {
             let kind = format!("com.amazonaws.sqs#{}", refusal.code);
-            (refusal.status, json!({ "__type": kind, "message": refusal.message }))
+            let content = json!({ "__type": kind, "message": refusal.message }).to_string();
+            let query_error = [("x-amzn-query-error", refusal.query_error())];
+            (refusal.status, content_type, query_error, content).into_response()
         }
-    };
-    let content_type = [(header::CONTENT_TYPE, "application/x-amz-json-1.0")];
-    (status, content_type, content.to_string()).into_response()
+    }
 }
 
 pub(super) fn md5_hex(text: &str) -> String {
