@@ -170,8 +170,9 @@ fn look(wanted: &Search) -> Result<ExitCode, String> {
     let mut print = |line: String| writeln!(out, "{line}").map_err(|error| error.to_string());
     if let Some(seed) = wanted.seed {
         let run = search::run(seed, wanted.without).map_err(|error| error.to_string())?;
-        for line in &run.story {
-            print(line.clone())?;
+        for (number, line) in run.story.iter().enumerate() {
+            let body = run.bodies.get(&number).map_or("", String::as_str);
+            print(format!("{line} {body}").trim_end().to_owned())?;
         }
         for broken in &run.broken {
             print(format!("broken: {broken}"))?;

@@ -20,6 +20,7 @@ mod script;
 mod weather;
 mod world;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub struct Run {
     pub broken: Vec<Broken>,
     /// What happened, a line each.
     pub story: Vec<String>,
+    /// What was asked for by the calls among those lines. It holds ports and tokens that differ from run to run.
+    pub bodies: BTreeMap<usize, String>,
     /// How many calls the functions made to the table.
     pub table_calls: usize,
     /// How many messages were delivered.
@@ -61,7 +64,7 @@ pub fn run(seed: u64, without: Option<Guard>) -> Result<Run, Box<dyn Error>> {
         let calls = world.platform.aws.take_calls();
         let table_calls = calls.iter().filter(|call| call.target.starts_with("DynamoDB")).count();
         let delivered = world.history.attempts.iter().filter(|a| a.delivered).count();
-        Ok(Run { broken, table_calls, delivered, waits, story: world.story })
+        Ok(Run { broken, table_calls, delivered, waits, story: world.story, bodies: world.bodies })
     }))
 }
 

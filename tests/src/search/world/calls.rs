@@ -49,7 +49,8 @@ impl World {
         };
         let verdict = self.verdict(&call.target, fault.is_some());
         let number = self.running[index].number;
-        self.tell(format!("[{number}] {} {verdict:?} {fault:?} {}", call.target, call.body));
+        self.bodies.insert(self.story.len(), call.body.clone());
+        self.tell(format!("[{number}] {} {verdict:?} {fault:?}", call.target));
         let unclear = match &fault {
             Some(Fault::Error { code: 1, .. }) => true,
             Some(Fault::Error { .. } | Fault::Throttled { .. }) => false,

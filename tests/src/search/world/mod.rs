@@ -121,6 +121,8 @@ pub(super) struct World {
     plan: BTreeMap<(Timestamp, u64), Plan>,
     pub(super) history: History,
     pub(super) story: Vec<String>,
+    /// What was asked for by the calls among the lines of the story.
+    pub(super) bodies: BTreeMap<usize, String>,
     secret: Credentials,
     /// When each invocation last asked the table about a conversation.
     asked: BTreeMap<(u64, String), Point>,
@@ -184,6 +186,7 @@ impl World {
             plan: BTreeMap::new(),
             history: History { index_lag: weather.index_lag, ..History::default() },
             story: Vec::new(),
+            bodies: BTreeMap::new(),
             secret: Credentials {
                 tokens: cast.pages.iter().map(|page| (page.clone(), page_token(page))).collect(),
                 app_secret: APP_SECRET.to_owned(),
