@@ -17,6 +17,7 @@ NAMES = {
         "unreadable": "UnreadableQueue",
         "forward": "ForwardQueue",
         "forward-dead-letters": "ForwardDeadLetterQueue",
+        "schedule-dead-letters": "ScheduleDeadLetterQueue",
     },
 }
 # What a test sets where a function shall find nothing.

@@ -205,7 +205,7 @@ def erasure_overdue(stack):
     alarms = boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
     (alarm,) = [alarm for alarm in alarms if alarm.get("MetricName") == "ErasureOverdue"]
     dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
-    must_be("what the alarm is about", (alarm["Namespace"], dimensions), ("MessengerBackend", {"page": "all"}))
+    must_be("what the alarm is about", (alarm["Namespace"], [*dimensions]), ("MessengerBackend", ["stack"]))
     asked_at = now() - 2 * 60 * 60 * 1000
     job = {"pk": "erasure#overdue", "sk": "erasure", "due_page": "erasures", "page_id": PAGE, "person": FIFTH}
     item = {name: {"S": text} for name, text in job.items()}
@@ -215,7 +215,8 @@ def erasure_overdue(stack):
     (mark,) = [item for item in stack.items() if item["pk"]["S"] == f"{PAGE}#{FIFTH}"]
     must_be("when the person was erased", mark["erased_at"]["N"], str(asked_at))
     counted = [line for line in stack.log_lines() if '"_aws"' in line and '"ErasureOverdue":' in line]
-    must(any('"all"' in line for line in counted), f"the metric is missing: {counted}")
+    of_the_stack = f'"stack":"{dimensions["stack"]}"'
+    must(any(of_the_stack in line for line in counted), f"the metric is missing: {counted}")
 
 
 def requeued(stack):
