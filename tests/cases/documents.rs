@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const RUNBOOK: &str = "functions/setup/RUNBOOK.md";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The README of the root, and those of the folders that have one.
+/// The README of the root, those of the folders that have one, and the runbook.
 fn readmes() -> Vec<PathBuf> {
     let inside = |parent: &str| {
         let folders = fs::read_dir(root().join(parent)).unwrap();
@@ -15,6 +17,7 @@ fn readmes() -> Vec<PathBuf> {
     };
     let folders = [inside("."), inside("functions"), inside("shared")].concat();
     let files = folders.into_iter().chain([root()]).map(|folder| folder.join("README.md"));
+    let files = files.chain([root().join(RUNBOOK)]);
     files.filter(|file| file.is_file()).collect()
 }
 
@@ -87,6 +90,20 @@ fn every_parameter_of_the_template_is_described() {
         let name = name.trim().trim_end_matches(':');
         assert!(architecture.contains(&format!("`{name}`")), "{name}");
     }
+}
+
+#[test]
+fn every_alarm_of_the_template_is_in_the_runbook_and_no_other() {
+    let template = fs::read_to_string(root().join("template.yaml")).unwrap();
+    let alarms = template.split("\n  ").filter_map(|part| part.strip_suffix("Alarm:"));
+    let mut alarms: Vec<_> = alarms.map(|name| format!("{name}Alarm")).collect();
+    let runbook = fs::read_to_string(root().join(RUNBOOK)).unwrap();
+    let named = runbook.split('`').skip(1).step_by(2).filter(|name| name.ends_with("Alarm"));
+    let mut named: Vec<_> = named.map(str::to_owned).collect();
+    alarms.sort();
+    named.sort();
+    assert_eq!(alarms, named);
+    assert!(alarms.len() > 20);
 }
 
 /// Files of the stand-in that only read and pass on.

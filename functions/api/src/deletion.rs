@@ -153,7 +153,7 @@ pub(crate) struct Read;
     get,
     path = "/data-deletion/{code}",
     impl_for = Read,
-    params(("code" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The confirmation code.")),
+    params(("code" = String, Path, description = "The confirmation code.")),
     responses(
         (status = 200, description = "The status.", body = DeletionStatus),
         (status = 404, description = "There is no such deletion, or it has expired.", body = Problem),

@@ -88,7 +88,7 @@ pub(crate) struct Read;
     get,
     path = "/messages/{id}",
     impl_for = Read,
-    params(("id" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The message's id.")),
+    params(("id" = String, Path, description = "The message's id.")),
     responses(
         (status = 200, description = "The message.", body = Message),
         (status = 404, description = "There is no such message, or it has expired.", body = Problem),
@@ -106,7 +106,7 @@ pub(crate) struct Cancel;
     delete,
     path = "/messages/{id}",
     impl_for = Cancel,
-    params(("id" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The message's id.")),
+    params(("id" = String, Path, description = "The message's id.")),
     responses(
         (status = 200, description = "The message, cancelled.", body = Message),
         (status = 404, description = "There is no such message, or it has expired.", body = Problem),

@@ -6,7 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::answer::Answer;
 use crate::api::Api;
 use crate::problem::Problem;
-use crate::route::{Access, Call, Route};
+use crate::route::{Access, Call, PATH_PARAMETER, Route};
 
 pub(crate) struct Read;
 
@@ -74,6 +74,11 @@ fn operation(route: &Route, method: &str, path: &str) -> Value {
         let schema = json!({"$ref": "#/components/schemas/Problem"});
         json!({"description": description, "content": {"application/json": {"schema": schema}}})
     };
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        if parameter["in"] == "path" {
+            parameter["schema"]["pattern"] = PATH_PARAMETER.into();
+        }
+    }
     if path.contains('{') && operation["responses"]["400"].is_null() {
         operation["responses"]["400"] =
             problem("The path contains a character that a path holds only percent-encoded.");

@@ -80,7 +80,7 @@ pub(crate) struct Read;
     path = "/people/{psid}",
     impl_for = Read,
     params(
-        ("psid" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The person's PSID, or another recipient such as `user_ref:…`."),
+        ("psid" = String, Path, description = "The person's PSID, or another recipient such as `user_ref:…`."),
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     responses(
@@ -105,7 +105,7 @@ pub(crate) struct Erase;
     path = "/people/{psid}",
     impl_for = Erase,
     params(
-        ("psid" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The person's PSID, or another recipient such as `user_ref:…`."),
+        ("psid" = String, Path, description = "The person's PSID, or another recipient such as `user_ref:…`."),
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     responses(

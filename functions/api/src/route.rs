@@ -126,6 +126,9 @@ pub(crate) fn check_parameters(parameters: &HashMap<String, String>) -> Result<(
     }
 }
 
+/// What a parameter of a path consists of, as a regular expression: see [`is_never_encoded`].
+pub(crate) const PATH_PARAMETER: &str = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$";
+
 /// Whether RFC 3986 allows a byte in a segment of a path as it is.
 fn is_never_encoded(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)

@@ -61,7 +61,7 @@ pub(crate) struct Change;
     path = "/people/{psid}/thread",
     impl_for = Change,
     params(
-        ("psid" = String, Path, pattern = "^[A-Za-z0-9._~!$&'()*+,;=:@-]+$", description = "The person's PSID, or another recipient such as `user_ref:…`."),
+        ("psid" = String, Path, description = "The person's PSID, or another recipient such as `user_ref:…`."),
         ("page_id" = String, Query, min_length = 1, description = "The Page's id."),
     ),
     request_body = ThreadChange,

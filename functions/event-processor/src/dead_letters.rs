@@ -3,6 +3,7 @@
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use backend::aws::describe;
+use backend::queues::REASON;
 
 use crate::{Processor, attribute};
 
@@ -21,7 +22,7 @@ impl Processor {
             .message_body(message.body.as_deref().unwrap_or_default())
             .message_group_id(attribute(message, "MessageGroupId"))
             .message_deduplication_id(attribute(message, "MessageDeduplicationId"))
-            .message_attributes("reason", why)
+            .message_attributes(REASON, why)
             .send()
             .await;
         match answer {

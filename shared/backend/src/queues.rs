@@ -9,7 +9,7 @@ use crate::aws::describe;
 use crate::runtime::Environment;
 
 /// The attribute of a message that holds why it is kept.
-const REASON: &str = "reason";
+pub const REASON: &str = "reason";
 
 /// How many messages a sample holds at most: as many as one call returns.
 const SAMPLE: i32 = 10;

@@ -172,15 +172,13 @@ impl Telemetry {
         self.record(&[(metric, 1)], page_id, details);
     }
 
-    /// Records several values at once, as [`count`](Self::count) does; a count of 0 is left out.
+    /// Records several values at once, as [`count`](Self::count) does.
     pub fn record<'a>(
         &self,
         values: &[(Metric, u64)],
         page_id: impl Into<Option<&'a str>>,
         details: &[(&str, &str)],
     ) {
-        let is_there = |(metric, value): &&(Metric, u64)| *value > 0 || metric.unit() != "Count";
-        let values: Vec<_> = values.iter().filter(is_there).collect();
         let named: Vec<_> = values
             .iter()
             .map(|(metric, _)| json!({"Name": metric.name(), "Unit": metric.unit()}))

@@ -11,7 +11,7 @@ use simulator::functions::Functions;
 use simulator::gate::{GRAPH, Verdict};
 
 use super::erasure::assert_only_the_mark;
-use super::midway::{interrupt_after, process, request, sweep};
+use super::midway::{die_processing, interrupt_after, process, request, sweep};
 use super::*;
 
 /// More calls than any of the pieces of work here makes.
@@ -326,15 +326,7 @@ async fn with_a_reply_whose_sender_died() -> Arc<Platform> {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hello")).await;
     platform.clock.forward(59 * MINUTE + 50 * SECOND);
     platform.post(&platform.meta.person_says(PAGE, PSID, "book")).await;
-    platform.gate.crash_at_each(|call| call.target == GRAPH);
-    let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
-    let functions = platform.instance(0, &clock).unwrap();
-    let work = Box::pin(process(&platform, &functions));
-    tokio::select! {
-        () = work => panic!("the sender did not die"),
-        () = platform.gate.crashed() => {}
-    }
-    platform.gate.spare();
+    die_processing(&platform, |call| call.target == GRAPH).await;
     platform.clock.forward(MINUTE);
     platform
 }

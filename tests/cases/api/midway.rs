@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_util::future::{LocalBoxFuture, join_all};
+use messenger::clock::SharedClock;
 use simulator::functions::Functions;
 use simulator::gate::{Call, Verdict};
 use simulator::platform::batch;
@@ -34,6 +36,19 @@ pub(super) async fn process(platform: &Platform, functions: &Functions) {
     if answer.batch_item_failures.is_empty() {
         platform.sqs.delete(EVENTS, &received[0].receipt_handle);
     }
+}
+
+/// Processes the queue's next event in a container that dies at such a call.
+pub(super) async fn die_processing(platform: &Platform, dies_at: fn(&Call) -> bool) {
+    let clock: SharedClock = Arc::clone(&platform.clock) as _;
+    let functions = platform.instance(0, &clock).unwrap();
+    platform.gate.crash_at_each(dies_at);
+    let work = Box::pin(process(platform, &functions));
+    tokio::select! {
+        () = work => panic!("the event processor did not die"),
+        () = platform.gate.crashed() => {}
+    }
+    platform.gate.spare();
 }
 
 /// Sends what is due, as the schedule does on another machine.

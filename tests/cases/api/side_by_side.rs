@@ -12,7 +12,7 @@ use simulator::gate::{Call, GRAPH};
 use simulator::meta::Fault;
 
 use super::cancelled_midway::cancel_what_waits;
-use super::midway::{process, request, sweep, take_turns};
+use super::midway::{die_processing, process, request, sweep, take_turns};
 use super::*;
 
 const PROCESSING: u64 = 1;
@@ -268,14 +268,7 @@ async fn an_event_on_trial_is_not_answered_once_the_mark_is_there() {
     for (erased, recorded) in (3..7).flat_map(|erased| (0..10).map(move |it| (erased, it))) {
         let platform = answering().await;
         platform.post(&platform.meta.person_says(PAGE, PSID, "hello")).await;
-        platform.gate.crash_at_each(|call| call.target.ends_with("PutItem"));
-        let dying = instance(&platform, 0);
-        let work = Box::pin(process(&platform, &dying));
-        tokio::select! {
-            () = work => panic!("the event processor did not die"),
-            () = platform.gate.crashed() => {}
-        }
-        platform.gate.spare();
+        die_processing(&platform, |call| call.target.ends_with("PutItem")).await;
         platform.clock.forward(6 * MINUTE);
         let (processor, eraser) = (instance(&platform, PROCESSING), instance(&platform, OTHER));
         let works: [LocalBoxFuture<'_, ()>; 2] = [

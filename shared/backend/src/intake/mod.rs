@@ -106,11 +106,13 @@ impl Intake {
         }
         self.events.send(messages).await?;
         for (page_id, [received, unknown, cut]) in counts {
-            let metrics = [
+            let mut metrics = vec![
                 (Metric::EventsReceived, received),
                 (Metric::UnknownEvents, unknown),
                 (Metric::TruncatedEvents, cut),
             ];
+            // Each name costs by the month, once it occurs.
+            metrics.retain(|(_, count)| *count > 0);
             self.telemetry.record(&metrics, page_id.as_str(), &[]);
         }
         Ok(())

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Intake, IntakeError, Message};
 use crate::aws::describe;
+use crate::queues::REASON;
 use crate::secrets::Secret;
 use crate::telemetry::Metric;
 
@@ -24,8 +25,6 @@ const ANOTHER_APPLICATION: &str = "another_application";
 /// How much of a body fits into one message: base64 turns three bytes into four.
 const PART_BYTES: usize = MAX_RECORD_BYTES / 4 * 3 - 3;
 
-/// Why it is kept, for people.
-const REASON: &str = "reason";
 /// The key of the application that signed it.
 const APPLICATION: &str = "application";
 /// How a body is written: always `base64`. An event is written as in the queue of events.
