@@ -7,6 +7,7 @@ mod deletion;
 mod erased_beside;
 mod erased_midway;
 mod erasure;
+mod first_message;
 mod keys;
 mod liveness;
 mod midway;

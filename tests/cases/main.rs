@@ -8,6 +8,7 @@ mod api;
 mod applications;
 mod budget;
 mod comments;
+mod correlation;
 mod crash;
 mod documents;
 mod echoes;

@@ -13,10 +13,11 @@ use simulator::platform::{
     API_TIMEOUT, EVENT_RECEIVES, FORWARD_RECEIVES, FORWARD_TIMEOUT, PROCESSOR_TIMEOUT,
     QUEUE_RETENTION, SCHEDULE_RETENTION, SETUP_TIMEOUT, SWEEP_TIMEOUT,
 };
+use simulator::template::{is_given, may_have};
 
 /// The lines of a parameter or resource of the template.
 fn block(name: &str) -> Vec<&'static str> {
-    let mut lines = include_str!("../../template.yaml").lines();
+    let mut lines = simulator::template::TEXT.lines();
     assert!(lines.any(|line| line == format!("  {name}:")), "{name} is not in the template");
     lines.take_while(|line| line.is_empty() || line.starts_with("   ")).collect()
 }
@@ -115,6 +116,31 @@ fn each_setting_that_is_documented_is_a_parameter_with_that_default_and_range() 
         }
     }
     assert!(compared >= 10, "{compared} settings with a parameter are documented");
+}
+
+/// The letters by which `shared/README.md` names the functions.
+const LETTERS: [(&str, &str); 6] = [
+    ("W", "webhook"),
+    ("E", "event-processor"),
+    ("F", "follow-ups"),
+    ("P", "forward"),
+    ("S", "setup"),
+    ("A", "api"),
+];
+
+#[test]
+fn each_variable_goes_to_the_functions_that_the_documents_name() {
+    let mut compared = 0;
+    for row in rows_under("Template parameter") {
+        let Some(variable) = in_backquotes(&row[0]).filter(|name| is_given(name)) else { continue };
+        compared += 1;
+        let named: Vec<_> = row[1].split(' ').collect();
+        for (letter, program) in LETTERS {
+            let expected = named.contains(&letter);
+            assert_eq!(may_have(program, variable), expected, "{variable} of {program}");
+        }
+    }
+    assert!(compared >= 25, "{compared} variables of the template are documented");
 }
 
 /// Lambda's own filter takes a metric's line, which has no level, for INFO.

@@ -16,6 +16,8 @@ use messenger::decision::Replies;
 use setup::Setup;
 use webhook::Webhook;
 
+use crate::template;
+
 /// What containers are started from: variables, clock and metrics.
 #[derive(Clone)]
 pub struct Containers {
@@ -35,7 +37,8 @@ impl Containers {
         Environment::new(variables, Arc::clone(&self.clock), self.telemetry.clone())
     }
 
-    /// Starts a function in a new container; its calls to AWS come in under its name, that of its program.
+    /// Starts a function in a new container, with the variables that it has in a stack; its calls to AWS come
+    /// in under its name, that of its program.
     ///
     /// # Errors
     /// If a variable is missing or unusable.
@@ -45,6 +48,7 @@ impl Containers {
         new: impl FnOnce(&Environment) -> F,
     ) -> Result<F, SettingErrors> {
         let mut named = self.clone();
+        named.variables.retain(|variable, _| template::may_have(name, variable));
         if let Some(url) = named.variables.get_mut("AWS_ENDPOINT_URL") {
             *url = format!("{url}/functions/{name}");
         }

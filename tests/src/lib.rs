@@ -23,3 +23,4 @@ pub mod search;
 pub mod secrets_manager;
 pub mod setup;
 pub mod sqs;
+pub mod template;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backend::answer::Message;
+use backend::correlation::about;
 use backend::outbox::{Scheduled, ToSchedule};
 use backend::request::{self, SendRequest};
 use backend::store::{CancelOutcome, Cancellation, EntryKey, Status};
@@ -71,7 +72,7 @@ pub(crate) async fn create(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     if let Some(there) = there {
         return Ok(Answer::ok(&Message::new(&entry_key, there))?);
     }
-    let stored = api.schedule(&call, wanted).await?;
+    let stored = about(&entry_key.correlation_id(), Box::pin(api.schedule(&call, wanted))).await?;
     let message = api.message(&stored.key).await?;
     if !stored.is_new {
         return Ok(Answer::ok(&message)?);
@@ -120,7 +121,8 @@ pub(crate) async fn cancel(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let outcome = match entry.status {
         // A cancellation that was interrupted is completed.
         Status::Open | Status::Cancelled => {
-            api.outbox.cancel(&key, Cancellation::Withdrawn).await?
+            let cancelled = Box::pin(api.outbox.cancel(&key, Cancellation::Withdrawn));
+            about(&key.correlation_id(), cancelled).await?
         }
         _ => CancelOutcome::EndedBefore,
     };

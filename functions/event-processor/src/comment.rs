@@ -20,7 +20,7 @@ impl Processor {
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
         if now.since(event.happened_at()) > SEVEN_DAYS {
-            tracing::warn!(event = event.id, "a comment is too old to be answered");
+            tracing::warn!("a comment is too old to be answered");
             return Ok(Processed::Done);
         }
         let store = self.outbox.store();

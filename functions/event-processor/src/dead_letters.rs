@@ -29,7 +29,7 @@ impl Processor {
             Ok(_) => true,
             Err(error) => {
                 let error = describe(&error);
-                tracing::error!(message = message.message_id, %error, "an event stays in the queue");
+                tracing::error!(message_id = message.message_id, %error, "an event stays in the queue");
                 false
             }
         }

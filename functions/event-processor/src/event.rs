@@ -43,15 +43,12 @@ impl Processor {
         self.record_policy(event).await?;
         self.count(event);
         let Some(person) = event.person.clone() else {
-            tracing::info!(event = event.id, kind = event.kind_name(), "an event without a person");
+            tracing::info!(kind = event.kind_name(), "an event without a person");
             return Ok(Processed::Done);
         };
         if event.at.is_none() && event.opens_window() {
             // Meta may count from earlier, and then refuses what is sent towards the end.
-            tracing::warn!(
-                event = event.id,
-                "an event without a time: the window counts from its receipt"
-            );
+            tracing::warn!("an event without a time: the window counts from its receipt");
         }
         let conversation_key = ConversationKey { page_id: event.page_id.clone(), person };
         if event.is_standby() {
@@ -92,7 +89,7 @@ impl Processor {
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
         if now.since(event.happened_at()) > HORIZON {
-            tracing::warn!(event = event.id, "an event is too old to be answered");
+            tracing::warn!("an event is too old to be answered");
             return self.record(&conversation_key, event).await;
         }
         if delivery.is_again {
@@ -106,7 +103,7 @@ impl Processor {
             .open_conversation(&conversation_key, heard.as_ref(), event.happened_at(), &lease, now)
             .await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
-            tracing::info!(event = event.id, "an event of a person who was erased after it");
+            tracing::info!("an event of a person who was erased after it");
             if delivery.is_again {
                 self.outbox.forget_decision(&conversation_key, event).await?;
             }
@@ -126,7 +123,7 @@ impl Processor {
         };
         match self.decide(incoming, delivery, now, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
-                tracing::info!(event = event.id, "a person was erased while they were answered");
+                tracing::info!("a person was erased while they were answered");
                 self.outbox.forget_decision(&key, event).await?;
                 Ok(Processed::PersonErased)
             }

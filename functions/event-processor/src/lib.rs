@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
+use backend::correlation::{self, about};
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::publish::PublishError;
 use backend::runtime::{Environment, receive_count, redeliver};
@@ -76,6 +77,15 @@ enum RecordError {
     /// There was no time left to begin it.
     #[error("no time was left to begin this event")]
     NoTimeLeft,
+}
+
+/// Whose fault it is that an event is to be delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The event's own.
+    ItsOwn,
+    /// That of AWS or Meta, or of the time.
+    OfOthers,
 }
 
 /// The event processor.
@@ -148,7 +158,6 @@ impl Processor {
         context: &SendContext,
     ) -> SqsBatchResponse {
         let suspect = messages.remove(place);
-        tracing::warn!(message = suspect.message_id, "an event is processed alone");
         self.give_back(&messages).await;
         let failed = self.process_lane(vec![suspect], true, context).await;
         let others = messages.into_iter().filter_map(|message| message.message_id);
@@ -164,29 +173,41 @@ impl Processor {
     ) -> Vec<String> {
         let mut left = lane.into_iter();
         while let Some(message) = left.next() {
-            let Err(error) = self.process_message(&message, is_suspect, context).await else {
-                continue;
-            };
-            let receives = receive_count(&message);
-            tracing::error!(message = message.message_id, receives, %error, "an event failed");
-            self.telemetry.count(Metric::EventsFailed, None, &[]);
-            let is_own_fault = match error {
-                RecordError::Poisonous(reason, MOST_FAILURES..) => {
-                    if self.dead_letter(&message, reason).await {
-                        continue;
-                    }
-                    false
-                }
-                RecordError::Poisonous(..) => true,
-                _ => false,
-            };
+            let tried = Box::pin(self.try_message(&message, is_suspect, context));
+            let Err(fault) = about(correlation_id(&message), tried).await else { continue };
             let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
-            if !is_own_fault {
+            if fault == Fault::OfOthers {
                 self.pause(&rest, context).await;
             }
             return rest.into_iter().filter_map(|message| message.message_id).collect();
         }
         Vec::new()
+    }
+
+    /// Processes a message, or gives it up: an error if it is to be delivered again.
+    async fn try_message(
+        &self,
+        message: &SqsMessage,
+        is_suspect: bool,
+        context: &SendContext,
+    ) -> Result<(), Fault> {
+        if is_suspect {
+            tracing::warn!(message_id = message.message_id, "an event is processed alone");
+        }
+        let Err(error) = self.process_message(message, is_suspect, context).await else {
+            return Ok(());
+        };
+        let receives = receive_count(message);
+        tracing::error!(message_id = message.message_id, receives, %error, "an event failed");
+        self.telemetry.count(Metric::EventsFailed, None, &[]);
+        match error {
+            RecordError::Poisonous(reason, MOST_FAILURES..) => {
+                let is_kept = self.dead_letter(message, reason).await;
+                if is_kept { Ok(()) } else { Err(Fault::OfOthers) }
+            }
+            RecordError::Poisonous(..) => Err(Fault::ItsOwn),
+            _ => Err(Fault::OfOthers),
+        }
     }
 
     async fn process_message(
@@ -230,6 +251,11 @@ fn lanes(messages: Vec<SqsMessage>) -> Vec<Vec<SqsMessage>> {
         lanes.entry(group).or_default().push(message);
     }
     lanes.into_values().collect()
+}
+
+/// The correlation id of a message's event, which is known before the message can be read.
+fn correlation_id(message: &SqsMessage) -> &str {
+    correlation::of_event(attribute(message, "MessageDeduplicationId"))
 }
 
 fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {

@@ -119,7 +119,7 @@ impl Processor {
         let reason = match outcome {
             Err(_) => "panic",
             Ok(Err(RecordError::Outbox(error))) if error.is_permanent() => {
-                tracing::error!(event = event.id, %error, "the table cannot hold what was decided");
+                tracing::error!(%error, "the table cannot hold what was decided");
                 "rejected_by_table"
             }
             Ok(Err(died @ RecordError::Poisonous(..))) => return Ok(Err(died)),

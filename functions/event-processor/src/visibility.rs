@@ -8,7 +8,7 @@ use backend::outbox::SendContext;
 use backend::runtime::receive_count;
 use futures_util::future::join_all;
 
-use crate::Processor;
+use crate::{Processor, correlation_id};
 
 /// How long an event waits whose first try failed because of AWS or Meta.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -42,7 +42,8 @@ impl Processor {
             let call = call.receipt_handle(message.receipt_handle.as_deref().unwrap_or_default());
             if let Err(error) = call.visibility_timeout(seconds).send().await {
                 let error = describe(&error);
-                tracing::warn!(message = message.message_id, %error, "an event comes again late");
+                let correlation_id = correlation_id(message);
+                tracing::warn!(correlation_id, %error, "an event comes again late");
             }
         });
         join_all(calls).await;

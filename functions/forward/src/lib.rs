@@ -13,6 +13,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::aws::{CALL_TIMEOUT, describe};
+use backend::correlation::{CORRELATION_ID, about};
 use backend::forward::{Destinations, URL_ATTRIBUTE, URLS};
 use backend::http::client_resolving_by;
 use backend::runtime::{self, Environment, receive_count, redeliver};
@@ -141,7 +142,10 @@ impl Forwarder {
 
     /// Attempts each message of a batch once, concurrently; the answer lists those that failed.
     pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
-        let tries = batch.records.iter().map(|message| self.try_message(message, deadline));
+        let tries = batch.records.iter().map(|message| {
+            let correlation_id = attribute(message, CORRELATION_ID).unwrap_or_default();
+            about(correlation_id, Box::pin(self.try_message(message, deadline)))
+        });
         let failed = join_all(tries).await;
         redeliver(failed.into_iter().flatten())
     }
@@ -152,7 +156,7 @@ impl Forwarder {
         let addressed = serde_json::from_str::<Addressed>(body).unwrap_or_default();
         let page_id = addressed.page_id.as_str();
         let Some(url) = self.destination(message) else {
-            tracing::warn!(message = message.message_id, "its URL is no longer in FORWARD_URLS");
+            tracing::warn!(message_id = message.message_id, "its URL is no longer in FORWARD_URLS");
             self.telemetry.count(Metric::ForwardDropped, page_id, &[("reason", "url_removed")]);
             return None;
         };
@@ -169,7 +173,7 @@ impl Forwarder {
             Err(error) => error,
         };
         let (receives, host) = (receive_count(message), url.host_str());
-        tracing::warn!(message = message.message_id, receives, host, %error, "not forwarded");
+        tracing::warn!(message_id = message.message_id, receives, host, %error, "not forwarded");
         self.telemetry.count(Metric::ForwardFailed, page_id, &[]);
         if !matches!(error, ForwardError::NoTimeLeft) {
             self.reschedule(message, pause_after(receives)).await;
@@ -179,7 +183,7 @@ impl Forwarder {
 
     /// The URL of a message, if it is still configured.
     fn destination(&self, message: &SqsMessage) -> Option<&Url> {
-        let wanted = message.message_attributes.get(URL_ATTRIBUTE)?.string_value.as_deref()?;
+        let wanted = attribute(message, URL_ATTRIBUTE)?;
         self.destinations.urls.iter().find(|url| url.as_str() == wanted)
     }
 
@@ -230,9 +234,13 @@ impl Forwarder {
             .await;
         if let Err(error) = answer {
             let error = describe(&error);
-            tracing::warn!(message = message.message_id, %error, "the pause could not be set; the message is retried sooner");
+            tracing::warn!(message_id = message.message_id, %error, "the pause could not be set; the message is retried sooner");
         }
     }
+}
+
+fn attribute<'a>(message: &'a SqsMessage, name: &str) -> Option<&'a str> {
+    message.message_attributes.get(name)?.string_value.as_deref()
 }
 
 fn pause_after(receives: u32) -> Duration {

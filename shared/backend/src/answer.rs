@@ -14,6 +14,9 @@ use crate::store::{Entry, EntryKey, Status, Step};
 pub struct Message {
     /// Identifies the message. Opaque, but an encoding and not a secret.
     id: String,
+    /// The id under which everything about the message is logged: the first 32 characters of the id of the
+    /// event that it follows from, or its own if it was requested.
+    correlation_id: String,
     /// The Page's id.
     page_id: String,
     /// The recipient's PSID. For any other recipient it is known once an echo has named it.
@@ -32,6 +35,12 @@ pub struct Message {
     /// When the message will be sent, while it is open.
     #[schema(required, format = DateTime)]
     send_at: Option<String>,
+    /// When the event happened that the message answers.
+    #[schema(required, format = DateTime)]
+    caused_at: Option<String>,
+    /// When the message was first due.
+    #[schema(format = DateTime)]
+    first_due: String,
     /// When the message was requested.
     #[schema(format = DateTime)]
     decided_at: String,
@@ -99,6 +108,7 @@ impl Message {
         let warnings = warnings(&entry);
         Self {
             id: key.to_string(),
+            correlation_id: key.correlation_id(),
             page_id: key.conversation_key.page_id.clone(),
             psid: own.or(entry.psid),
             status: entry.status.name(),
@@ -106,6 +116,8 @@ impl Message {
             purpose: entry.purpose,
             author: entry.author,
             send_at: entry.due_at.filter(|_| entry.status == Status::Open).map(instant),
+            caused_at: entry.caused_at.map(instant),
+            first_due: instant(entry.first_due),
             decided_at: instant(entry.decided_at),
             give_up_at: instant(entry.give_up_at),
             ended_at: entry.ended_at.map(instant),

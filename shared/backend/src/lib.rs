@@ -4,6 +4,7 @@ pub mod answer;
 pub mod aws;
 pub mod batch;
 pub mod clock;
+pub mod correlation;
 pub mod credentials;
 pub mod erasure;
 pub mod feed;

@@ -15,6 +15,7 @@ use serde_json::value::to_raw_value;
 
 use crate::answer::Message;
 use crate::aws::describe;
+use crate::correlation::{CORRELATION_ID, of_event};
 use crate::feed::{Feed, FeedError};
 use crate::forward::{Destinations, URL_ATTRIBUTE};
 use crate::runtime::Environment;
@@ -90,7 +91,9 @@ impl Publisher {
         let person = event.person.clone();
         let page_id = &event.page_id;
         let whose = person.map(|person| ConversationKey { page_id: page_id.clone(), person });
-        self.spread(Inbound::from_event(event)?, whose.as_ref(), event.happened_at()).await
+        let correlation_id = of_event(&event.id);
+        let inbound = Inbound::from_event(event)?;
+        self.spread(inbound, whose.as_ref(), event.happened_at(), correlation_id).await
     }
 
     /// Publishes how a message ended, as `GET /messages/{id}` shows it; without the entry, because it
@@ -132,7 +135,7 @@ impl Publisher {
             truncated: false,
             event: event?,
         };
-        self.spread(inbound, Some(whose), judged_by).await
+        self.spread(inbound, Some(whose), judged_by, &key.correlation_id()).await
     }
 
     async fn spread(
@@ -140,6 +143,7 @@ impl Publisher {
         inbound: Inbound,
         whose: Option<&ConversationKey>,
         happened_at: Timestamp,
+        correlation_id: &str,
     ) -> Result<(), PublishError> {
         let feed = async {
             match &self.feed {
@@ -149,7 +153,7 @@ impl Publisher {
         };
         let forward = async {
             match &self.forward {
-                Some(queue) => queue.send(inbound.clone()).await,
+                Some(queue) => queue.send(inbound.clone(), correlation_id).await,
                 None => Ok(()),
             }
         };
@@ -174,16 +178,25 @@ struct Unreadable {
 }
 
 impl ForwardQueue {
-    async fn send(&self, inbound: Inbound) -> Result<(), PublishError> {
+    async fn send(&self, inbound: Inbound, correlation_id: &str) -> Result<(), PublishError> {
         let text = inbound.into_text(MAX_RECORD_BYTES)?;
-        let messages = self.destinations.urls.iter().map(|url| self.send_to(url.as_str(), &text));
+        let urls = self.destinations.urls.iter();
+        let messages = urls.map(|url| self.send_to(url.as_str(), &text, correlation_id));
         try_join_all(messages).await.map(drop)
     }
 
-    async fn send_to(&self, url: &str, text: &str) -> Result<(), PublishError> {
-        let url = MessageAttributeValue::builder().data_type("String").string_value(url).build()?;
-        let message = self.sqs.send_message().queue_url(&self.url).message_body(text);
-        let answer = message.message_attributes(URL_ATTRIBUTE, url).send().await;
+    async fn send_to(
+        &self,
+        url: &str,
+        text: &str,
+        correlation_id: &str,
+    ) -> Result<(), PublishError> {
+        let mut message = self.sqs.send_message().queue_url(&self.url).message_body(text);
+        for (name, value) in [(URL_ATTRIBUTE, url), (CORRELATION_ID, correlation_id)] {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value);
+            message = message.message_attributes(name, value.build()?);
+        }
+        let answer = message.send().await;
         answer.map(drop).map_err(|error| PublishError::Queue(describe(&error)))
     }
 }

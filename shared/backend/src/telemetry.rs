@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::correlation::{self, CORRELATION_ID};
 use crate::settings::Variables;
 use messenger::clock::SharedClock;
 
@@ -197,7 +198,12 @@ impl Telemetry {
                 ],
             },
         });
-        for (name, value) in [("stack", self.stack.as_deref()), ("page", page_id)] {
+        let current = correlation::current();
+        for (name, value) in [
+            ("stack", self.stack.as_deref()),
+            ("page", page_id),
+            (CORRELATION_ID, current.as_deref()),
+        ] {
             if let Some(value) = value {
                 line[name] = value.into();
             }

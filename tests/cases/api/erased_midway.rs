@@ -42,16 +42,16 @@ pub(super) fn beside(platform: &Platform) -> Functions {
 }
 
 /// How a piece of work stood when its person was erased.
-struct Stand {
+pub(super) struct Stand {
     /// It had not ended.
-    is_midway: bool,
+    pub(super) is_midway: bool,
     /// An entry was in the table.
     is_written: bool,
     erased_at: Timestamp,
 }
 
 /// Lets a piece of work make so many calls, erases the person, and lets it go on unless it dies then.
-async fn erase_after<T>(
+pub(super) async fn erase_after<T>(
     platform: &Platform,
     calls: usize,
     dies: bool,
@@ -106,7 +106,7 @@ async fn heard_from_with_a_feed() -> Arc<Platform> {
     platform
 }
 
-async fn pulled(platform: &Platform) -> Value {
+pub(super) async fn pulled(platform: &Platform) -> Value {
     let feed = ask(platform, "GET", &format!("/events?page_id={PAGE}")).await;
     feed.body["results"].clone()
 }

@@ -234,12 +234,9 @@ impl Platform {
         &self.functions.processor
     }
 
-    /// Another set of functions, with a number, a clock and a memory of its own: its calls pass the
-    /// gate under its number.
-    ///
-    /// # Errors
-    /// If it cannot be built.
-    pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
+    /// What containers with a number and a clock of their own are started from: their calls pass the gate
+    /// under their number.
+    pub fn containers_of(&self, number: u64, clock: &SharedClock) -> Containers {
         let mut containers = self.containers();
         containers.clock = Arc::clone(clock);
         let name = format!("container-{number}");
@@ -248,7 +245,15 @@ impl Platform {
             let url = containers.variables.entry(name.to_owned()).or_default();
             *url = format!("{url}/instances/{number}");
         }
-        Ok(Functions::start(&containers, self.options.replies)?)
+        containers
+    }
+
+    /// Another set of functions, with a number, a clock and a memory of its own.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
+        Ok(Functions::start(&self.containers_of(number, clock), self.options.replies)?)
     }
 
     /// Changes the secret, as its owner would.

@@ -12,6 +12,7 @@ use aws_sdk_sqs::error::BuildError;
 use messenger::clock::Timestamp;
 use messenger::event::{Event, Kind, WriteError};
 
+use crate::correlation::of_event;
 use crate::runtime::Environment;
 use crate::secrets::{Secret, SecretError, Secrets};
 use crate::telemetry::{Metric, Telemetry};
@@ -38,6 +39,19 @@ pub enum IntakeError {
     /// The secret cannot be read, and an older copy does not name an event's Page.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+/// The detail of a line that holds the correlation ids of several events.
+const EVENTS: &str = "events";
+
+/// A line names so many events at most.
+const EVENTS_OF_A_LINE: usize = 20;
+
+/// What is said about an event that was queued.
+struct Queued {
+    correlation_id: String,
+    is_unknown: bool,
+    is_truncated: bool,
 }
 
 /// The queue of events and the unreadable queue.
@@ -93,30 +107,43 @@ impl Intake {
     /// [`IntakeError`] unless all of them are queued; they can be queued again, because the queue
     /// knows them by their ids.
     pub async fn queue(&self, events: Vec<Event>) -> Result<(), IntakeError> {
-        let mut counts = BTreeMap::<String, [u64; 3]>::new();
+        let mut queued = BTreeMap::<String, Vec<Queued>>::new();
         let mut messages = Vec::with_capacity(events.len());
         for event in events {
             let (body, truncated) = event.to_queue_text()?;
+            let is_unknown = matches!(event.kind, Kind::Unknown { .. });
+            let correlation_id = of_event(&event.id).to_owned();
             let group = Some((event.group(), event.id));
             messages.push(Message { body, group, attributes: Vec::new() });
-            let [received, unknown, cut] = counts.entry(event.page_id).or_default();
-            *received += 1;
-            *unknown += u64::from(matches!(event.kind, Kind::Unknown { .. }));
-            *cut += u64::from(truncated);
+            let of_page = queued.entry(event.page_id).or_default();
+            of_page.push(Queued { correlation_id, is_unknown, is_truncated: truncated });
         }
         self.events.send(messages).await?;
-        for (page_id, [received, unknown, cut]) in counts {
-            let mut metrics = vec![
-                (Metric::EventsReceived, received),
-                (Metric::UnknownEvents, unknown),
-                (Metric::TruncatedEvents, cut),
-            ];
-            // Each name costs by the month, once it occurs.
-            metrics.retain(|(_, count)| *count > 0);
-            self.telemetry.record(&metrics, page_id.as_str(), &[]);
+        for (page_id, events) in queued {
+            for events in events.chunks(EVENTS_OF_A_LINE) {
+                self.count_queued(&page_id, events);
+            }
         }
         Ok(())
     }
+
+    fn count_queued(&self, page_id: &str, events: &[Queued]) {
+        let count = |is_one: fn(&Queued) -> bool| events.iter().filter(|it| is_one(it)).count();
+        let mut metrics = vec![
+            (Metric::EventsReceived, events.len() as u64),
+            (Metric::UnknownEvents, count(|event| event.is_unknown) as u64),
+            (Metric::TruncatedEvents, count(|event| event.is_truncated) as u64),
+        ];
+        // Each name costs by the month, once it occurs.
+        metrics.retain(|(_, count)| *count > 0);
+        let ids = names(events.iter().map(|event| event.correlation_id.as_str()));
+        self.telemetry.record(&metrics, page_id, &[(EVENTS, &ids)]);
+    }
+}
+
+/// The correlation ids of events, as one detail of a line.
+fn names<'a>(events: impl Iterator<Item = &'a str>) -> String {
+    events.collect::<Vec<_>>().join(" ")
 }
 
 /// Parts the events of an application's Pages from the others: an app secret speaks for its own Pages

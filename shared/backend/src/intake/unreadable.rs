@@ -10,8 +10,9 @@ use messenger::clock::Timestamp;
 use messenger::event::{Event, MAX_RECORD_BYTES, Unreadable};
 use sha2::{Digest, Sha256};
 
-use super::{Intake, IntakeError, Message};
+use super::{EVENTS, EVENTS_OF_A_LINE, Intake, IntakeError, Message, names};
 use crate::aws::describe;
+use crate::correlation::of_event;
 use crate::queues::REASON;
 use crate::secrets::Secret;
 use crate::telemetry::Metric;
@@ -118,20 +119,24 @@ impl Intake {
         secret: &Secret,
         events: Vec<Event>,
     ) -> Result<(), IntakeError> {
-        let mut counts = BTreeMap::new();
+        let mut by_reason = BTreeMap::<_, Vec<_>>::new();
         let mut messages = Vec::with_capacity(events.len());
         for event in &events {
             let reason = reason_of_foreign(secret, &event.page_id);
-            counts.entry(reason).or_insert((0, &event.page_id)).0 += 1;
+            by_reason.entry(reason).or_default().push(event);
             let attributes =
                 vec![(REASON, reason.to_owned()), (APPLICATION, application.to_owned())];
             messages.push(Message { body: event.to_queue_text()?.0, group: None, attributes });
         }
         self.unreadable.send(messages).await?;
-        for (reason, (count, page)) in counts {
-            tracing::warn!(application, reason, count, page, "events are set aside");
-            let metrics = [(Metric::ForeignEvents, count)];
-            self.telemetry.record(&metrics, None, &[("reason", reason)]);
+        for (reason, foreign) in by_reason {
+            for some in foreign.chunks(EVENTS_OF_A_LINE) {
+                let events = names(some.iter().map(|event| of_event(&event.id)));
+                let (count, page) = (some.len() as u64, &*some[0].page_id);
+                tracing::warn!(application, reason, count, page, events, "events are set aside");
+                let metrics = [(Metric::ForeignEvents, count)];
+                self.telemetry.record(&metrics, None, &[("reason", reason), (EVENTS, &events)]);
+            }
         }
         Ok(())
     }

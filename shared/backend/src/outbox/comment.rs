@@ -74,7 +74,7 @@ impl Outbox {
                 self.fail_private_reply(conversation_key, event, invalid).await
             }
             Err(error) => {
-                tracing::info!(event = event.id, %error, "a comment gets no reply of the bot");
+                tracing::info!(%error, "a comment gets no reply of the bot");
                 Ok(())
             }
         }
@@ -87,7 +87,7 @@ impl Outbox {
         event: &Event,
         invalid: Invalid,
     ) -> Result<(), OutboxError> {
-        tracing::error!(event = event.id, %invalid, "the decision breaks a limit");
+        tracing::error!(%invalid, "the decision breaks a limit");
         let key = EntryKey { conversation_key: conversation_key.clone(), id: entry_id(event) };
         let conversation = self.store.conversation(conversation_key).await?.unwrap_or_default();
         let now = self.clock.now();

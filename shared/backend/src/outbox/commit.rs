@@ -264,7 +264,7 @@ impl Outbox {
     ) -> Result<(Entry, Option<Label>), OutboxError> {
         let now = self.clock.now();
         if let Err(invalid) = &decision {
-            tracing::error!(event = incoming.event.id, %invalid, "the decision breaks a limit");
+            tracing::error!(%invalid, "the decision breaks a limit");
         }
         let conversation = &incoming.conversation;
         let caused_at = incoming.event.at.unwrap_or(incoming.event.received_at);

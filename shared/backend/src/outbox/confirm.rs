@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::correlation::CORRELATION_ID;
 use crate::secrets::Secret;
 use crate::store::{
     Change, ConversationKey, ConversationUpdate, Entry, EntryKey, Guard, NextState, PersonErasure,
@@ -143,7 +144,9 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.telemetry.count(Metric::ConfirmedByEcho, key.conversation_key.page_id.as_str(), &[]);
+        let page_id = key.conversation_key.page_id.as_str();
+        let details = [(CORRELATION_ID, &*key.correlation_id())];
+        self.telemetry.count(Metric::ConfirmedByEcho, page_id, &details);
         let guard = Guard::Free { due_at: Some(due_at), now };
         if entry.next_step().is_some() {
             let next_state = NextState::Waits { due_at: now, reason: None, rescheduled: false };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::correlation::about;
 use crate::store::{
     ConversationItem, ConversationKey, Entry, EntryKey, PendingEntry, Reason, Status,
 };
@@ -74,7 +75,9 @@ impl Outbox {
                 Ok(Some(entry)) if entry.is_open() => entries.push((key, entry)),
                 Err(error) if error.is_permanent() => {
                     delivered.forget.extend(known(id));
-                    delivered.outcomes.push((id.clone(), self.fail(&key, &error).await?));
+                    let failed =
+                        about(&key.correlation_id(), Box::pin(self.fail(&key, &error))).await?;
+                    delivered.outcomes.push((id.clone(), failed));
                     delivered.ended.push(key);
                 }
                 gone => {
@@ -96,11 +99,13 @@ impl Outbox {
             let waiting = entry.waiting();
             let mut attempt =
                 Attempt { key: &key, entry, conversation, context, thread_is_back: false };
-            let outcome = match Box::pin(self.attempt(&mut attempt, delivered.blocked_until)).await
-            {
-                Err(error) if error.is_permanent() => self.fail(&key, &error).await?,
-                outcome => outcome?,
-            };
+            let tried = Box::pin(async {
+                match self.attempt(&mut attempt, delivered.blocked_until).await {
+                    Err(error) if error.is_permanent() => self.fail(&key, &error).await,
+                    outcome => outcome,
+                }
+            });
+            let outcome = about(&key.correlation_id(), tried).await?;
             match &outcome {
                 // Also if it was not listed: another run may list it before the lease is given back.
                 Outcome::Ended(..) => {

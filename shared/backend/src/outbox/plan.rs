@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::correlation;
 use crate::graph::Fault;
 use crate::store::{
     Change, ConversationItem, ConversationUpdate, Entry, EntryKey, ExpiresAt, NextState, Reason,
@@ -16,9 +17,6 @@ use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::Purpose;
 
 use super::OutboxSettings;
-
-/// How many hexadecimal digits of an event's id name its entry: 128 bits.
-const ID_LENGTH: usize = 32;
 
 /// What comes between two decisions that fall into one millisecond.
 const TICK: Duration = Duration::from_millis(1);
@@ -196,7 +194,7 @@ pub(super) fn steps(
 
 /// The id of the entry in which an event's decision is written down.
 pub fn entry_id(event: &Event) -> String {
-    event.id.chars().take(ID_LENGTH).collect()
+    correlation::of_event(&event.id).to_owned()
 }
 
 /// A decision's time: now, or just after the latest decision that still waits.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::correlation::{CORRELATION_ID, about};
 use crate::store::{
     CancelOutcome, Cancellation, Cause, ConversationItem, ConversationKey, ConversationUpdate,
     Created, Entry, EntryKey, ExpiresAt, NextState, PendingEntry, Reason, Status, StoreError,
@@ -128,9 +129,10 @@ impl Outbox {
     pub(super) async fn unlist(&self, ended: &[EntryKey]) -> Result<(), OutboxError> {
         for key in ended {
             if key.is_of_request() && !self.publisher.is_off() {
-                match self.publish_end(key).await {
+                match about(&key.correlation_id(), Box::pin(self.publish_end(key))).await {
                     Err(error) if error.is_permanent() => {
-                        tracing::error!(entry = key.id, %error, "a message's end is not published");
+                        let correlation_id = key.correlation_id();
+                        tracing::error!(correlation_id, %error, "a message's end is not published");
                     }
                     published => published?,
                 }
@@ -207,7 +209,10 @@ impl Outbox {
             Status::Open => return,
         };
         let reason = reason.map_or("done", Reason::code);
-        let details = [("purpose", purpose.name()), ("reason", reason)];
+        let correlation_id = key.correlation_id();
+        // An event may end an entry that follows from another one.
+        let details =
+            [("purpose", purpose.name()), ("reason", reason), (CORRELATION_ID, &correlation_id)];
         self.telemetry.count(metric, key.conversation_key.page_id.as_str(), &details);
     }
 }

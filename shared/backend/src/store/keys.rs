@@ -8,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
 use super::ConversationKey;
+use crate::correlation::of_event;
 use crate::signature::{is_metadata_tag, metadata_tag};
-use messenger::event::METADATA_MARK;
+use messenger::event::{METADATA_MARK, digest, id_of_public_post};
 
 /// What the names of entries begin with, so that other forms can be distinguished.
 const ID_MARK: &str = "m1.";
@@ -36,6 +37,17 @@ impl EntryKey {
     /// Whether a caller requested it, or it is a private reply: its end is published.
     pub fn is_of_request(&self) -> bool {
         [REQUESTED, PRIVATE_REPLY].iter().any(|mark| self.id.starts_with(mark))
+    }
+
+    /// The id under which everything about it is logged: that of the event from whose decision it follows,
+    /// or of the comment or post that it answers; its own if a caller requested it.
+    pub fn correlation_id(&self) -> String {
+        if !self.id.starts_with(PRIVATE_REPLY) {
+            return self.id.split('.').next().unwrap_or_default().to_owned();
+        }
+        let ConversationKey { page_id, person } = &self.conversation_key;
+        let answered = id_of_public_post(page_id, person);
+        of_event(&answered.unwrap_or_else(|| digest(&[&self.to_string()]))).to_owned()
     }
 
     pub(super) fn sk(&self) -> String {

@@ -287,6 +287,21 @@ impl Kind {
     }
 }
 
+/// The id of the event that a comment or a post was, by whom a private reply to it goes to.
+pub fn id_of_public_post(page_id: &str, person: &Person) -> Option<String> {
+    let (kind, id) = match person {
+        Person::Comment(id) => ("comment", id),
+        Person::Post(id) => ("post", id),
+        _ => return None,
+    };
+    Some(named_by(page_id, "changes", kind, id))
+}
+
+/// The id of an event that has a name of its own.
+fn named_by(page_id: &str, container: &str, kind: &str, own: &str) -> String {
+    digest(&[page_id, container, kind, own])
+}
+
 /// SHA-256 in hexadecimal over length-prefixed parts, so that no two lists of parts look alike.
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

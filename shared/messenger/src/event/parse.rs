@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::json::{Fields, number, text, tolerant};
 use super::kind::{is_by_page, kind_of_change, kind_of_messaging, unknown};
-use super::{Event, Kind, Platform, TimeSource, digest};
+use super::{Event, Kind, Platform, TimeSource, digest, named_by};
 use crate::clock::{CLOCK_SKEW, Timestamp};
 use crate::person::Person;
 
@@ -39,7 +39,7 @@ impl Event {
         let Content { kind, container, body } = content(&item, place);
         let raw = if std::ptr::eq(body, &raw const item) { raw } else { value_alone(raw, place) };
         let derive_id = || match kind.own_mid() {
-            Some(mid) => digest(&[place.page_id, container, kind.name(), mid]),
+            Some(mid) => named_by(place.page_id, container, kind.name(), mid),
             None => digest(&[place.page_id, container, "", raw]),
         };
         let (at, time_source) = time(body, &item, place);
