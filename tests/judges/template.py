@@ -47,8 +47,12 @@ def intrinsic(loader, name, node):
 Loader.add_multi_constructor("!", intrinsic)
 
 
+def whole(text=None):
+    return yaml.load(text if text is not None else PATH.read_text(), Loader)
+
+
 def load(text=None):
-    return yaml.load(text if text is not None else PATH.read_text(), Loader)["Resources"]
+    return whole(text)["Resources"]
 
 
 def functions(resources):
@@ -77,7 +81,12 @@ def rights(function):
 def polled(resources):
     """The queues that Lambda reads for a function: (function's resource, queue)."""
     mappings = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"]
-    return {(one["FunctionName"]["Ref"], arn(one["EventSourceArn"])) for one in mappings}
+    return {(of_function(one["FunctionName"]), arn(one["EventSourceArn"])) for one in mappings}
+
+
+def of_function(value):
+    """The function that a reference is to, or that its alias is of, where no condition is met."""
+    return of_function(value["If"][2]) if "If" in value else value["Ref"].removesuffix(".Alias")
 
 
 def resolved(value):
