@@ -59,6 +59,13 @@ class Versions(unittest.TestCase):
             self.assertEqual(properties["Description"]["If"][:2], [condition, described], name)
         self.assertEqual(published, ["EventProcessorFunction", "ApiFunction"])
 
+    def test_the_mapping_and_the_condition_say_the_same_of_each_preference(self):
+        whole = template.whole()
+        gradual = {name: one["IsGradual"] == "true" for name, one in whole["Mappings"]["Deployments"].items()}
+        self.assertEqual(list(gradual), whole["Parameters"]["DeploymentPreference"]["AllowedValues"])
+        self.assertEqual(whole["Conditions"]["DeploysGradually"], {"Not": [{"Equals": [{"Ref": "DeploymentPreference"}, "off"]}]})
+        self.assertEqual([name for name, is_gradual in gradual.items() if not is_gradual], ["off"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,4 +1,4 @@
-"""The `aws` commands of the documents: each is understood by the AWS CLI, and run as it is written where that is possible."""
+"""The `aws` commands of the documents: each is understood by the AWS CLI, and most are run as they are written."""
 
 import json
 import os
