@@ -20,6 +20,14 @@ NAMES = {
         "schedule-dead-letters": "ScheduleDeadLetterQueue",
     },
 }
+# What the stack uses instead of a resource of its own, by condition: the resource, and the other one's ARN.
+INSTEAD = {
+    "OwnsTable": (
+        "Table",
+        {"Sub": "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTableName}"},
+    ),
+    "OwnsSecret": ("Secret", {"Ref": "ExistingSecretArn"}),
+}
 # What a test sets where a function shall find nothing.
 NOTHING = "http://127.0.0.1:1/nothing"
 
@@ -39,8 +47,12 @@ def intrinsic(loader, name, node):
 Loader.add_multi_constructor("!", intrinsic)
 
 
+def whole(text=None):
+    return yaml.load(text if text is not None else PATH.read_text(), Loader)
+
+
 def load(text=None):
-    return yaml.load(text if text is not None else PATH.read_text(), Loader)["Resources"]
+    return whole(text)["Resources"]
 
 
 def functions(resources):
@@ -69,11 +81,29 @@ def rights(function):
 def polled(resources):
     """The queues that Lambda reads for a function: (function's resource, queue)."""
     mappings = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"]
-    return {(one["FunctionName"]["Ref"], arn(one["EventSourceArn"])) for one in mappings}
+    return {(of_function(one["FunctionName"]), arn(one["EventSourceArn"])) for one in mappings}
+
+
+def of_function(value):
+    """The function that a reference is to, or that its alias is of, where no condition is met."""
+    return of_function(value["If"][2]) if "If" in value else value["Ref"].removesuffix(".Alias")
 
 
 def resolved(value):
-    return resolved(value["If"][1]) if isinstance(value, dict) and "If" in value else value
+    """A value where each condition is met; what the stack uses instead must be the same right on the other resource."""
+    if not (isinstance(value, dict) and "If" in value):
+        return value
+    condition, met, other = value["If"]
+    if condition in INSTEAD:
+        name, instead = INSTEAD[condition]
+        if arn(met).split("/")[0] != name or other != followed(instead, arn(met).removeprefix(name)):
+            raise ValueError(f"cannot judge the resource {value}")
+    return resolved(met)
+
+
+def followed(instead, index):
+    """An ARN with the index that follows it."""
+    return {kind: text + index for kind, text in instead.items()}
 
 
 def arn(value):

@@ -140,6 +140,31 @@ class Rights(unittest.TestCase):
         self.assertEqual(len(found), 2, found)
         self.assertIn("needs dynamodb:Query on Table/index/due", found[0])
 
+    def test_an_existing_table_has_the_rights_of_the_stacks_own(self):
+        other = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTableName}"
+        for right, resource, query in (
+            (f'!If [OwnsTable, !GetAtt Table.Arn, !Sub "{other}"]', "Table", {}),
+            (f'!If [OwnsTable, !Sub "${{Table.Arn}}/index/due", !Sub "{other}/index/due"]', "Table/index/due", {"IndexName": "due"}),
+        ):
+            text = TEMPLATE.replace("!GetAtt Table.Arn", right)
+            self.assertEqual(self.judged("dynamodb:Query", table("Query", **query), text=text), [])
+            found = self.judged("dynamodb:Query, dynamodb:Scan", table("Query", **query), text=text)
+            self.assertEqual(found, [f"WebhookFunction may dynamodb:Scan on {resource}, which no recorded call needs"])
+        for wrong in (
+            '!If [OwnsTable, !GetAtt Table.Arn, "*"]',
+            f'!If [OwnsTable, !GetAtt Table.Arn, !Sub "{other}/index/due"]',
+            f'!If [OwnsTable, !Sub "${{Table.Arn}}/index/due", !Sub "{other}"]',
+            f'!If [OwnsTable, !Ref Secret, !Sub "{other}"]',
+            "!If [OwnsSecret, !Ref Secret, !Ref ExistingTableName]",
+        ):
+            with self.subTest(wrong=wrong), self.assertRaisesRegex(ValueError, "cannot judge the resource"):
+                self.judged("dynamodb:Query", text=TEMPLATE.replace("!GetAtt Table.Arn", wrong))
+
+    def test_an_existing_secret_has_the_rights_of_the_stacks_own(self):
+        text = TEMPLATE.replace("!GetAtt Table.Arn", "!If [OwnsSecret, !Ref Secret, !Ref ExistingSecretArn]")
+        read = call("secretsmanager.GetSecretValue", {"SecretId": "messenger"})
+        self.assertEqual(self.judged("secretsmanager:GetSecretValue", read, text=text), [])
+
     def test_a_transaction_needs_the_rights_of_its_parts(self):
         part = {"TableName": TABLE, "Key": KEY}
         both = {"TransactItems": [{"Update": part}, {"ConditionCheck": part}]}

@@ -87,7 +87,10 @@ class Stack:
         (WORK / "tmp").mkdir(parents=True)
         isolate()
         architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
-        self.parameters = [f"Architecture={architecture}"]
+        self.values = {"Architecture": architecture}
+        self.deployments = 0
+        self.secret = {"app_id": APP_ID, "app_secret": APP_SECRET, "verify_token": VERIFY_TOKEN}
+        self.secret["pages"] = {PAGE: {"access_token": PAGE_TOKEN}}
 
     # ------------------------------------------------------------------ processes
 
@@ -141,7 +144,7 @@ class Stack:
         # SAM builds one function after another. At once they are built sooner, and the simulator with them.
         self.run("cargo-lambda-build", "cargo", "lambda", "build", "--locked", **quickly)
         files = ("--config-file", ROOT / "samconfig.toml", "--template-file", ROOT / "template.yaml")
-        overrides = ("--parameter-overrides", *self.parameters)
+        overrides = ("--parameter-overrides", *(f"{name}={value}" for name, value in self.values.items()))
         self.run("sam-build", "sam", "build", *files, "--build-dir", BUILT, *overrides, **quickly)
         # What the shipped bot says is its author's affair; what is checked here is what the sample bot says.
         shutil.copy(self.built("booking-processor"), BUILT / "EventProcessorFunction" / "bootstrap")
@@ -181,22 +184,40 @@ class Stack:
 
     def deploy(self):
         """Deploys by `sam deploy` and fills the secret, as the README says."""
-        template = adapted(yaml.safe_load((BUILT / "template.yaml").read_text()))
-        (BUILT / "adapted.yaml").write_text(yaml.safe_dump(template))
-        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.yaml")
         # DEBUG logs most, for the check of what is logged. The margin lets the schedule write to somebody 35 s after
         # the bot did, and not 90 s.
-        parameters = [*self.parameters, f"GraphBaseUrl={self.graph}", "LogLevel=DEBUG", "SafetyMarginSeconds=5"]
-        overrides = ("--parameter-overrides", *parameters)
-        self.run("sam-deploy", "sam", "deploy", *files, "--stack-name", STACK, "--no-progressbar", *overrides)
+        self.update(GraphBaseUrl=self.graph, LogLevel="DEBUG", SafetyMarginSeconds=5)
+        self.fill_secret(self.secret)
+
+    def template(self):
+        """What `sam build` made of template.yaml."""
+        return yaml.safe_load((BUILT / "template.yaml").read_text())
+
+    def update(self, **changed):
+        """Deploys by `sam deploy`, with these parameters beside those of before."""
+        self.values |= changed
+        template = adapted(self.template())
+        (BUILT / "adapted.yaml").write_text(yaml.safe_dump(template))
+        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.yaml")
+        overrides = ("--parameter-overrides", *(f"{name}={value}" for name, value in self.values.items()))
+        self.deployments += 1
+        log = f"sam-deploy-{self.deployments}"
+        self.run(log, "sam", "deploy", *files, "--stack-name", STACK, "--no-progressbar", *overrides)
 
         stack = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        api = re.search(r"//(\w+)\.", self.outputs["CallbackUrl"])[1]
-        self.callback = f"{self.aws}/_aws/execute-api/{api}/$default/webhook"
-        secret = {"app_id": APP_ID, "app_secret": APP_SECRET, "verify_token": VERIFY_TOKEN}
-        secret = json.dumps(secret | {"pages": {PAGE: {"access_token": PAGE_TOKEN}}})
-        boto3.client("secretsmanager").put_secret_value(SecretId=self.outputs["SecretArn"], SecretString=secret)
+        self.callback = self.local(self.outputs["CallbackUrl"]) + "/webhook"
+        self.api = self.local(self.outputs["ApiUrl"])
+
+    def local(self, url):
+        """Where the local AWS serves an API."""
+        api = re.search(r"//(\w+)", url)[1]
+        return f"{self.aws}/_aws/execute-api/{api}/$default"
+
+    def fill_secret(self, secret):
+        boto3.client("secretsmanager").put_secret_value(
+            SecretId=self.outputs["SecretArn"], SecretString=json.dumps(secret)
+        )
 
     # ------------------------------------------------------------------ what can be seen from outside
 
@@ -204,10 +225,17 @@ class Stack:
         """Every request that reached the Graph API."""
         return json.loads(request(f"{self.meta}/_simulator/state")[1])["graph_requests"]
 
-    def items(self):
+    def items(self, table=None):
         """Everything in the table."""
-        pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["TableName"])
+        table = table or self.outputs["TableName"]
+        pages = boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table)
         return [item for page in pages for item in page["Items"]]
+
+    def resources(self):
+        """The stack's resources: the type and the physical id of each, by its logical id."""
+        pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+        listed = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        return {one["LogicalResourceId"]: (one["ResourceType"], one["PhysicalResourceId"]) for one in listed}
 
     def log_lines(self):
         """Everything that the functions logged."""
@@ -220,9 +248,13 @@ class Stack:
 def adapted(template):
     """The built template, changed where the local AWS differs from AWS."""
     resources = template["Resources"]
+    # There are no saved queries here.
+    del resources["LifeOfAMessage"]
     functions = [(name, it) for name, it in resources.items() if it["Type"] == "AWS::Serverless::Function"]
     for name, function in functions:
         properties = function["Properties"]
+        # There is no CodeDeploy here, so the alias moves at once.
+        properties.pop("DeploymentPreference", None)
         # A reference to a secret is its bare name here, which does not fit in a policy, and not its ARN. And a batch
         # is sent by a right of its own, not by the right to send a message.
         policies = json.dumps(properties.get("Policies", []))
