@@ -1,28 +1,44 @@
-//! The alarms on the project's own metrics: what lets each ring, as the template defines it.
+//! The alarms: what lets each ring, as the template defines it.
 
-use std::collections::BTreeMap;
+mod aws;
+mod evaluation;
 
+use backend::telemetry::NAMESPACE;
+use messenger::clock::Clock;
 use messenger::decision::Decision;
 use messenger::message::Message;
 use serde_json::{Value, json};
 use simulator::meta::Fault;
 use simulator::platform::Platform;
+use simulator::samples;
 
 use crate::support::*;
 use crate::template::{number, value};
+use evaluation::{NO_EVENTS_HOURS, all, in_a_row, period, rings};
 
-/// Whether an alarm has rung: its metric's sum was above the threshold in so many periods in a row.
-fn has_rung(platform: &Platform, alarm: &str) -> bool {
+/// What the functions counted of an alarm's metric: when, ms since the epoch, and how much.
+fn counts(platform: &Platform, alarm: &str) -> Vec<(i64, u64)> {
     let metric = value(alarm, "MetricName").unwrap();
-    let period = i64::try_from(number(alarm, "Period") * 1000).unwrap();
-    let in_a_row = i64::try_from(number(alarm, "EvaluationPeriods")).unwrap();
-    let mut sums = BTreeMap::<i64, u64>::new();
-    for line in platform.metrics.lock().unwrap().iter() {
-        let at = line["_aws"]["Timestamp"].as_i64().unwrap();
-        *sums.entry(at.div_euclid(period)).or_default() += line[metric].as_u64().unwrap_or(0);
-    }
-    let is_above = |at| sums.get(&at).is_some_and(|sum| *sum > number(alarm, "Threshold"));
-    sums.keys().any(|&first| (first..first + in_a_row).all(is_above))
+    let lines = platform.metrics.lock().unwrap();
+    let of_metric = lines.iter().filter_map(|line| Some((line, line[metric].as_u64()?)));
+    of_metric.map(|(line, count)| (line["_aws"]["Timestamp"].as_i64().unwrap(), count)).collect()
+}
+
+/// Whether an alarm on one of the project's own metrics has rung on this platform.
+pub(crate) fn has_rung(platform: &Platform, alarm: &str) -> bool {
+    assert_eq!(value(alarm, "Namespace"), Some(NAMESPACE), "{alarm}");
+    let began = samples::BEGINNING.millis();
+    let until = platform.clock.now().millis() + 2 * period(alarm);
+    rings(alarm, &counts(platform, alarm), began..until).is_some()
+}
+
+/// Whether an alarm on a metric of AWS rings if it is seen with this value now, for as long as it takes.
+fn would_ring(platform: &Platform, alarm: &str, value: u64) -> bool {
+    let now = platform.clock.now().millis();
+    let steps = (0..).map(|number| now + number * period(alarm));
+    let until = now + (in_a_row(alarm) + 2) * period(alarm);
+    let samples: Vec<_> = steps.take_while(|at| *at < until).map(|at| (at, value)).collect();
+    rings(alarm, &samples, now..until).is_some()
 }
 
 async fn answering() -> std::sync::Arc<Platform> {
@@ -90,6 +106,17 @@ async fn a_dead_token_and_a_refused_message_ring() {
             assert!(has_rung(&platform, alarm), "{alarm}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_that_nobody_writes_to_rings_after_the_hours_that_were_given() {
+    let platform = answering().await;
+    let began = platform.clock.now().millis();
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    let until = began + 24 * 60 * 60_000;
+    let rang = rings("NoEventsAlarm", &counts(&platform, "NoEventsAlarm"), began..until);
+    let hours = NO_EVENTS_HOURS + 1;
+    assert_eq!(rang, Some(began + hours * 60 * 60_000), "the first hour had an event");
 }
 
 /// Stacks of one account are told apart by the dimension; a Page is one only if that is wished for.

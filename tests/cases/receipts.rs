@@ -106,5 +106,8 @@ async fn a_policy_enforcement_and_the_end_of_a_template_are_counted_for_the_alar
         let found = (counted(&platform, "PolicyEnforced"), counted(&platform, "TemplateUnusable"));
         assert_eq!(found, (policies, templates), "{place}");
         assert_eq!(counted(&platform, "UnknownEvents"), 0, "{place}");
+        let rang = ["PolicyEnforcedAlarm", "TemplateUnusableAlarm"]
+            .map(|alarm| u64::from(crate::alarms::has_rung(&platform, alarm)));
+        assert_eq!(rang, [policies, templates], "{place}");
     }
 }

@@ -66,6 +66,7 @@ async fn a_deletion_is_completed_although_graph_fails_for_hours() {
     assert!(conversation(&platform, PSID).await.contains_key("last_message_at"));
     let overdue = counted(&platform, "ErasureOverdue");
     assert!((110..=125).contains(&overdue), "each minute of the last two hours: {overdue}");
+    assert!(crate::alarms::has_rung(&platform, "ErasureOverdueAlarm"));
 
     platform.meta.set_app_secret(samples::APP_SECRET);
     platform.advance(2 * MINUTE).await;
