@@ -81,10 +81,10 @@ fn every_file_that_a_readme_names_is_there() {
 fn every_parameter_of_the_template_is_described() {
     let template = fs::read_to_string(root().join("template.yaml")).unwrap();
     let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
-    let (parameters, _) = parameters.split_once("\nConditions:\n").unwrap();
     let architecture = fs::read_to_string(root().join("shared/README.md")).unwrap();
     let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
-    let names: Vec<_> = parameters.lines().filter(is_name).collect();
+    let parameters = parameters.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+    let names: Vec<_> = parameters.filter(is_name).collect();
     assert!(names.len() > 10);
     for name in names {
         let name = name.trim().trim_end_matches(':');
