@@ -211,7 +211,8 @@ def logs(stack):
     lines = stack.log_lines()
     for metric in ("EventsReceived", "Sent"):
         must(any('"_aws"' in line and f'"{metric}":' in line for line in lines), f"the metric {metric} is missing")
-    for word in [APP_SECRET, VERIFY_TOKEN, PAGE_TOKEN, FIRST, SECOND, THIRD, FOURTH, "on its way", OPENING_HOURS]:
+    secrets = [APP_SECRET, VERIFY_TOKEN, PAGE_TOKEN, changes.API_KEY]
+    for word in [*secrets, FIRST, SECOND, THIRD, FOURTH, "on its way", changes.KEPT, OPENING_HOURS]:
         found = [line for line in lines if word in line]
         must(not found, f"{len(found)} lines hold {word!r}, such as: {found[:1]}")
 
