@@ -35,6 +35,7 @@ mod taken_over;
 mod template;
 mod thread_control;
 mod timeline;
+mod upgrade;
 mod user_profiles;
 mod visibility;
 mod warm_up;

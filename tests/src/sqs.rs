@@ -153,6 +153,13 @@ impl Sqs {
         self.queue(name, now, |queue| queue.change_visibility(receipt_handle, 0, now).is_ok())
     }
 
+    /// Puts a message into a queue as another platform's queue held it, visible: with its time and its
+    /// receives, under an id of its own.
+    pub fn restore(&self, name: &str, message: Received) {
+        let now = (self.now)();
+        self.state().restore(name, message, now);
+    }
+
     /// The earliest instant, in ms since the epoch, at which a receive call finds a message.
     ///
     /// It is not after the present if there is one right now, and `None` if no message that is in

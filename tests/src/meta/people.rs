@@ -381,6 +381,12 @@ impl Meta {
         self.state().public_posts.insert((page_id.to_owned(), post), authorship);
     }
 
+    /// Numbers the messages that follow from here on, as at a Page that has a past of so many.
+    pub fn number_from(&self, number: u64) {
+        let mut state = self.state();
+        (state.said, state.sent) = (number, number);
+    }
+
     /// Gives a message or postback a mid unless it has one.
     pub fn with_mid(&self, page_id: &str, mut message: Value) -> Value {
         if let Value::Object(fields) = &mut message

@@ -39,6 +39,19 @@ impl State {
         Ok((queue, &mut self.serial))
     }
 
+    /// Takes a message from another platform's queue.
+    pub(super) fn restore(&mut self, name: &str, mut message: Received, now: i64) {
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        message.message_id = next_message_id(&mut self.serial);
+        message.sequence_number = queue.next_sequence_number(&mut self.serial);
+        queue.messages.push(Stored {
+            message,
+            visible_at: now,
+            last_received_at: now,
+            dead_letter_source: None,
+        });
+    }
+
     pub(super) fn receive(
         &mut self,
         name: &str,
