@@ -28,8 +28,14 @@ PAGE = "100000000000001"
 APP_ID = "300000000000003"
 APP_SECRET = secrets.token_hex(16)
 VERIFY_TOKEN = secrets.token_hex(16)
-# The simulator gives a Page this token.
-PAGE_TOKEN = f"sample-token-of-{PAGE}"
+
+
+def token_of(page):
+    """The token that the simulator gives a Page."""
+    return f"sample-token-of-{page}"
+
+
+PAGE_TOKEN = token_of(PAGE)
 
 
 class Failure(Exception):
@@ -58,13 +64,13 @@ def request(url, body=None, headers=None):
         connection.close()
 
 
-def isolate():
+def isolate(work):
     """Leaves nothing of the caller's own AWS settings: no call may ever reach a real account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= {
         "PATH": f"{VENV / 'sam' / 'bin'}:{os.environ['PATH']}",
-        "TMPDIR": str(WORK / "tmp"),
+        "TMPDIR": str(work / "tmp"),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "AWS_CONFIG_FILE": os.devnull,
@@ -74,18 +80,19 @@ def isolate():
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(WORK / "sam-cli"),
+        "__SAM_CLI_APP_DIR": str(work / "sam-cli"),
     }
 
 
 class Stack:
     """Everything that runs, from the build to the end."""
 
-    def __init__(self):
+    def __init__(self, work=WORK):
         self.processes = {}
-        shutil.rmtree(WORK, ignore_errors=True)
-        (WORK / "tmp").mkdir(parents=True)
-        isolate()
+        self.work = work
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "tmp").mkdir(parents=True)
+        isolate(work)
         architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
         self.parameters = [f"Architecture={architecture}"]
 
@@ -93,7 +100,7 @@ class Stack:
 
     def start(self, name, *command, **environment):
         """Starts a process in a session of its own, so that its children end with it; returns its log."""
-        log = WORK / f"{name}.log"
+        log = self.work / f"{name}.log"
         with log.open("w") as out:
             self.processes[log] = subprocess.Popen(
                 [str(word) for word in command],
@@ -170,10 +177,11 @@ class Stack:
 
         until("the local AWS", healthy, 60)
 
-    def start_meta(self):
+    def start_meta(self, app_secret=APP_SECRET, pages=(PAGE,)):
         """Starts the stand-in for Meta."""
         simulator = self.built("simulator")
-        values = ("--app-secret", APP_SECRET, "--verify-token", VERIFY_TOKEN, "--page", PAGE)
+        values = ("--app-secret", app_secret, "--verify-token", VERIFY_TOKEN)
+        values += tuple(word for page in pages for word in ("--page", page))
         log = self.start("meta", simulator, "serve", "--port", "0", *values)
         until("Meta's stand-in", lambda: self.ended() or "GRAPH_BASE_URL=" in log.read_text(), 60)
         addresses = dict(re.findall(r"^ +(\w+)=(http\S+)$", log.read_text(), re.MULTILINE))
@@ -181,22 +189,30 @@ class Stack:
 
     def deploy(self):
         """Deploys by `sam deploy` and fills the secret, as the README says."""
-        template = adapted(yaml.safe_load((BUILT / "template.yaml").read_text()))
-        (BUILT / "adapted.yaml").write_text(yaml.safe_dump(template))
-        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.yaml")
+        self.deploy_template(BUILT / "adapted.json", yaml.safe_load((BUILT / "template.yaml").read_text()))
+        self.fill_secret(APP_SECRET, [PAGE])
+
+    def deploy_template(self, file, template, *parameters):
+        """Deploys a template, whose code is built, by `sam deploy` from a file, which is written."""
+        file.write_text(json.dumps(adapted(template), indent=2))
+        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", file)
         # DEBUG logs most, for the check of what is logged. The margin lets the schedule write to somebody 35 s after
         # the bot did, and not 90 s.
-        parameters = [*self.parameters, f"GraphBaseUrl={self.graph}", "LogLevel=DEBUG", "SafetyMarginSeconds=5"]
-        overrides = ("--parameter-overrides", *parameters)
-        self.run("sam-deploy", "sam", "deploy", *files, "--stack-name", STACK, "--no-progressbar", *overrides)
+        parameters = (f"GraphBaseUrl={self.graph}", "LogLevel=DEBUG", "SafetyMarginSeconds=5", *parameters)
+        words = ("--stack-name", STACK, "--no-progressbar", "--parameter-overrides", *self.parameters, *parameters)
+        self.run(f"sam-deploy-{file.stem}", "sam", "deploy", *files, *words)
 
         stack = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         api = re.search(r"//(\w+)\.", self.outputs["CallbackUrl"])[1]
         self.callback = f"{self.aws}/_aws/execute-api/{api}/$default/webhook"
-        secret = {"app_id": APP_ID, "app_secret": APP_SECRET, "verify_token": VERIFY_TOKEN}
-        secret = json.dumps(secret | {"pages": {PAGE: {"access_token": PAGE_TOKEN}}})
-        boto3.client("secretsmanager").put_secret_value(SecretId=self.outputs["SecretArn"], SecretString=secret)
+
+    def fill_secret(self, app_secret, pages):
+        """Writes the secret; returns its version."""
+        tokens = {page: {"access_token": token_of(page)} for page in pages}
+        secret = {"app_id": APP_ID, "app_secret": app_secret, "verify_token": VERIFY_TOKEN, "pages": tokens}
+        secrets, arn = boto3.client("secretsmanager"), self.outputs["SecretArn"]
+        return secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(secret))["VersionId"]
 
     # ------------------------------------------------------------------ what can be seen from outside
 
