@@ -156,7 +156,7 @@ def kept():
     """The physical id of each resource that is to be kept."""
     resources = boto3.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
     ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
-    return {name: ids[name] for name in KEPT}
+    return {name: ids.get(name) for name in KEPT}
 
 
 # ---------------------------------------------------------------------- the checks, in the order of their running
