@@ -28,8 +28,14 @@ PAGE = "100000000000001"
 APP_ID = "300000000000003"
 APP_SECRET = secrets.token_hex(16)
 VERIFY_TOKEN = secrets.token_hex(16)
-# The simulator gives a Page this token.
-PAGE_TOKEN = f"sample-token-of-{PAGE}"
+
+
+def token_of(page):
+    """The token that the simulator gives a Page."""
+    return f"sample-token-of-{page}"
+
+
+PAGE_TOKEN = token_of(PAGE)
 
 
 class Failure(Exception):
@@ -58,13 +64,13 @@ def request(url, body=None, headers=None):
         connection.close()
 
 
-def isolate():
+def isolate(work):
     """Leaves nothing of the caller's own AWS settings: no call may ever reach a real account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= {
         "PATH": f"{VENV / 'sam' / 'bin'}:{os.environ['PATH']}",
-        "TMPDIR": str(WORK / "tmp"),
+        "TMPDIR": str(work / "tmp"),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "AWS_CONFIG_FILE": os.devnull,
@@ -74,18 +80,19 @@ def isolate():
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(WORK / "sam-cli"),
+        "__SAM_CLI_APP_DIR": str(work / "sam-cli"),
     }
 
 
 class Stack:
     """Everything that runs, from the build to the end."""
 
-    def __init__(self):
+    def __init__(self, work=WORK):
         self.processes = {}
-        shutil.rmtree(WORK, ignore_errors=True)
-        (WORK / "tmp").mkdir(parents=True)
-        isolate()
+        self.work = work
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "tmp").mkdir(parents=True)
+        isolate(work)
         architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
         self.values = {"Architecture": architecture}
         self.deployments = 0
@@ -96,7 +103,7 @@ class Stack:
 
     def start(self, name, *command, **environment):
         """Starts a process in a session of its own, so that its children end with it; returns its log."""
-        log = WORK / f"{name}.log"
+        log = self.work / f"{name}.log"
         with log.open("w") as out:
             self.processes[log] = subprocess.Popen(
                 [str(word) for word in command],
@@ -173,10 +180,11 @@ class Stack:
 
         until("the local AWS", healthy, 60)
 
-    def start_meta(self):
+    def start_meta(self, app_secret=APP_SECRET, pages=(PAGE,)):
         """Starts the stand-in for Meta."""
         simulator = self.built("simulator")
-        values = ("--app-secret", APP_SECRET, "--verify-token", VERIFY_TOKEN, "--page", PAGE)
+        values = ("--app-secret", app_secret, "--verify-token", VERIFY_TOKEN)
+        values += tuple(word for page in pages for word in ("--page", page))
         log = self.start("meta", simulator, "serve", "--port", "0", *values)
         until("Meta's stand-in", lambda: self.ended() or "GRAPH_BASE_URL=" in log.read_text(), 60)
         addresses = dict(re.findall(r"^ +(\w+)=(http\S+)$", log.read_text(), re.MULTILINE))
@@ -193,10 +201,10 @@ class Stack:
         """What `sam build` made of template.yaml."""
         return yaml.safe_load((BUILT / "template.yaml").read_text())
 
-    def update(self, **changed):
+    def update(self, template=None, **changed):
         """Deploys by `sam deploy`, with these parameters beside those of before."""
         self.values |= changed
-        template = adapted(self.template())
+        template = adapted(template or self.template())
         (BUILT / "adapted.yaml").write_text(yaml.safe_dump(template))
         files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.yaml")
         overrides = ("--parameter-overrides", *(f"{name}={value}" for name, value in self.values.items()))
@@ -215,9 +223,9 @@ class Stack:
         return f"{self.aws}/_aws/execute-api/{api}/$default"
 
     def fill_secret(self, secret):
-        boto3.client("secretsmanager").put_secret_value(
-            SecretId=self.outputs["SecretArn"], SecretString=json.dumps(secret)
-        )
+        """Writes the secret; returns its version."""
+        secrets, arn = boto3.client("secretsmanager"), self.outputs["SecretArn"]
+        return secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(secret))["VersionId"]
 
     # ------------------------------------------------------------------ what can be seen from outside
 
@@ -249,7 +257,7 @@ def adapted(template):
     """The built template, changed where the local AWS differs from AWS."""
     resources = template["Resources"]
     # There are no saved queries here.
-    del resources["LifeOfAMessage"]
+    resources.pop("LifeOfAMessage", None)
     functions = [(name, it) for name, it in resources.items() if it["Type"] == "AWS::Serverless::Function"]
     for name, function in functions:
         properties = function["Properties"]
