@@ -138,9 +138,9 @@ async fn goes_on(left: &Left) {
     redrive(&platform, FORWARD_DEAD_LETTERS, FORWARD).await;
     platform.advance(55 * MINUTE).await;
     feed_goes_on(&platform, left).await;
-    let received = json!(receiver.bodies()).to_string();
+    let forwarded = json!(receiver.bodies()).to_string();
     for id in left.forwarded() {
-        assert!(received.contains(&id), "{id} was not forwarded");
+        assert!(forwarded.contains(&id), "{id} was not forwarded");
     }
     let passed = platform.meta.inbox_passes(PAGE, TAKEN_BY_INBOX);
     platform.deliver(&passed).await;
@@ -150,7 +150,7 @@ async fn goes_on(left: &Left) {
     }
     platform.advance(14 * DAY).await;
 
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     let died: Vec<_> = (1..=calls(left)).map(died_at).collect();
     let died = died.iter().map(|psid| {
         // What has an echo was delivered before.
@@ -160,10 +160,10 @@ async fn goes_on(left: &Left) {
     for (page, psid, arrives, end) in EXPECTED.iter().copied().chain(died) {
         let (arrived, ended) = (arrived(&platform, page, psid), stand(&platform, page, psid).await);
         if arrived != arrives || ended != end {
-            wrong += &format!("\n{page} {psid}: {arrived:?} {ended:?}");
+            wrong.push(format!("{page} {psid}: {arrived:?} {ended:?}"));
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
     Box::pin(nothing_waits(&platform)).await;
     Box::pin(erased(&platform, left)).await;
 }

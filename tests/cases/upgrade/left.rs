@@ -43,7 +43,7 @@ pub(super) struct Left {
     pub(super) coming: Vec<Value>,
     /// The messages of each queue.
     queues: BTreeMap<String, Vec<Queued>>,
-    /// The table, in DynamoDB's JSON.
+    /// The table, in the JSON of `DynamoDB`.
     items: Vec<Map<String, Value>>,
 }
 
@@ -113,7 +113,7 @@ impl Left {
                     let attribute = MessageAttribute { data_type: "String".to_owned(), value };
                     (name.clone(), attribute)
                 };
-                let received = Received {
+                let taken = Received {
                     message_id: String::new(),
                     receipt_handle: String::new(),
                     body: message.body.clone(),
@@ -124,7 +124,7 @@ impl Left {
                     sent_at_ms: message.sent_at,
                     receive_count: message.receives,
                 };
-                platform.sqs.restore(name, received);
+                platform.sqs.restore(name, taken);
             }
         }
     }
