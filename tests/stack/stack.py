@@ -205,8 +205,8 @@ class Stack:
         """Deploys by `sam deploy`, with these parameters beside those of before."""
         self.values |= changed
         template = adapted(template or self.template())
-        (BUILT / "adapted.yaml").write_text(yaml.safe_dump(template))
-        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.yaml")
+        (BUILT / "adapted.json").write_text(json.dumps(template))
+        files = ("--config-file", ROOT / "samconfig.toml", "--template-file", BUILT / "adapted.json")
         overrides = ("--parameter-overrides", *(f"{name}={value}" for name, value in self.values.items()))
         self.deployments += 1
         log = f"sam-deploy-{self.deployments}"

@@ -107,8 +107,6 @@ def deploy_previous(stack):
         if resource["Type"] == "AWS::Serverless::Function":
             del resource["Metadata"]
             resource["Properties"]["CodeUri"] = str(folder)
-    # Without the parser's own types.
-    template = json.loads(json.dumps(template))
     stack.update(template, GraphBaseUrl=stack.graph, LogLevel="DEBUG", SafetyMarginSeconds=5, **PARAMETERS)
     stack.kept = kept()
 
