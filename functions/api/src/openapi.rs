@@ -74,7 +74,9 @@ fn operation(route: &Route, method: &str, path: &str) -> Value {
         let schema = json!({"$ref": "#/components/schemas/Problem"});
         json!({"description": description, "content": {"application/json": {"schema": schema}}})
     };
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    // Looked for by name: an operation without parameters must not get a null.
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
         if parameter["in"] == "path" {
             parameter["schema"]["pattern"] = PATH_PARAMETER.into();
         }
