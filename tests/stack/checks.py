@@ -2,11 +2,7 @@
 
 import base64
 import json
-import re
-import signal
 import sys
-import time
-import traceback
 from collections import Counter
 from urllib.parse import urlencode
 
@@ -36,7 +32,8 @@ from outside import (
     texts,
     waiting,
 )
-from stack import APP_ID, APP_SECRET, PAGE, PAGE_TOKEN, VERIFY_TOKEN, WORK, Failure, Stack, request, until
+from running import run
+from stack import APP_ID, APP_SECRET, PAGE, PAGE_TOKEN, VERIFY_TOKEN, Failure, Stack, request, until
 
 # ---------------------------------------------------------------------- the checks, in the order of their running
 
@@ -244,41 +241,5 @@ CHECKS = [
 ]
 
 
-def passes(stack, name, check):
-    """Runs a check and prints its line."""
-    started = time.monotonic()
-    try:
-        check(stack)
-        why = []
-    except Failure as failure:
-        why = [str(failure)]
-    except Exception:
-        why = [traceback.format_exc()]
-    why += stack.ended()
-    print(f"{'FAIL' if why else 'ok  '}  {name} ({time.monotonic() - started:.1f} s)", *why, sep="\n      ", flush=True)
-    return not why
-
-
-def main():
-    # As Ctrl-C does, so that the processes are stopped as well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stack = Stack()
-    try:
-        # Each needs the one before it.
-        if not all(passes(stack, name, prepare) for name, prepare in PREPARATIONS.items()):
-            return 1
-        passed = [passes(stack, check.__doc__, check) for check in CHECKS]
-        lines = stack.log_lines()
-        (WORK / "functions.log").write_text("\n".join(lines))
-        if not all(passed):
-            print("\nWarnings and errors of the functions; all logs are in target/stack:")
-            print(*(line for line in lines if re.search("WARN|ERROR|errorType", line)), sep="\n")
-    finally:
-        stack.stop()
-    # In the words of cargo's test runner.
-    print(f"\ntest result: {'ok' if all(passed) else 'FAILED'}. {sum(passed)} passed; {passed.count(False)} failed")
-    return 0 if all(passed) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(Stack(), PREPARATIONS, CHECKS))

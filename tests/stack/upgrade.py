@@ -6,14 +6,13 @@
 import json
 import re
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
 
 import boto3
-from checks import passes
 from outside import SCHEDULED, SOON, invoke_follow_ups, must, must_be, post, signature, texts, waiting
+from running import run
 from samcli.yamlhelper import yaml_parse
 from stack import APP_ID, ROOT, STACK, VERIFY_TOKEN, Failure, Stack, request, token_of, until
 
@@ -268,26 +267,5 @@ PREPARATIONS = {
 CHECKS = [same_resources, secret_renewed, echoes, queued, due, unclear, nothing_in_vain, refused]
 
 
-def main():
-    # As Ctrl-C does, so that the processes are stopped as well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stack = Stack(WORK)
-    try:
-        # Each needs the one before it.
-        if not all(passes(stack, name, prepare) for name, prepare in PREPARATIONS.items()):
-            return 1
-        passed = [passes(stack, check.__doc__, check) for check in CHECKS]
-        lines = stack.log_lines()
-        (WORK / "functions.log").write_text("\n".join(lines))
-        if not all(passed):
-            print("\nWarnings and errors of the functions; all logs are in target/stack-upgrade:")
-            print(*(line for line in lines if re.search("WARN|ERROR|errorType", line)), sep="\n")
-    finally:
-        stack.stop()
-    # In the words of cargo's test runner.
-    print(f"\ntest result: {'ok' if all(passed) else 'FAILED'}. {sum(passed)} passed; {passed.count(False)} failed")
-    return 0 if all(passed) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(Stack(WORK), PREPARATIONS, CHECKS))
