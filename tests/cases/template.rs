@@ -34,6 +34,14 @@ pub(crate) fn number(name: &str, key: &str) -> u64 {
     value.parse().unwrap_or_else(|_| panic!("{key} of {name} is no number"))
 }
 
+/// cargo-lambda builds releases that abort unless the workspace says otherwise, and the event processor refuses that.
+#[test]
+fn a_release_build_lets_a_panic_end_one_event_only() {
+    let manifest = include_str!("../../Cargo.toml");
+    let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
+    assert!(release.lines().any(|line| line == "panic = \"unwind\""), "{release}");
+}
+
 #[test]
 fn the_platform_runs_with_the_times_and_limits_of_the_template() {
     for (function, timeout) in [
