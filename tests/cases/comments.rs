@@ -1,10 +1,10 @@
 //! Comments and visitors' posts: the bot's answer is the one private reply.
 
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Action, Message};
 use serde_json::{Value, json};
 use simulator::meta::Outcome;
-use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, Replies};
 use simulator::samples::{BEGINNING, INSTAGRAM};
 
 use crate::acts::{EVERYWHERE, Ends, ON_INSTAGRAM, ON_PAGE, naming, published};

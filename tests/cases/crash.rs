@@ -1,13 +1,12 @@
 //! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
 use messenger::clock::Clock;
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
 use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{Options, Platform};
+use simulator::platform::{Options, Platform, Replies};
 
 use crate::support::*;
 

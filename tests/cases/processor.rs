@@ -1,12 +1,11 @@
 //! The event processor: decided once, in order, and one bad event harms no other.
 
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
 use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, Replies};
 
 use crate::support::*;
 

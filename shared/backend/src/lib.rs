@@ -14,6 +14,7 @@ pub mod http;
 pub mod intake;
 pub mod media;
 pub mod outbox;
+pub mod outside;
 pub mod payload;
 pub mod profile;
 pub mod publish;

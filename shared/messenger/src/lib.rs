@@ -3,6 +3,7 @@
 //! There is no AWS here, no HTTP client and no clock: a bot and its tests compile against this crate alone.
 #![warn(clippy::missing_errors_doc)]
 
+pub mod bot;
 pub mod clock;
 pub mod decision;
 pub mod event;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messenger::clock::{Clock, SharedClock, Timestamp};
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::{Map, Value, json};
 use simulator::gate::{Call, GRAPH, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{EVENTS, FORWARD, Options, Platform, SWEEP_TIMEOUT, batch};
+use simulator::platform::{EVENTS, FORWARD, Options, Platform, Replies, SWEEP_TIMEOUT, batch};
 use simulator::samples::{self, APP_SCOPED_ID, APP_SECRET, IGSID, INSTAGRAM};
 
 use super::left::Left;
