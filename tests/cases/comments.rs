@@ -126,7 +126,7 @@ async fn a_comment_that_kills_the_process_ends_in_the_dead_letter_queue_and_hold
     platform.settle().await;
     platform.advance(183 * SECOND + 2 * MINUTE).await;
     assert_eq!(delivered(&platform, OTHER_PSID).len(), 1);
-    platform.advance(7 * 181 * SECOND).await;
+    platform.advance(7 * (VISIBILITY + SECOND)).await;
     let dead = platform.sqs.messages(DEAD_LETTERS);
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].attributes["reason"].value, "died");

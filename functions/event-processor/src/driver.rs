@@ -66,3 +66,80 @@ impl Run for OnThread {
         self.runtime.block_on(async { tokio::time::timeout(self.limit, future).await.is_ok() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::pin::pin;
+    use std::sync::mpsc::channel;
+
+    use messenger::decision::Decision;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// A bot that decides at once, as many people's as are asked side by side.
+    fn good() -> Work {
+        Box::new(|_| Ok(Decision::nothing()))
+    }
+
+    /// What comes of the work while time passes.
+    async fn driven(threads: &Threads, work: Work) -> Verdict {
+        let passing = async {
+            loop {
+                tokio::time::advance(Duration::from_millis(50)).await;
+                std::thread::yield_now();
+            }
+        };
+        tokio::select! {
+            verdict = threads.drive(work, LIMIT) => verdict,
+            () = passing => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_bot_decides_in_time_is_its_verdict() {
+        let threads = Threads::default();
+        let waits: Work = Box::new(|runner| {
+            let mut decided = None;
+            let wait = tokio::time::sleep(LIMIT / 2);
+            let is_done = runner.run(pin!(async {
+                wait.await;
+                decided = Some(Decision::nothing());
+            }));
+            assert!(is_done);
+            Ok(decided.unwrap())
+        });
+        assert_eq!(driven(&threads, waits).await, Ok(Decision::nothing()));
+        assert!(!threads.is_stuck());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_call_is_cut_off_and_a_panic_caught() {
+        let threads = Threads::default();
+        let slow: Work = Box::new(|runner| {
+            assert!(!runner.run(pin!(pending())), "it never ends");
+            Err(Trouble::TimedOut)
+        });
+        assert_eq!(driven(&threads, slow).await, Err(Trouble::TimedOut));
+        let panics: Work = Box::new(|_| panic!("a fault of the bot"));
+        assert_eq!(driven(&threads, panics).await, Err(Trouble::Panicked));
+        assert!(!threads.is_stuck());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_pauses_is_given_up_and_others_go_on() {
+        let threads = Threads::default();
+        let (release, released) = channel::<()>();
+        let stuck: Work = Box::new(move |_| {
+            // Until the test ends: a loop.
+            let _ = released.recv();
+            Ok(Decision::nothing())
+        });
+        assert_eq!(driven(&threads, stuck).await, Err(Trouble::Stuck));
+        assert!(threads.is_stuck());
+        assert_eq!(driven(&threads, good()).await, Ok(Decision::nothing()));
+        drop(release);
+    }
+}
