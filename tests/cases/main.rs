@@ -24,6 +24,7 @@ mod metrics;
 mod poison;
 mod processor;
 mod receipts;
+mod reply_url;
 mod requests;
 mod rotation;
 mod sample_events;

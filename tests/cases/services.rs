@@ -21,22 +21,22 @@ use crate::support::*;
 
 /// What a service was sent.
 #[derive(Clone, Debug)]
-struct Sent {
+pub(crate) struct Sent {
     method: Method,
     path: String,
     headers: HeaderMap,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Sent {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// A service on this machine, which gives the next of its answers.
-struct Shop {
-    url: String,
+pub(crate) struct Shop {
+    pub(crate) url: String,
     log: Arc<Log>,
     _server: JoinSet<()>,
 }
@@ -48,7 +48,7 @@ struct Log {
 }
 
 impl Shop {
-    async fn start(answers: impl IntoIterator<Item = Response>) -> Self {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = Response>) -> Self {
         let log =
             Arc::new(Log { answers: Mutex::new(answers.into_iter().collect()), ..Log::default() });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
@@ -59,7 +59,7 @@ impl Shop {
         Self { url, log, _server: server }
     }
 
-    fn sent(&self) -> Vec<Sent> {
+    pub(crate) fn sent(&self) -> Vec<Sent> {
         self.log.sent.lock().unwrap().clone()
     }
 }
@@ -126,7 +126,7 @@ async fn says(platform: &Platform, text: &str) {
     platform.deliver(&platform.meta.person_says(PAGE, PSID, text)).await;
 }
 
-fn status(code: u16, headers: &[(&'static str, &'static str)]) -> Response {
+pub(crate) fn status(code: u16, headers: &[(&'static str, &'static str)]) -> Response {
     let mut response = StatusCode::from_u16(code).unwrap().into_response();
     for (name, value) in headers {
         response.headers_mut().insert(*name, value.parse().unwrap());

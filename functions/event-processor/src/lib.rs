@@ -29,6 +29,7 @@ use backend::correlation;
 use backend::outbox::{Outbox, OutboxError, SendContext};
 use backend::outside;
 use backend::publish::PublishError;
+use backend::reply::HttpBot;
 use backend::runtime::{self, Environment, Error, receive_count};
 use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
 use backend::telemetry::{Metric, Telemetry};
@@ -217,7 +218,8 @@ fn attribute<'a>(message: &'a SqsMessage, name: &str) -> &'a str {
     message.attributes.get(name).map_or("", String::as_str)
 }
 
-/// Serves a bot as the program that Lambda starts, until Lambda ends it.
+/// Serves a bot as the program that Lambda starts, until Lambda ends it; with `REPLY_URL` the one behind that URL
+/// instead.
 ///
 /// # Errors
 /// If a setting is missing or unusable, the bot cannot be built within 5 s, or Lambda's runtime API fails.
@@ -226,9 +228,14 @@ pub async fn serve<B: Bot>(
 ) -> Result<(), Error> {
     let environment = runtime::environment();
     let setup = outside::setup(&environment);
-    let built = tokio::time::timeout(BUILD_TIMEOUT, build(&setup)).await;
-    let built = built.unwrap_or(Err(SetupError::Other("the bot was not built within 5 s")));
-    let bot = shared(runtime::logged(built)?);
+    let bot = match HttpBot::new(&environment) {
+        Some(bot) => shared(bot),
+        None => {
+            let built = tokio::time::timeout(BUILD_TIMEOUT, build(&setup)).await;
+            let built = built.unwrap_or(Err(SetupError::Other("the bot was not built within 5 s")));
+            shared(runtime::logged(built)?)
+        }
+    };
     let threads = Threads::default();
     let driver = Arc::new(threads.clone());
     let processor = environment.build(|environment| Processor::new(environment, bot, driver));

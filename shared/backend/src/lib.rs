@@ -19,6 +19,7 @@ pub mod payload;
 pub mod profile;
 pub mod publish;
 pub mod queues;
+pub mod reply;
 pub mod request;
 pub mod runtime;
 pub mod schema;

@@ -72,10 +72,13 @@ fn typed<S: State>(mut data: TurnData) -> Result<Turn<S>, Trouble> {
     // A plain bot reads the state as it is stored.
     let stored = data.conversation.state.clone();
     let state = state::read(stored, data.conversation.state_version)?;
-    data.conversation.state_version = S::VERSION;
+    if !S::READS_ANY {
+        data.conversation.state_version = S::VERSION;
+    }
     Ok(Turn::new(data, state))
 }
 
 fn stamped<S: State>(decision: Decision) -> Decision {
-    Decision { state_version: S::VERSION, ..decision }
+    let state_version = if S::READS_ANY { decision.state_version } else { S::VERSION };
+    Decision { state_version, ..decision }
 }
