@@ -8,7 +8,7 @@ use backend::reply::HttpBot;
 use backend::runtime::Environment;
 use backend::settings::Variables;
 use backend::signature::sign_forward;
-use messenger::clock::{Clock, Timestamp};
+use messenger::clock::Clock;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{DEAD_LETTERS, Options, Platform};

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use messenger::bot::{Bot, BotError, State, Stateless, Trouble, Turn, bot_fn, shared};
+use backend::runtime::Environment;
+use event_processor::{Driver, Processor, Threads, Work};
+use futures_util::future::BoxFuture;
+use messenger::bot::{Bot, BotError, State, Stateless, Trouble, Turn, Verdict, bot_fn, shared};
 use messenger::clock::{Clock, SharedClock};
 use messenger::decision::Decision;
 use messenger::message::{Invalid, Message};
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simulator::clock::VirtualClock;
 use simulator::driver::{gets_stuck, takes};
+use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Options, Platform, batch};
 use tokio::sync::Notify;
 
@@ -355,6 +359,107 @@ async fn nobody_waits_for_another_ones_bot() {
     let (answer, ()) = tokio::join!(work, meanwhile);
     assert!(answer.batch_item_failures.is_empty());
     assert_eq!(delivered(&platform, PSID), ["RESPONSE you said think"]);
+}
+
+/// The sender actions that reached a person, and their messages.
+fn shown(platform: &Platform, psid: &str) -> Vec<String> {
+    let requests = requested(platform, psid).into_iter();
+    let name = |request: simulator::meta::GraphRequest| {
+        request
+            .sender_action
+            .unwrap_or_else(|| request.message["text"].as_str().unwrap().to_owned())
+    };
+    requests.map(name).collect()
+}
+
+/// Threads on which time passes when the test says so.
+#[derive(Debug, Default)]
+struct Stepped {
+    threads: Threads,
+    passed: Arc<Notify>,
+}
+
+impl Driver for Stepped {
+    fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict> {
+        self.threads.drive(work, limit)
+    }
+
+    fn pause(&self, span: Duration) -> BoxFuture<'static, ()> {
+        let passed = Arc::clone(&self.passed);
+        let is_limit_of_showing = span == 2 * SECOND;
+        Box::pin(async move {
+            if is_limit_of_showing {
+                std::future::pending::<()>().await;
+            }
+            passed.notified().await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_person_sees_that_the_bot_is_typing_once_it_has_thought_for_a_while() {
+    for (setting, expected) in
+        [("on", &["typing_on", "typing_on", "you said think"][..]), ("off", &["you said think"])]
+    {
+        let mut options = Options::default();
+        let (released, driver) = (waiting(&mut options), Arc::new(Stepped::default()));
+        options.variables.insert("BOT_TYPING".to_owned(), setting.to_owned());
+        let bot = options.bot();
+        let platform = Platform::start(options).await.unwrap();
+        let passed = Arc::clone(&driver.passed);
+        let new = |environment: &Environment| Processor::new(environment, bot, driver);
+        let processor = platform.containers().start("event-processor", new).unwrap();
+        post(&platform, PSID, "think").await;
+        let received = platform.sqs.receive(EVENTS, 10);
+        let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
+        let meanwhile = async {
+            for count in 1..expected.len() {
+                passed.notify_one();
+                while shown(&platform, PSID).len() < count {
+                    tokio::task::yield_now().await;
+                }
+            }
+            released.notify_one();
+        };
+        let work = processor.handle(batch(&received), "slow", deadline);
+        let (answer, ()) = tokio::join!(work, meanwhile);
+        assert!(answer.batch_item_failures.is_empty());
+        assert_eq!(shown(&platform, PSID), expected);
+        assert_eq!(entries(&platform, PSID).await.len(), 1, "typing has no entry");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_shown_typing_while_people_answer_or_the_page_is_paused() {
+    for silence in [true, false] {
+        let mut options = Options::default();
+        let (released, driver) = (waiting(&mut options), Arc::new(Stepped::default()));
+        let bot = options.bot();
+        let platform = Platform::start(options).await.unwrap();
+        let passed = Arc::clone(&driver.passed);
+        let new = |environment: &Environment| Processor::new(environment, bot, driver);
+        let processor = platform.containers().start("event-processor", new).unwrap();
+        if silence {
+            let echo = json!({"sender": {"id": PAGE}, "recipient": {"id": PSID},
+                "message": {"mid": "m_e", "is_echo": true, "app_id": 26_390_203_743_090_i64, "text": "It is me"}});
+            platform.deliver(&platform.meta.person_does(PAGE, PSID, echo)).await;
+        } else {
+            platform.meta.fail_next(Fault::Throttled { regain_minutes: 60 });
+            post(&platform, OTHER_PSID, "hello").await;
+            platform.settle().await;
+        }
+        post(&platform, PSID, "think").await;
+        let received = platform.sqs.receive(EVENTS, 10);
+        let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
+        let work = processor.handle(batch(&received), "slow", deadline);
+        let meanwhile = async {
+            passed.notify_one();
+            while !conversation(&platform, PSID).await.contains_key("last_message_at") {}
+            released.notify_one();
+        };
+        tokio::join!(work, meanwhile);
+        assert!(shown(&platform, PSID).is_empty(), "{:?}", shown(&platform, PSID));
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,12 @@ pub fn gets_stuck() {
 
 /// Asks a bot at once; its time passes on the platform's clock.
 #[derive(Debug)]
-pub struct AtOnce(pub SharedClock);
+pub struct AtOnce {
+    /// The platform's clock.
+    pub clock: SharedClock,
+    /// Whether whoever sleeps on it waits until it is moved: then others go on while the bot is at work.
+    pub waits: bool,
+}
 
 impl Driver for AtOnce {
     fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict> {
@@ -46,13 +51,17 @@ impl Driver for AtOnce {
             Ok(_) if TAKES.get() > limit => (limit, Err(Trouble::TimedOut)),
             Ok(verdict) => (TAKES.get(), verdict),
         };
-        let clock = SharedClock::clone(&self.0);
+        let clock = SharedClock::clone(&self.clock);
         Box::pin(async move {
             if !takes.is_zero() {
                 clock.sleep(takes).await;
             }
             verdict
         })
+    }
+
+    fn pause(&self, span: Duration) -> BoxFuture<'static, ()> {
+        if self.waits { self.clock.sleep(span) } else { Box::pin(std::future::pending()) }
     }
 }
 

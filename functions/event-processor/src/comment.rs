@@ -36,8 +36,15 @@ impl Processor {
             return Ok(Processed::Done);
         }
         let conversation = &conversation;
-        let question =
-            Question { event, conversation_key, conversation, profile: None, delivery, now };
+        let question = Question {
+            event,
+            conversation_key,
+            conversation,
+            profile: None,
+            delivery,
+            leased_until: None,
+            now,
+        };
         let answer = match self.ask_bot(&question, lanes, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 return Ok(Processed::PersonErased);

@@ -20,6 +20,9 @@ pub type Work = Box<dyn FnOnce(&dyn Run) -> Verdict + Send>;
 pub trait Driver: Debug + Send + Sync {
     /// What the work came to within `limit`.
     fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict>;
+
+    /// Completes once the bot has been at work for so long.
+    fn pause(&self, span: Duration) -> BoxFuture<'static, ()>;
 }
 
 /// A thread for each turn: a panic ends it, a slow call is cut off, and what never pauses is given up.
@@ -52,6 +55,10 @@ impl Driver for Threads {
                 }
             }
         })
+    }
+
+    fn pause(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
     }
 }
 

@@ -155,6 +155,7 @@ impl Processor {
             conversation: &incoming.conversation,
             profile,
             delivery,
+            leased_until: incoming.leased_until,
             now,
         };
         let answer = Box::pin(self.ask_bot(&question, lanes, context)).await?;

@@ -57,17 +57,21 @@ pub struct ProcessorSettings {
     pub dead_letter_queue_url: String,
     /// How long the bot may take to decide about an event.
     pub bot_timeout: Duration,
+    /// Whether the person is shown that the bot is thinking.
+    pub shows_typing: bool,
     /// How long a bot that fails by something that may pass is asked again for a person.
     pub bot_patience: Duration,
 }
 
 impl ProcessorSettings {
-    /// Reads `QUEUE_URL`, `DEAD_LETTER_QUEUE_URL`, `BOT_TIMEOUT_SECONDS` and `BOT_PATIENCE_SECONDS`.
+    /// Reads `QUEUE_URL`, `DEAD_LETTER_QUEUE_URL`, `BOT_TIMEOUT_SECONDS`, `BOT_PATIENCE_SECONDS`
+    /// and `BOT_TYPING`.
     pub fn new(variables: &Variables) -> Self {
         Self {
             queue_url: variables.required("QUEUE_URL"),
             dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
             bot_timeout: variables.seconds("BOT_TIMEOUT_SECONDS", 15, 1..=30),
+            shows_typing: variables.is_on_unless_off("BOT_TYPING"),
             bot_patience: variables.seconds("BOT_PATIENCE_SECONDS", 120, 0..=3600),
         }
     }

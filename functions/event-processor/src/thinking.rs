@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::aws::CALL_TIMEOUT;
-use backend::outbox::{OutboxError, SendContext, entry_id};
+use backend::outbox::{OutboxError, SendContext, Thinking, entry_id};
 use backend::store::{ConversationItem, ConversationKey, FailedTry};
 use backend::telemetry::Metric;
+use futures_util::future::{BoxFuture, Either, select};
 use messenger::bot::{Trouble, TurnData, Verdict};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
@@ -25,6 +26,14 @@ use crate::{Processor, RecordError};
 /// How long the bot may take to say what to do instead of a decision.
 const GIVING_UP: Duration = Duration::from_secs(1);
 
+/// After how long a bot that thinks is shown to be typing, and after how long again: Meta shows it for 20 s.
+/// Source: Meta's Send API, sender actions.
+const FIRST_TYPING: Duration = Duration::from_secs(1);
+const NEXT_TYPING: Duration = Duration::from_secs(15);
+
+/// How long it may take to show that.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+
 /// What the bot is asked about.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
@@ -33,6 +42,8 @@ pub(crate) struct Question<'a> {
     pub(crate) conversation: &'a ConversationItem,
     pub(crate) profile: Option<Profile>,
     pub(crate) delivery: &'a Delivery,
+    /// Until when the lease for the event is ours; absent if it is not.
+    pub(crate) leased_until: Option<Timestamp>,
     pub(crate) now: Timestamp,
 }
 
@@ -64,13 +75,42 @@ impl Processor {
             let (bot, turn) = (Arc::clone(&self.bot), turn.clone());
             let work: Work = Box::new(move |runner| bot.decide_here(turn, runner));
             let _thinking = lanes.begin_thinking();
-            self.driver.drive(work, self.settings.bot_timeout).await
+            self.typing(self.driver.drive(work, self.settings.bot_timeout), question, context).await
         };
         match self.checked(event, asked) {
             Ok(decision) => {
                 Ok(Answer { decision: Ok(decision), trouble_is_over: conversation.is_in_trouble() })
             }
             Err(trouble) => self.after_failure(question, failures, trouble, turn, context).await,
+        }
+    }
+
+    /// Waits for the bot, and shows the person meanwhile that it is at work.
+    async fn typing(
+        &self,
+        mut asked: BoxFuture<'static, Verdict>,
+        question: &Question<'_>,
+        context: &SendContext,
+    ) -> Verdict {
+        let Question { event, conversation_key, conversation, leased_until, .. } = *question;
+        if !self.settings.shows_typing || is_public(event) {
+            return asked.await;
+        }
+        let thinking = Thinking { event, conversation_key, conversation, leased_until };
+        let mut pause = FIRST_TYPING;
+        loop {
+            match select(asked, self.driver.pause(pause)).await {
+                Either::Left((verdict, _)) => return verdict,
+                Either::Right(((), still)) => asked = still,
+            }
+            // No reply is sent before it has ended: typing must not be shown after the answer.
+            let shown = Box::pin(self.outbox.show_typing(thinking, context));
+            if let Either::Left((Err(error), _)) =
+                select(shown, self.driver.pause(SHOWN_WITHIN)).await
+            {
+                tracing::warn!(%error, "typing was not shown");
+            }
+            pause = NEXT_TYPING;
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Options {
     pub bot: Option<SharedBot>,
     /// Whether each turn of the bot gets a thread of its own, as in a function, and may wait for something real.
     pub has_threads: bool,
+    /// Whether whoever sleeps waits until the clock is moved, so that others go on while the bot is at work.
+    pub bot_lets_time_pass: bool,
     /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
     pub webhook: Option<String>,
     /// The name under which the calls to AWS are recorded, if they are asked for; by default the test's.
@@ -73,6 +75,7 @@ impl Default for Options {
             replies: booking::reply,
             bot: None,
             has_threads: false,
+            bot_lets_time_pass: false,
             webhook: None,
             record: std::thread::current().name().map(str::to_owned),
             variables: BTreeMap::new(),
@@ -91,7 +94,8 @@ impl Options {
         if self.has_threads {
             Arc::new(Threads::default())
         } else {
-            Arc::new(AtOnce(SharedClock::clone(clock)))
+            let waits = self.bot_lets_time_pass;
+            Arc::new(AtOnce { clock: SharedClock::clone(clock), waits })
         }
     }
 

@@ -157,6 +157,7 @@ impl World {
         let mut options = Options {
             pages: cast.pages.clone(),
             bot: Some(shared(Obedient)),
+            bot_lets_time_pass: true,
             record: is_recorded.then(|| format!("seed-{seed}")),
             ..Options::default()
         };
