@@ -7,6 +7,7 @@ use backend::aws::CALL_TIMEOUT;
 use backend::outbox::{OutboxError, SendContext, entry_id};
 use backend::store::{ConversationItem, ConversationKey, FailedTry};
 use backend::telemetry::Metric;
+use messenger::bot::patience::{self, Failures, Next};
 use messenger::bot::{Trouble, TurnData, Verdict};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
@@ -18,7 +19,6 @@ use serde_json::Value;
 
 use crate::batch::Lanes;
 use crate::driver::Work;
-use crate::patience::{self, Failures, Next};
 use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 
