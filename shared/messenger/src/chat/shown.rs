@@ -99,7 +99,7 @@ mod tests {
     fn a_message_is_shown_in_one_line() {
         let button = json!({"type": "web_url", "title": "Site", "url": "https://example.com"});
         let card = json!({"title": "A card", "buttons": [button]});
-        let generic = json!({"template_type": "generic", "elements": [card, {"title": "B"}]});
+        let generic = json!({"template_type": "generic", "elements": [card, {"title": "B", "subtitle": "b"}]});
         let generic = json!({"attachment": {"type": "template", "payload": generic}});
         let image = json!({"type": "image", "payload": {"url": "https://example.com/a.png"}});
         let location = json!([{"content_type": "user_email"}]);
