@@ -173,7 +173,12 @@ impl Kit {
         let notice = Notice { account: known.account, psid: &known.psid, at: now };
         let body = match (desk, act) {
             (_, StaffAct::ReturnsControl) => notice.control_returned(),
-            (Desk::Inbox, StaffAct::Says(text)) => notice.echo(&format!("m_{number}"), text),
+            (Desk::Inbox, StaffAct::Says(text)) => {
+                let mid = format!("m_{number}");
+                let body = notice.echo(&mid, text);
+                known.screen.show(mid, &json!({"text": text}));
+                body
+            }
             (Desk::Api(author), StaffAct::Says(text)) => {
                 let message = Message::text(text.as_str())
                     .and_then(|message| message.check(known.account.platform).map(|()| message));

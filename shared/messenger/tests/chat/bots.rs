@@ -110,6 +110,11 @@ pub(crate) fn settings() -> Value {
 }
 
 /// A model that answers.
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "the form of a service"
+)]
 pub(crate) fn answering(request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer> {
     let key = request.headers().get("authorization").and_then(|key| key.to_str().ok());
     let answer = format!("as {}", key.unwrap_or("nobody"));

@@ -25,10 +25,11 @@ fn a_test_that_fails_already_does_not_fail_again() {
     assert_eq!(told, "the test's own");
 }
 
+type Expect = fn(Chat) -> Chat;
+
 #[test]
 fn expectations_say_what_there_is_instead() {
     let chat = || Chat::with(obedient()).says("Hello");
-    type Expect = fn(Chat) -> Chat;
     let cases: [(Expect, &str); 8] = [
         (|chat| chat.expect_exactly("Hello"), "expected the message \"Hello\", there is: <"),
         (|chat| chat.expect_text("Bye"), "expected a message with \"Bye\", there is: <"),

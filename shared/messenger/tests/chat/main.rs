@@ -1,4 +1,5 @@
 //! The test kit, as the author of a bot uses it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod asking;
 mod bots;
@@ -18,7 +19,7 @@ const HOUR: Duration = Duration::from_hours(1);
 fn failure(test: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(test)).expect_err("the test did not fail");
     match payload.downcast::<String>() {
-        Ok(text) => *text,
+        Ok(told) => *told,
         Err(payload) => (*payload.downcast::<&str>().unwrap()).to_owned(),
     }
 }

@@ -140,6 +140,9 @@ fn services_fail_as_they_are_told() {
             format!("! service llm {outage}\nguest> Hi\n< RESPONSE Please try again later (llm)");
         assert!(play(&text).is_as_written(), "{}", play(&text));
     }
+    // A success gives the patience back.
+    let text = "! service llm busy 5\nguest> Hi\n< RESPONSE as nobody\n".repeat(2);
+    assert!(play(&text).is_as_written(), "{}", play(&text));
     let text = "! service llm busy 9\n! off\nguest> Hi\n< RESPONSE as nobody";
     assert!(play(text).is_as_written(), "{}", play(text));
 }

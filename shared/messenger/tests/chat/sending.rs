@@ -49,10 +49,20 @@ fn quick_replies_are_there_until_something_newer_is() {
         let reply = messenger::message::QuickReply::text("Red", "RED");
         Ok(Decision::nothing().say(text("Which?").with_quick_replies(&[reply])?))
     };
-    let chat = Chat::with(always(one)).says("a").expect_text("Which").taps("Red");
-    let chat = chat.expect_text("Which").inbox_says("I am here").says("b");
-    let told = failure(|| drop(chat.taps("Red")));
+    let chat = || Chat::with(always(one)).says("a").expect_text("Which");
+    chat()
+        .taps("Red")
+        .expect_text("Which")
+        .reacts("love")
+        .expect_text("Which")
+        .taps("Red")
+        .expect_text("Which");
+    let told = failure(|| drop(chat().inbox_says("I am here").taps("Red")));
     assert!(told.contains("[Red] is not on the screen, which has nothing to press"), "{told}");
+    let told = failure(|| drop(chat().agent_says("I am here").taps("Red")));
+    assert!(told.contains("[Red] is not on the screen"), "{told}");
+    let told = failure(|| drop(chat().agent_says("I am here").says("b").taps("Red")));
+    assert!(told.contains("[Red] is not on the screen"), "{told}");
 }
 
 #[test]
@@ -92,14 +102,15 @@ fn a_follow_up_leaves_when_it_is_due_unless_an_answer_cancels_it() {
 
 #[test]
 fn the_window_is_decided_when_a_message_is_due() {
-    let in_time = Duration::from_hours(24) - MINUTE;
+    let in_time = 23 * HOUR + 59 * MINUTE;
     for (delay, is_in_time) in [(in_time, true), (in_time + Duration::from_millis(1), false)] {
         let chat = Chat::with(later(move || FollowUp::after(delay, text("Late"))));
         let chat = chat.says("Hello").expect_text("yes").after(delay);
-        match is_in_time {
-            true => chat.expect_text("Late"),
-            false => chat.expect_refused("window_closed"),
-        };
+        if is_in_time {
+            chat.expect_text("Late");
+        } else {
+            chat.expect_refused("window_closed");
+        }
     }
 }
 

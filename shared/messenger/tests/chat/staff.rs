@@ -3,7 +3,7 @@
 use messenger::chat::Chat;
 use messenger::decision::FollowUp;
 
-use super::bots::{later, obedient, text};
+use super::bots::{always, later, obedient, say, text};
 use super::{HOUR, MINUTE, failure};
 
 #[test]
@@ -24,6 +24,14 @@ fn the_bot_is_quiet_for_as_long_as_it_decides() {
 }
 
 #[test]
+fn no_silence_gets_shorter() {
+    let long = || Ok(say("I am quiet")?.quiet_for(48 * HOUR));
+    let chat = Chat::with(always(long)).says("Hello").expect_text("I am quiet").inbox_says("Hm");
+    let chat = chat.after(47 * HOUR).expect_quiet().after(HOUR).says("Hello");
+    chat.expect_text("I am quiet");
+}
+
+#[test]
 fn control_returns_and_what_waited_for_that_leaves() {
     let chat = || Chat::with(obedient()).says("remind").expect_text("I will").agent_says("Hm");
     chat().after(2 * HOUR).expect_nothing().control_returns().expect_exactly("Now");
@@ -34,14 +42,14 @@ fn control_returns_and_what_waited_for_that_leaves() {
 #[test]
 fn silence_that_outlasts_the_window_ends_what_waits() {
     let chat = Chat::with(later(|| FollowUp::after(HOUR, text("Late")))).says("Hello");
-    let chat = chat.expect_text("yes").agent_says("Hm").after(12 * HOUR - MINUTE);
+    let chat = chat.expect_text("yes").agent_says("Hm").after(11 * HOUR + 59 * MINUTE);
     chat.inbox_says("Hm").after(13 * HOUR).expect_refused("window_closed");
 }
 
 #[test]
 fn people_may_write_for_seven_days_and_to_nobody_who_never_wrote() {
     let chat = Chat::with(obedient()).says("Hello").expect_text("Hello");
-    let chat = chat.after(7 * 24 * HOUR - MINUTE * 2).agent_says("In time").after(2 * MINUTE);
+    let chat = chat.after(167 * HOUR + 58 * MINUTE).agent_says("In time").after(2 * MINUTE);
     chat.agent_says("Too late").expect_refused("seven_days_passed");
     Chat::with(obedient()).agent_says("Hello?").expect_refused("never_heard_from");
 }
