@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::at_once::at_once;
 use super::kit::{Kit, Said};
 use super::transcript::{
-    Account, Act, Check, Desk, Driver, Ending, Happening, Misread, Passing, Refused, Report,
-    SOMEBODY, Scene, StaffAct, Step, Waiting, What, play,
+    Account, Act, Check, Desk, Driver, Happening, Misread, Passing, Refused, Report, SOMEBODY,
+    Scene, StaffAct, Step, Waiting, play,
 };
 use super::world::World;
 use crate::bot::{Bot, NoAnswer, Setup, SetupError, SharedBot, State, shared};
@@ -199,23 +199,11 @@ impl Chat {
     fn does(mut self, step: &Step) -> Self {
         match self.act_and_log(step) {
             Ok(said) => {
-                let is_of_interest = |said: &Said| match &said.happening.what {
-                    What::Sent { .. } => !said.is_action && !is_by_staff(step, said),
-                    What::Ended { ending, .. } => *ending != Ending::Cancelled,
-                };
-                self.unseen.extend(said.into_iter().filter(is_of_interest));
+                self.unseen.extend(said.into_iter().filter(|said| said.is_of_interest));
                 self
             }
             Err(why) => self.fail(&why.0),
         }
-    }
-}
-
-/// Whether it is what a person of the business has just written.
-fn is_by_staff(step: &Step, said: &Said) -> bool {
-    match step {
-        Step::Staff { act: StaffAct::Says(text), .. } => said.text == *text,
-        _ => false,
     }
 }
 

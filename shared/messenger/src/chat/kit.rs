@@ -35,7 +35,8 @@ pub(super) struct Said {
     pub(super) text: String,
     /// The titles of what can be pressed.
     pub(super) choices: Vec<String>,
-    pub(super) is_action: bool,
+    /// Whether a test has to expect it: it is of the bot, and seen or missed by the person.
+    pub(super) is_of_interest: bool,
 }
 
 /// The platform in memory.
@@ -294,27 +295,33 @@ impl Kit {
                 }
                 match (allowed, entry.fallback) {
                     (Allowed::Fallback(_), Some(template)) => {
-                        self.send(who, allowed, &Outgoing::from(template));
+                        self.send(who, entry.purpose, allowed, &Outgoing::from(template));
                     }
-                    _ => entry.messages.iter().for_each(|say| self.send(who, allowed, say)),
+                    _ => {
+                        for say in &entry.messages {
+                            self.send(who, entry.purpose, allowed, say);
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn send(&mut self, who: &str, allowed: Allowed, say: &Outgoing) {
+    fn send(&mut self, who: &str, purpose: Purpose, allowed: Allowed, say: &Outgoing) {
         let label = allowed.label();
         let Some(message) = say.message() else {
             // A sender action has no label, so it leaves only where none is needed.
             if label.is_standard() {
-                self.happen(who, What::Sent { label: None, text: shown(say) }, String::new(), None);
+                self.happen(who, What::Sent { label: None, text: shown(say) }, false);
             }
             return;
         };
         let mid = format!("m_{}", self.next_number());
         self.person(who).screen.show(mid, message);
         let what = What::Sent { label: Some(label), text: shown(say) };
-        self.happen(who, what, text(message), Some(message));
+        let said = self.happen(who, what, purpose != Purpose::Human);
+        said.text = text(message);
+        said.choices = choices(message).into_iter().map(|choice| choice.title).collect();
     }
 
     pub(super) fn end(
@@ -326,25 +333,20 @@ impl Kit {
     ) {
         let text = about.map(shown).unwrap_or_default();
         let what = What::Ended { ending, reason: reason.to_owned(), text };
-        self.happen(who, what, String::new(), None);
+        self.happen(who, what, ending != Ending::Cancelled);
     }
 
     /// An event ends without a decision.
     pub(super) fn fail(&mut self, who: &str, reason: &str, details: &str) {
         let text = super::transcript::escaped(details);
         let what = What::Ended { ending: Ending::Failed, reason: reason.to_owned(), text };
-        self.happen(who, what, String::new(), None);
+        self.happen(who, what, true);
     }
 
-    fn happen(&mut self, who: &str, what: What, text: String, message: Option<&Value>) {
-        let titles = message.map(choices).unwrap_or_default();
-        let is_action = matches!(what, What::Sent { label: None, .. });
-        self.happened.push(Said {
-            happening: Happening { who: Some(who.to_owned()), what },
-            text,
-            choices: titles.into_iter().map(|choice| choice.title).collect(),
-            is_action,
-        });
+    fn happen(&mut self, who: &str, what: What, is_of_interest: bool) -> &mut Said {
+        let happening = Happening { who: Some(who.to_owned()), what };
+        let (text, choices) = (String::new(), Vec::new());
+        self.happened.push_mut(Said { happening, text, choices, is_of_interest })
     }
 
     /// What waits, in the order in which it is due.

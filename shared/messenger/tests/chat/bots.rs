@@ -65,7 +65,7 @@ pub(crate) fn obedient() -> impl Bot {
 const HOUR: Duration = Duration::from_hours(1);
 
 fn choices() -> Result<Message, Invalid> {
-    let replies = [QuickReply::text("Red", "COLOUR_RED"), QuickReply::text("Blue", "COLOUR_BLUE")];
+    let replies = [QuickReply::text("Red", "RED"), QuickReply::text("Blue", "BLUE")];
     Message::text("Which?")?.with_quick_replies(&replies)
 }
 

@@ -6,7 +6,7 @@ use messenger::chat::Chat;
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, FollowUp};
 use messenger::event::Platform;
-use messenger::message::UtilityTemplate;
+use messenger::message::{Action, UtilityTemplate};
 use messenger::window::Purpose;
 use serde_json::json;
 
@@ -142,6 +142,22 @@ fn at_most_twenty_wait() {
         chat = chat.expect_text("One of many");
     }
     chat.expect_nothing();
+}
+
+#[test]
+fn a_sender_action_is_shown_and_needs_not_be_expected() {
+    let bot = || {
+        let typing = FollowUp::after(HOUR, Action::TypingOn).then(text("Later"));
+        let late = FollowUp::after(30 * HOUR, Action::TypingOn).for_purpose(Purpose::Utility);
+        let decision = Decision::nothing().say(Action::MarkSeen).say(text("Now"));
+        always(move || Ok(decision.clone().later(typing.clone()).later(late.clone())))
+    };
+    let chat = Chat::with(bot()).says("Hello").expect_text("Now").after(HOUR);
+    chat.expect_text("Later").after(30 * HOUR).expect_nothing();
+    let text = "guest> Hello\n< (mark_seen)\n< RESPONSE Now\n+ 1h\n< (typing_on)\n< UPDATE Later\n\
+                ~ waiting +29h UTILITY (typing_on)\n+ due\n~ nothing";
+    let report = Chat::with(bot()).play(text).unwrap();
+    assert!(report.is_as_written(), "{report}");
 }
 
 #[test]

@@ -191,7 +191,8 @@ pub enum What {
 pub enum Ending {
     /// The windows do not allow it.
     Refused,
-    /// It breaks a limit, or something failed for good.
+    /// It breaks a limit, or something failed for good. So ends an event that the bot did not decide about: the reason
+    /// is the name of the [`Trouble`](crate::bot::Trouble).
     Failed,
     /// It is not needed any more.
     Cancelled,
