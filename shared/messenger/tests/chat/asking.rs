@@ -70,6 +70,7 @@ fn without_something_to_do_instead_the_event_ends() {
     Chat::with(always(failed)).says("Hi").expect_failed("bot_failed").expect_nothing();
     let down = || Err(BotError::temporary("shop"));
     Chat::with(always(down)).says("Hi").expect_failed("bot_unavailable");
+    Chat::with(always(down)).comments("Hi").expect_failed("bot_unavailable");
     let invalid = || Ok(Decision::nothing().remember(&"x".repeat(600))?);
     Chat::with(always(invalid)).says("Hi").expect_failed("invalid");
 }

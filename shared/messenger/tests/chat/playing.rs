@@ -119,6 +119,9 @@ fn time_passes_to_where_it_is_told() {
                 guest> be quiet\n< anything\n+ to 2026-11-22 11:30\n? quiet 1h\n+ edge guest 24h -1m\n@desk> in time\n\
                 < RESPONSE in time\n+ 1s\n@desk> late\n< MESSAGE_TAG HUMAN_AGENT late";
     assert_eq!(differences(text), [""; 0]);
+    let text = "= 2026-11-22 09:00\nguest> a\n< anything\nguest> (raw {\"timestamp\":1795334400000,\"message\":\
+                {\"mid\":\"late\",\"text\":\"b\"}})\n< anything\n+ to 2026-11-23 08:58\n@desk> in time\n< RESPONSE in time";
+    assert_eq!(differences(text), [""; 0], "what comes late does not shorten the window");
     assert_eq!(differences("+ due"), ["line 1: nothing is waiting"]);
     let back = differences("= 2026-11-22 09:00\n+ to 2026-11-22 08:59");
     assert_eq!(back, ["line 2: it is 2026-11-22T09:00:00Z already"]);

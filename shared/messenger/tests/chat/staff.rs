@@ -47,6 +47,16 @@ fn silence_that_outlasts_the_window_ends_what_waits() {
 }
 
 #[test]
+fn what_waits_for_too_long_is_given_up() {
+    let long = || {
+        let follow_up = FollowUp::after(HOUR, text("Now"));
+        Ok(say("I am quiet")?.quiet_for(8 * 24 * HOUR).later(follow_up))
+    };
+    let chat = Chat::with(always(long)).says("Hello").expect_text("I am quiet");
+    chat.after(8 * 24 * HOUR).expect_failed("gave_up");
+}
+
+#[test]
 fn people_may_write_for_seven_days_and_to_nobody_who_never_wrote() {
     let chat = Chat::with(obedient()).says("Hello").expect_text("Hello");
     let chat = chat.after(167 * HOUR + 58 * MINUTE).agent_says("In time").after(2 * MINUTE);
