@@ -8,7 +8,7 @@ use backend::reply::HttpBot;
 use backend::runtime::Environment;
 use backend::settings::Variables;
 use backend::signature::sign_forward;
-use messenger::clock::Clock;
+use messenger::clock::{Clock, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{DEAD_LETTERS, Options, Platform};
@@ -58,8 +58,9 @@ async fn a_turn_says_what_happened_and_is_signed() {
     let sent = bot.sent();
     for turn in &sent {
         let signature = turn.header("x-messenger-signature-256").unwrap();
-        let expected =
-            sign_forward(turn.body.as_bytes(), &SecretString::from(SECRET), platform.clock.now());
+        let body: Value = serde_json::from_str(&turn.body).unwrap();
+        let at = Timestamp::from_millis(body["now"].as_i64().unwrap());
+        let expected = sign_forward(turn.body.as_bytes(), &SecretString::from(SECRET), at);
         assert_eq!(signature, expected);
         assert_eq!(turn.header("content-type"), Some("application/json"));
     }

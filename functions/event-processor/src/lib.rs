@@ -13,7 +13,6 @@ mod comment;
 mod dead_letters;
 mod driver;
 mod event;
-mod patience;
 mod report;
 mod suspects;
 mod thinking;

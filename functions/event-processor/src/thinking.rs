@@ -8,6 +8,7 @@ use backend::outbox::{OutboxError, SendContext, Thinking, entry_id};
 use backend::store::{ConversationItem, ConversationKey, FailedTry};
 use backend::telemetry::Metric;
 use futures_util::future::{BoxFuture, Either, select};
+use messenger::bot::patience::{self, Failures, Next};
 use messenger::bot::{Trouble, TurnData, Verdict};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
@@ -19,7 +20,6 @@ use serde_json::Value;
 
 use crate::batch::Lanes;
 use crate::driver::Work;
-use crate::patience::{self, Failures, Next};
 use crate::suspects::Delivery;
 use crate::{Processor, RecordError};
 

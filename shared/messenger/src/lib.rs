@@ -4,6 +4,8 @@
 #![warn(clippy::missing_errors_doc)]
 
 pub mod bot;
+#[cfg(feature = "testing")]
+pub mod chat;
 pub mod clock;
 pub mod decision;
 pub mod event;

@@ -4,11 +4,13 @@
 //! - [`Turn`] is what a bot gets: what happened, the conversation with its state, and how long it has.
 //! - [`BotError`] says whether asking again can help.
 //! - [`Setup`] is what a bot is built from: its settings, its secrets, the [`Service`]s that it calls.
+//! - [`patience`] says how long a bot that fails is asked again.
 //! - [`AnyBot`] is a bot as the event processor and the test kit ask it.
 
 mod any;
 mod error;
 mod function;
+pub mod patience;
 mod service;
 mod setup;
 mod state;

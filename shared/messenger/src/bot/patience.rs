@@ -1,9 +1,12 @@
-//! How long a bot that fails is asked again: pure.
+//! How long a bot that fails is asked again: pure, for whoever asks it.
 
 use std::time::Duration;
 
-use messenger::bot::{BotError, Trouble};
-use messenger::clock::Timestamp;
+use super::{BotError, Trouble};
+use crate::clock::Timestamp;
+
+/// How long a bot is asked again for a person while what it needs is down, unless set otherwise.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long to wait after the first, the second, … failure at an event; later ones wait like the last.
 const PAUSES: [Duration; 4] =
@@ -17,16 +20,16 @@ const MOST_CRASHES: u64 = 2;
 
 /// How a bot has failed at an event.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Failures {
+pub struct Failures {
     /// How often, this time included.
-    pub(crate) tries: u64,
+    pub tries: u64,
     /// Since when it has failed for the person, by something that passes; this failure's instant at first.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
 }
 
 /// What to do about a bot's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// It is asked again after this time.
     Again(Duration),
     /// It gives up.
@@ -34,12 +37,15 @@ pub(crate) enum Next {
 }
 
 /// Whether a bot's failure may pass: a person's patience is for these.
-pub(crate) const fn may_pass(trouble: &Trouble) -> bool {
+pub const fn may_pass(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Bot(BotError::Temporary { .. }) | Trouble::TimedOut)
 }
 
-/// What to do about a bot's failure at `now`. `chance`, from 0 to 1, spreads the pauses of many people.
-pub(crate) fn next(
+/// What to do about a bot's failure at `now`.
+///
+/// `patience` is for what may pass, counted from the first such failure of the person. `chance`, from 0 to 1, spreads
+/// the pauses of many people by a fifth to either side; 0.5 leaves them as they are.
+pub fn next(
     trouble: &Trouble,
     failures: Failures,
     now: Timestamp,
@@ -71,15 +77,14 @@ pub(crate) fn next(
 
 #[cfg(test)]
 mod tests {
-    use messenger::message::Invalid;
+    use crate::message::Invalid;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-    const PATIENCE: Duration = Duration::from_mins(2);
 
     fn after(trouble: &Trouble, tries: u64, since: Duration) -> Next {
-        next(trouble, Failures { tries, since: NOW - since }, NOW, PATIENCE, 0.5)
+        next(trouble, Failures { tries, since: NOW - since }, NOW, DEFAULT_PATIENCE, 0.5)
     }
 
     #[test]
@@ -114,7 +119,7 @@ mod tests {
     #[test]
     fn a_crash_is_tried_twice_and_what_cannot_pass_once() {
         for trouble in [Trouble::Panicked, Trouble::Stuck] {
-            assert_eq!(after(&trouble, 1, PATIENCE), Next::Again(Duration::from_secs(2)));
+            assert_eq!(after(&trouble, 1, DEFAULT_PATIENCE), Next::Again(Duration::from_secs(2)));
             assert_eq!(after(&trouble, 2, Duration::ZERO), Next::GiveUp);
         }
         let invalid = Invalid::new("text", "is too long");
@@ -131,7 +136,7 @@ mod tests {
     fn pauses_are_spread() {
         let failures = Failures { tries: 3, since: NOW };
         for (chance, seconds) in [(0.0, 24), (1.0, 36)] {
-            let next = next(&Trouble::TimedOut, failures, NOW, PATIENCE, chance);
+            let next = next(&Trouble::TimedOut, failures, NOW, DEFAULT_PATIENCE, chance);
             assert_eq!(next, Next::Again(Duration::from_secs(seconds)));
         }
     }
