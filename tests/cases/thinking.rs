@@ -43,9 +43,8 @@ impl Bot for Noting {
     }
 
     fn give_up(&self, _: &Turn<Stateless>, why: &Trouble) -> Option<Decision> {
-        if *why == Trouble::Bot(BotError::Failed("giving up")) {
-            panic!("it cannot even give up");
-        }
+        let cannot = Trouble::Bot(BotError::Failed("giving up"));
+        assert_ne!(*why, cannot, "it cannot even give up");
         Some(Decision::nothing().say(Message::text(self.instead?).unwrap()))
     }
 }

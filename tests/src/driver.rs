@@ -42,7 +42,8 @@ pub struct AtOnce {
 
 impl Driver for AtOnce {
     fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict> {
-        (TAKES.set(Duration::ZERO), IS_STUCK.set(false));
+        TAKES.set(Duration::ZERO);
+        IS_STUCK.set(false);
         let asked: Result<Verdict, Box<dyn Any + Send>> =
             catch_unwind(AssertUnwindSafe(|| work(&Once)));
         let (takes, verdict) = match asked {

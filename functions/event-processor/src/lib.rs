@@ -199,9 +199,8 @@ impl Processor {
         let outcome = self.judge(&event, &delivery, work.catch_unwind().await, context).await?;
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
-            Ok(event::Processed::Done) => true,
+            Ok(event::Processed::Done) | Err(RecordError::GivenUp(_)) => true,
             Err(RecordError::Poisonous(_, failures)) => failures >= MOST_FAILURES,
-            Err(RecordError::GivenUp(_)) => true,
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
         let is_receipt = matches!(event.kind, Kind::Delivery(_) | Kind::Read(_));
@@ -231,13 +230,12 @@ pub async fn serve<B: Bot>(
 ) -> Result<(), Error> {
     let environment = runtime::environment();
     let setup = outside::setup(&environment);
-    let bot = match HttpBot::new(&environment) {
-        Some(bot) => shared(bot),
-        None => {
-            let built = tokio::time::timeout(BUILD_TIMEOUT, build(&setup)).await;
-            let built = built.unwrap_or(Err(SetupError::Other("the bot was not built within 5 s")));
-            shared(runtime::logged(built)?)
-        }
+    let bot = if let Some(bot) = HttpBot::new(&environment) {
+        shared(bot)
+    } else {
+        let bot = tokio::time::timeout(BUILD_TIMEOUT, build(&setup)).await;
+        let too_slow = SetupError::Other("the bot was not built within 5 s");
+        shared(runtime::logged(bot.unwrap_or(Err(too_slow)))?)
     };
     let threads = Threads::default();
     let driver = Arc::new(threads.clone());

@@ -52,7 +52,7 @@ pub const TABLE: &str = "messenger";
 const ERASURES: &str = "erasures";
 const SECRET: &str = "messenger";
 /// How long the event processor may run, as in `template.yaml`.
-pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(60);
+pub const PROCESSOR_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the API may run, as in `template.yaml`.
 pub const API_TIMEOUT: Duration = Duration::from_secs(29);
 /// How long the follow-ups may run, as in `template.yaml`.

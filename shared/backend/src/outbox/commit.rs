@@ -141,7 +141,7 @@ impl Outbox {
         if decision.as_ref().is_ok_and(Decision::is_nothing) {
             let forget = incoming.forget;
             let trouble_is_over = incoming.trouble_is_over;
-            let changes = ConversationUpdate { forget, trouble_is_over, ..Default::default() };
+            let changes = ConversationUpdate { trouble_is_over, forget, ..Default::default() };
             self.store.settle(&incoming.conversation_key, &changes).await?;
             return self.unlist(&incoming.ended).await;
         }
