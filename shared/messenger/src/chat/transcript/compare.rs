@@ -76,7 +76,7 @@ mod tests {
             ("*b", "abc", false),
             ("a*c*e", "abcde", true),
             ("a*c*e", "abde", false),
-            ("ab*ba", "aba", false),
+            ("one*one", "one", false),
             ("*", "", true),
             ("**", "x", true),
         ] {
