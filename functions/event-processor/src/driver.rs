@@ -81,26 +81,26 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use messenger::decision::Decision;
+    use tokio::sync::oneshot;
 
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(1);
 
-    /// A bot that decides at once, as many people's as are asked side by side.
-    fn good() -> Work {
-        Box::new(|_| Ok(Decision::nothing()))
-    }
-
-    /// What comes of the work while time passes.
-    async fn driven(threads: &Threads, work: Work) -> Verdict {
+    /// What comes of work, after whose beginning so much time passes and no more.
+    async fn driven(
+        threads: &Threads,
+        work: impl FnOnce(&dyn Run, oneshot::Sender<()>) -> Verdict + Send + 'static,
+        span: Duration,
+    ) -> Verdict {
+        let (begins, has_begun) = oneshot::channel();
         let passing = async {
-            loop {
-                tokio::time::advance(Duration::from_millis(50)).await;
-                std::thread::yield_now();
-            }
+            has_begun.await.unwrap();
+            tokio::time::advance(span).await;
+            pending::<()>().await;
         };
         tokio::select! {
-            verdict = threads.drive(work, LIMIT) => verdict,
+            verdict = threads.drive(Box::new(|runner| work(runner, begins)), LIMIT) => verdict,
             () = passing => unreachable!(),
         }
     }
@@ -108,30 +108,41 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_bot_decides_in_time_is_its_verdict() {
         let threads = Threads::default();
-        let waits: Work = Box::new(|runner| {
+        let waits = |runner: &dyn Run, begins: oneshot::Sender<()>| {
             let mut decided = None;
-            let wait = tokio::time::sleep(LIMIT / 2);
-            let is_done = runner.run(pin!(async {
+            let is_in_time = runner.run(pin!(async {
+                let wait = tokio::time::sleep(LIMIT / 2);
+                begins.send(()).unwrap();
                 wait.await;
                 decided = Some(Decision::nothing());
             }));
-            assert!(is_done);
+            assert!(is_in_time);
             Ok(decided.unwrap())
-        });
-        assert_eq!(driven(&threads, waits).await, Ok(Decision::nothing()));
+        };
+        assert_eq!(driven(&threads, waits, LIMIT / 2).await, Ok(Decision::nothing()));
         assert!(!threads.is_stuck());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_call_is_cut_off_and_a_panic_caught() {
+    async fn a_slow_call_is_cut_off() {
         let threads = Threads::default();
-        let slow: Work = Box::new(|runner| {
-            assert!(!runner.run(pin!(pending())), "it never ends");
+        let slow = |runner: &dyn Run, begins: oneshot::Sender<()>| {
+            let is_in_time = runner.run(pin!(async {
+                begins.send(()).unwrap();
+                pending::<()>().await;
+            }));
+            assert!(!is_in_time);
             Err(Trouble::TimedOut)
-        });
-        assert_eq!(driven(&threads, slow).await, Err(Trouble::TimedOut));
+        };
+        assert_eq!(driven(&threads, slow, LIMIT).await, Err(Trouble::TimedOut));
+        assert!(!threads.is_stuck());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_caught() {
+        let threads = Threads::default();
         let panics: Work = Box::new(|_| panic!("a fault of the bot"));
-        assert_eq!(driven(&threads, panics).await, Err(Trouble::Panicked));
+        assert_eq!(threads.drive(panics, LIMIT).await, Err(Trouble::Panicked));
         assert!(!threads.is_stuck());
     }
 
@@ -139,14 +150,16 @@ mod tests {
     async fn what_never_pauses_is_given_up_and_others_go_on() {
         let threads = Threads::default();
         let (release, released) = channel::<()>();
-        let stuck: Work = Box::new(move |_| {
-            // Until the test ends: a loop.
+        let stuck = move |_: &dyn Run, begins: oneshot::Sender<()>| {
+            begins.send(()).unwrap();
+            // A loop, until the test ends.
             let _ = released.recv();
             Ok(Decision::nothing())
-        });
-        assert_eq!(driven(&threads, stuck).await, Err(Trouble::Stuck));
+        };
+        assert_eq!(driven(&threads, stuck, LIMIT + GRACE).await, Err(Trouble::Stuck));
         assert!(threads.is_stuck());
-        assert_eq!(driven(&threads, good()).await, Ok(Decision::nothing()));
+        let good: Work = Box::new(|_| Ok(Decision::nothing()));
+        assert_eq!(threads.drive(good, LIMIT).await, Ok(Decision::nothing()));
         drop(release);
     }
 }
