@@ -5,10 +5,8 @@ use backend::store::ConversationKey;
 use messenger::event::Event;
 use messenger::window::SEVEN_DAYS;
 
-use crate::batch::Lanes;
-use crate::event::Processed;
+use crate::event::{Processed, seen_by_author};
 use crate::suspects::Delivery;
-use crate::thinking::Question;
 use crate::{Processor, RecordError};
 
 impl Processor {
@@ -18,7 +16,6 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         delivery: &Delivery,
-        lanes: &Lanes,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -35,23 +32,14 @@ impl Processor {
         if delivery.is_again && self.outbox.resume_private_reply(conversation_key, context).await? {
             return Ok(Processed::Done);
         }
-        let conversation = &conversation;
-        let question = Question {
-            event,
-            conversation_key,
-            conversation,
-            profile: None,
-            delivery,
-            leased_until: None,
-            now,
-        };
-        let answer = match self.ask_bot(&question, lanes, context).await {
+        let seen = seen_by_author(event, &conversation, None);
+        let decision = match self.ask_bot(event, &conversation, &seen, now, delivery).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 return Ok(Processed::PersonErased);
             }
-            answer => answer?,
+            decision => decision?,
         };
-        self.outbox.reply_privately(conversation_key, event, answer.decision, context).await?;
+        self.outbox.reply_privately(conversation_key, event, decision, context).await?;
         Ok(Processed::Done)
     }
 }

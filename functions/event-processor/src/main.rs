@@ -1,8 +1,14 @@
 //! The event processor, with your bot.
 
-use backend::runtime::Error;
+use backend::runtime::{self, Error};
+use event_processor::Processor;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    event_processor::serve(bot::bot).await
+    let processor = runtime::start(|environment| Processor::new(environment, bot::reply))?;
+    processor.warm_up().await;
+    runtime::run_sqs(async |batch, invocation| {
+        processor.handle(batch, &invocation.id, invocation.deadline).await
+    })
+    .await
 }
