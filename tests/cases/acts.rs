@@ -1,10 +1,10 @@
 //! Whose act an event is, whichever form it comes in: what is answered, what opens the window, and what
 //! neither does.
 
-use messenger::decision::{Decision, Replies};
+use messenger::decision::Decision;
 use messenger::message::Message;
 use serde_json::{Value, json};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::{APP_ID, BEGINNING, IGSID, INSTAGRAM};
 
 use crate::sample_events::with_instagram;

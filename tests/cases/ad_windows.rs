@@ -1,9 +1,9 @@
 //! The windows of ads: tried only if that is wanted, from the first message after a click, until Meta says no.
 
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::{IGSID, INSTAGRAM};
 
 use crate::sample_events::with_instagram;

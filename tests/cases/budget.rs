@@ -1,9 +1,8 @@
 //! The write budget, counted at the `DynamoDB` API: capacity units in the table and its index.
 
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Action, Message};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 
 use crate::support::*;
 

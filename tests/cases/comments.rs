@@ -1,10 +1,10 @@
 //! Comments and visitors' posts: the bot's answer is the one private reply.
 
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Action, Message};
 use serde_json::{Value, json};
 use simulator::meta::Outcome;
-use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, Replies};
 use simulator::samples::{BEGINNING, INSTAGRAM};
 
 use crate::acts::{EVERYWHERE, Ends, ON_INSTAGRAM, ON_PAGE, naming, published};
@@ -126,7 +126,7 @@ async fn a_comment_that_kills_the_process_ends_in_the_dead_letter_queue_and_hold
     platform.settle().await;
     platform.advance(183 * SECOND + 2 * MINUTE).await;
     assert_eq!(delivered(&platform, OTHER_PSID).len(), 1);
-    platform.advance(7 * 181 * SECOND).await;
+    platform.advance(7 * (VISIBILITY + SECOND)).await;
     let dead = platform.sqs.messages(DEAD_LETTERS);
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].attributes["reason"].value, "died");

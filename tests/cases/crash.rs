@@ -1,13 +1,12 @@
 //! A function dies at any of its calls, to AWS or to Graph; what was promised holds all the same.
 
 use messenger::clock::Clock;
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
 use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{Options, Platform};
+use simulator::platform::{Options, Platform, Replies};
 
 use crate::support::*;
 
@@ -272,7 +271,7 @@ async fn a_reply_goes_before_its_follow_up_although_an_older_event_took_its_leas
         if event.raw.contains("first") {
             return Ok(Decision::nothing().say(Message::text("welcome")?));
         }
-        let later = FollowUp::after(4 * MINUTE, Message::text("later")?);
+        let later = FollowUp::after(7 * MINUTE, Message::text("later")?);
         Ok(Decision::nothing().say(Message::text("reply")?).later(later))
     };
     for call in 1..30 {
@@ -286,7 +285,7 @@ async fn a_reply_goes_before_its_follow_up_although_an_older_event_took_its_leas
         platform.gate.crash_at_each(lists);
         platform.settle().await;
         platform.gate.spare();
-        platform.clock.forward(3 * MINUTE + 5 * SECOND);
+        platform.clock.forward(VISIBILITY + 5 * SECOND);
         platform.gate.crash_at(call, Moment::After);
         platform.settle().await;
         let survived = platform.gate.spare();

@@ -2,11 +2,11 @@
 //! waits.
 
 use messenger::clock::Clock;
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, Outcome};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::BEGINNING;
 
 use crate::support::*;

@@ -1,12 +1,11 @@
 //! The utility template that goes instead of a follow-up which the windows refuse.
 
 use messenger::clock::Clock;
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Message, UtilityTemplate};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, GraphRequest};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 
 use crate::crash::{say, survive};
 use crate::support::*;

@@ -174,7 +174,7 @@ async fn an_event_that_is_written_late_is_not_lost_behind_a_cursor() {
 /// Processes the next event of the queue with one of several sets of functions.
 async fn process_next(platform: &Platform, functions: &Functions) {
     let received = platform.sqs.receive(EVENTS, 1);
-    let deadline = platform.clock.now() + 30 * SECOND;
+    let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
     let answer = functions.processor.handle(batch(&received), "invocation", deadline).await;
     assert!(answer.batch_item_failures.is_empty());
     platform.sqs.delete(EVENTS, &received[0].receipt_handle);
@@ -208,7 +208,7 @@ async fn concurrent_processors_lose_nothing_and_keep_each_persons_order() {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let deadline = platform.clock.now() + 30 * SECOND;
+            let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
             functions.processor.handle(batch(&received), "invocation", deadline).await;
             platform.sqs.delete(EVENTS, &received[0].receipt_handle);
         }

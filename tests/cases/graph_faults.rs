@@ -1,10 +1,9 @@
 //! What Meta does to a message, and what becomes of it.
 
 use messenger::decision::Decision;
-use messenger::decision::Replies;
 use messenger::message::Message;
 use simulator::meta::Fault;
-use simulator::platform::{Platform, page_token};
+use simulator::platform::{Platform, Replies, page_token};
 
 use crate::support::*;
 

@@ -3,12 +3,12 @@
 use backend::signature::{SIGNATURE_HEADER, sign};
 use lambda_http::Body;
 use lambda_http::http::Request;
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::meta::{Fault, Outcome};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::{
     self, APP_SECRET, IGSID, INSTAGRAM, INSTAGRAM_APP_SECRET, INSTAGRAM_LOGIN,
 };

@@ -4,12 +4,11 @@
 use lambda_http::Body;
 use lambda_http::http::Request;
 use messenger::clock::Clock;
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Action, Message};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, UserToken};
-use simulator::platform::{Platform, page_token};
+use simulator::platform::{Platform, Replies, page_token};
 use simulator::samples::{
     API_KEY, APP_ID, APP_SCOPED_ID, APP_SECRET, FORWARD_SECRET, OTHER_PSID, PSID, VERIFY_TOKEN,
 };

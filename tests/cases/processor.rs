@@ -1,12 +1,11 @@
 //! The event processor: decided once, in order, and one bad event harms no other.
 
-use messenger::decision::Replies;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::json;
 use simulator::gate::{Call, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{DEAD_LETTERS, EVENTS, Platform};
+use simulator::platform::{DEAD_LETTERS, EVENTS, Platform, Replies};
 
 use crate::support::*;
 
@@ -38,7 +37,7 @@ async fn a_panic_harms_no_other_person_and_ends_in_the_dead_letter_queue() {
     platform.settle().await;
     assert_eq!(delivered(&platform, OTHER_PSID), ["RESPONSE you said hello"]);
     assert_eq!(delivered(&platform, PSID), Vec::<String>::new(), "the group waits in order");
-    platform.advance(4 * 180 * SECOND).await;
+    platform.advance(4 * VISIBILITY).await;
     let dead = platform.sqs.messages(DEAD_LETTERS);
     assert_eq!(dead.len(), 1);
     assert!(dead[0].body.contains("poison"), "the event can be put back as it was");
@@ -63,11 +62,11 @@ async fn an_event_that_kills_the_process_delays_others_once_and_ends_in_the_dead
         .crash_at_each(|call| call.target.ends_with("PutItem") && call.body.contains(PSID));
     platform.settle().await;
     // One visibility timeout; what was being sent when it died waits for its echo as well.
-    platform.advance(181 * SECOND + 2 * MINUTE).await;
+    platform.advance((VISIBILITY + SECOND) + 2 * MINUTE).await;
     for other in &others {
         assert_eq!(delivered(&platform, other), ["RESPONSE you said hello"]);
     }
-    platform.advance(7 * 181 * SECOND).await;
+    platform.advance(7 * (VISIBILITY + SECOND)).await;
     let dead = platform.sqs.messages(DEAD_LETTERS);
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].attributes["reason"].value, "died");
@@ -87,7 +86,7 @@ async fn failures_of_aws_never_count_against_an_event() {
         for call in [1, 1, 1, 1, 1, 1, 2, 3] {
             platform.gate.crash_at(call, moment);
             platform.settle().await;
-            platform.clock.forward(180 * SECOND);
+            platform.clock.forward(VISIBILITY);
         }
         platform.gate.spare();
         platform.advance(10 * MINUTE).await;
@@ -112,7 +111,7 @@ async fn what_fails_before_the_bot_is_asked_never_counts_against_an_event() {
             && call.body.contains("busy_for")
     };
     for delivery in 0..9 {
-        platform.clock.forward(181 * SECOND);
+        platform.clock.forward(VISIBILITY + SECOND);
         if delivery < 7 {
             platform.gate.crash_at_each(takes_the_lease);
         } else {
@@ -141,7 +140,7 @@ async fn a_table_that_fails_after_the_bot_was_asked_never_counts_against_an_even
             is_decision || (is_end && ends < 8)
         });
         platform.settle().await;
-        platform.clock.forward(181 * SECOND);
+        platform.clock.forward(VISIBILITY + SECOND);
     }
     platform.gate.spare();
     platform.advance(10 * MINUTE).await;
@@ -161,7 +160,7 @@ async fn an_event_is_given_up_for_its_own_failures_alone() {
     for _ in 0..4 {
         platform.gate.crash_at(1, Moment::Before);
         platform.settle().await;
-        platform.clock.forward(180 * SECOND);
+        platform.clock.forward(VISIBILITY);
     }
     platform.settle().await;
     assert!(platform.sqs.is_empty(DEAD_LETTERS), "given up at its first own failure");
@@ -359,7 +358,7 @@ async fn an_entry_whose_sender_died_is_taken_over() {
     let held = entries(&platform, PSID).await.pop().unwrap();
     assert_eq!(held["steps"][0]["state"], "sending");
     assert!(held.contains_key("lease_by"));
-    platform.clock.forward(180 * SECOND);
+    platform.clock.forward(VISIBILITY);
     platform.settle().await;
     let waiting = entries(&platform, PSID).await.pop().unwrap();
     assert_eq!(waiting["steps"][0]["state"], "unconfirmed");

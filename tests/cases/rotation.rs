@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use backend::store::PageItem;
 use messenger::clock::{Clock, SharedClock};
-use messenger::decision::{Decision, Replies};
+use messenger::decision::Decision;
 use messenger::message::Message;
 use serde_json::{Value, json};
 use simulator::gate::{Call, GRAPH, Verdict};
-use simulator::platform::{Platform, SWEEP_TIMEOUT};
+use simulator::platform::{Platform, Replies, SWEEP_TIMEOUT};
 use simulator::samples::{self, APP_SCOPED_ID, APP_SECRET};
 
 use crate::support::*;

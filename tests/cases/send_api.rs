@@ -2,11 +2,10 @@
 
 use messenger::clock::Clock;
 use messenger::decision::Decision;
-use messenger::decision::Replies;
 use messenger::message::{Action, Message, Outgoing};
 use serde_json::{Value, json};
 use simulator::meta::{Fault, GraphRequest, Outcome};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 
 use crate::crash::{say, survive};
 use crate::support::*;

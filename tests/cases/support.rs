@@ -11,6 +11,7 @@ use messenger::clock::{Clock, Timestamp};
 use serde_json::{Map, Value};
 use simulator::clock::VirtualClock;
 use simulator::meta::{GraphRequest, Outcome};
+pub(crate) use simulator::platform::PROCESSOR_TIMEOUT;
 use simulator::platform::{Options, Platform};
 pub(crate) use simulator::samples::{OTHER_PSID, PAGE, PSID};
 use tracing::field::{Field, Visit};
@@ -21,6 +22,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
+/// How long the queue hides an event that an event processor has received.
+pub(crate) const VISIBILITY: Duration = PROCESSOR_TIMEOUT.saturating_mul(6);
 
 pub(crate) async fn platform() -> Arc<Platform> {
     Platform::start(Options::default()).await.unwrap()

@@ -1,10 +1,10 @@
 //! Thread control: what the inbox or the Business AI holds waits, and leaves when it is back.
 
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Message, Outgoing};
 use serde_json::{Value, json};
 use simulator::meta::{BUSINESS_AI, INBOX, Outcome};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::APP_ID;
 
 use crate::processor::{PARROT, say};

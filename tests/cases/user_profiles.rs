@@ -1,10 +1,10 @@
 //! What Meta shows of people: asked for once a day, for the bot and for the API, and never in the way.
 
-use messenger::decision::{Decision, Replies};
+use messenger::decision::Decision;
 use messenger::message::Message;
 use serde_json::{Map, Value, json};
 use simulator::meta::{Fault, FaultRule, NoProfile};
-use simulator::platform::Platform;
+use simulator::platform::{Platform, Replies};
 use simulator::samples::{IGSID, INSTAGRAM};
 
 use crate::sample_events::with_instagram;

@@ -31,7 +31,7 @@ async fn process_while(
     fails: impl Fn(&Call) -> bool,
 ) -> usize {
     let received = platform.sqs.receive(EVENTS, 10);
-    let deadline = platform.clock.now() + 30 * SECOND;
+    let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
     platform.gate.close();
     let work = functions.processor.handle(batch(&received), "again", deadline);
     let drive = async {
@@ -107,26 +107,30 @@ async fn if_the_queue_fails_too_an_event_comes_again_after_its_visibility_timeou
     post(&platform, PSID, "two").await;
     let fails = |call: &Call| is_of_table(call) || call.target == CHANGE_VISIBILITY;
     assert_eq!(process_while(&platform, &functions, fails).await, 2);
-    assert_eq!(comes_again_in(&platform), 180);
-    platform.clock.forward(180 * SECOND);
+    assert_eq!(comes_again_in(&platform), 360);
+    platform.clock.forward(VISIBILITY);
     // The queue takes the second message's time and not the first one's.
     let first = platform.sqs.messages(EVENTS)[0].message_id.clone();
     let fails = |call: &Call| {
         is_of_table(call) || (call.target == CHANGE_VISIBILITY && call.body.contains(&first))
     };
     assert_eq!(process_while(&platform, &functions, fails).await, 2);
-    platform.advance(4 * MINUTE).await;
+    platform.advance(VISIBILITY + MINUTE).await;
     assert_eq!(delivered(&platform, PSID), ["RESPONSE you said one", "RESPONSE you said two"]);
     assert_no_leftovers(&platform, PSID).await;
 }
 
 #[tokio::test]
-async fn an_events_own_failure_comes_again_after_its_visibility_timeout() {
-    let platform = platform_with(|options| {
-        options.replies = |_, _, _| panic!("a fault of the bot");
-    })
-    .await;
+async fn what_there_was_no_time_for_comes_again_at_once() {
+    let (platform, functions) = beside().await;
     post(&platform, PSID, "hello").await;
+    let received = platform.sqs.receive(EVENTS, 10);
+    let deadline = platform.clock.now() + 20 * SECOND;
+    let answer = functions.processor.handle(batch(&received), "late", deadline).await;
+    assert_eq!(answer.batch_item_failures.len(), 1);
+    assert_eq!(comes_again_in(&platform), 0);
+    assert!(conversation(&platform, PSID).await.is_empty(), "nothing of it was begun");
+    assert_eq!(counted(&platform, "EventsFailed"), 0);
     platform.settle().await;
-    assert_eq!(comes_again_in(&platform), 180);
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said hello"]);
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use backend::runtime::Environment;
 use backend::secrets::Secrets;
-use event_processor::Processor;
+use event_processor::{Processor, Threads};
+use messenger::bot::{plain, shared};
 use messenger::clock::SharedClock;
 use simulator::clock::VirtualClock;
 use simulator::platform::Platform;
@@ -31,7 +32,9 @@ async fn a_silent_aws_does_not_hold_up_the_start() {
         let platform = platform().await;
         platform.gate.crash_at_each(move |call| call.target.ends_with(silent));
         let environment = patient_with_aws(&platform);
-        let processor = environment.build(|it| Processor::new(it, booking::reply)).unwrap();
+        let bot = shared(plain(booking::reply));
+        let driver = Arc::new(Threads::default());
+        let processor = environment.build(|it| Processor::new(it, bot, driver)).unwrap();
         let webhook = environment.build(Webhook::new).unwrap();
         let starts = async {
             processor.warm_up().await;

@@ -102,6 +102,7 @@ impl Aws {
         let Some(target) = target.map(str::to_owned) else {
             return (StatusCode::BAD_REQUEST, "no X-Amz-Target").into_response();
         };
+        let target = self.guard().and_then(|guard| guard.instead_of(&target)).unwrap_or(target);
         let body = match self.guard() {
             None => body,
             Some(guard) => changed(&body, |request| guard.take_from_request(request)),

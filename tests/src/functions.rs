@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use api::Api;
 use backend::forward::URLS;
+use backend::reply::HttpBot;
 use backend::runtime::Environment;
 use backend::settings::{SettingErrors, Variables};
 use backend::telemetry::Telemetry;
 use event_processor::Processor;
 use follow_ups::FollowUps;
 use forward::Forwarder;
+use messenger::bot::shared;
 use messenger::clock::SharedClock;
-use messenger::decision::Replies;
 use setup::Setup;
 use webhook::Webhook;
 
+use crate::platform::Options;
 use crate::template;
 
 /// What containers are started from: variables, clock and metrics.
@@ -76,12 +78,15 @@ impl Functions {
     ///
     /// # Errors
     /// If a variable is missing or unusable.
-    pub fn start(containers: &Containers, replies: Replies) -> Result<Self, SettingErrors> {
+    pub fn start(containers: &Containers, options: &Options) -> Result<Self, SettingErrors> {
+        let driver = options.driver(&containers.clock);
         let forwards = containers.variables.contains_key(URLS);
         Ok(Self {
             webhook: containers.start("webhook", Webhook::new)?,
-            processor: containers
-                .start("event-processor", |environment| Processor::new(environment, replies))?,
+            processor: containers.start("event-processor", |environment| {
+                let bot = HttpBot::new(environment).map_or_else(|| options.bot(), shared);
+                Processor::new(environment, bot, driver)
+            })?,
             follow_ups: containers.start("follow-ups", FollowUps::new)?,
             forwarder: forwards.then(|| containers.start("forward", Forwarder::new)).transpose()?,
             api: containers.start("api", Api::new)?,

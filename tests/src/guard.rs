@@ -46,9 +46,17 @@ pub enum Guard {
     ServeBeforeRelease,
     /// Who answers, people or the bot, follows from when it happened, not from when it arrived.
     EventTime,
+    /// A message leaves the queue when its event is done, and not when its bot has failed.
+    KeptUntilDone,
 }
 
 impl Guard {
+    /// What is called instead of something, if that removes the guard.
+    pub(crate) fn instead_of(self, target: &str) -> Option<String> {
+        (self == Self::KeptUntilDone && target.ends_with(".ChangeMessageVisibility"))
+            .then(|| target.replace("ChangeMessageVisibility", "DeleteMessage"))
+    }
+
     /// Removes the guard from a request.
     pub(crate) fn take_from_request(self, request: &mut Value) {
         match self {
@@ -100,7 +108,8 @@ impl Guard {
             | Self::HeldResend
             | Self::Placeholder
             | Self::MarkFirst
-            | Self::ServeBeforeRelease => {}
+            | Self::ServeBeforeRelease
+            | Self::KeptUntilDone => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod clock;
+pub mod driver;
 pub mod dynamodb;
 pub mod functions;
 pub mod gate;

@@ -4,12 +4,14 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backend::clock::SystemClock;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use messenger::bot::{Setup, SetupError, SharedBot, plain, shared};
 use messenger::clock::Clock;
-use messenger::decision::Replies;
+use serde_json::Value;
 use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
 use simulator::{http, samples, scenario, search};
@@ -101,11 +103,11 @@ enum Bot {
 }
 
 impl Bot {
-    fn replies(self) -> Replies {
-        match self {
-            Self::Own => bot::reply,
-            Self::Booking => booking::reply,
-        }
+    async fn built(self) -> Result<SharedBot, SetupError> {
+        Ok(match self {
+            Self::Own => shared(bot::bot(&Setup::new(Value::Null, Arc::new(()))).await?),
+            Self::Booking => shared(plain(booking::reply)),
+        })
     }
 }
 
@@ -119,8 +121,8 @@ fn webhook(url: &str) -> Result<String, String> {
 }
 
 impl Values {
-    fn options(&self) -> Options {
-        Options {
+    async fn options(&self) -> Result<Options, SetupError> {
+        Ok(Options {
             app_secret: self.app_secret.clone(),
             verify_token: self.verify_token.clone(),
             pages: self.pages.clone(),
@@ -129,10 +131,11 @@ impl Values {
             port: self.port,
             data: self.data.clone(),
             now: SystemClock.now(),
-            replies: self.bot.replies(),
+            bot: Some(self.bot.built().await?),
+            has_threads: true,
             webhook: self.webhook.clone(),
             ..Options::default()
-        }
+        })
     }
 }
 
@@ -143,12 +146,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     match command {
         None => {
             let differences = play().await?;
-            serve(&*Platform::start(values.options()).await?).await?;
+            serve(&*Platform::start(values.options().await?).await?).await?;
             Ok(exit_code(&differences))
         }
         Some(Command::Play) => Ok(exit_code(&play().await?)),
         Some(Command::Serve) => {
-            serve(&*Platform::start(values.options()).await?).await?;
+            serve(&*Platform::start(values.options().await?).await?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Search(wanted)) => {

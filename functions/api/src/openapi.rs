@@ -26,6 +26,7 @@ pub(crate) fn document(routes: &[Route]) -> Value {
     let mut paths = Map::new();
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
+    schemas.extend(backend::reply::schemas());
     for route in routes {
         (route.schemas)(&mut schemas);
         let path = (route.path)();

@@ -5,8 +5,10 @@ use backend::store::ConversationKey;
 use messenger::event::Event;
 use messenger::window::SEVEN_DAYS;
 
-use crate::event::{Processed, seen_by_author};
+use crate::batch::Lanes;
+use crate::event::Processed;
 use crate::suspects::Delivery;
+use crate::thinking::Question;
 use crate::{Processor, RecordError};
 
 impl Processor {
@@ -16,6 +18,7 @@ impl Processor {
         conversation_key: &ConversationKey,
         event: &Event,
         delivery: &Delivery,
+        lanes: &Lanes,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -32,14 +35,23 @@ impl Processor {
         if delivery.is_again && self.outbox.resume_private_reply(conversation_key, context).await? {
             return Ok(Processed::Done);
         }
-        let seen = seen_by_author(event, &conversation, None);
-        let decision = match self.ask_bot(event, &conversation, &seen, now, delivery).await {
+        let conversation = &conversation;
+        let question = Question {
+            event,
+            conversation_key,
+            conversation,
+            profile: None,
+            delivery,
+            leased_until: None,
+            now,
+        };
+        let answer = match self.ask_bot(&question, lanes, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 return Ok(Processed::PersonErased);
             }
-            decision => decision?,
+            answer => answer?,
         };
-        self.outbox.reply_privately(conversation_key, event, decision, context).await?;
+        self.outbox.reply_privately(conversation_key, event, answer.decision, context).await?;
         Ok(Processed::Done)
     }
 }

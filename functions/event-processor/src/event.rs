@@ -8,13 +8,13 @@ use backend::store::{
     Heard, LastMessage, PendingEntry,
 };
 use messenger::clock::Timestamp;
-use messenger::decision::Conversation;
 use messenger::event::{Echo, Event, FromAd, Handover, Kind};
 use messenger::profile::Profile;
-use messenger::window::{STANDARD_WINDOW, Standing};
-use serde_json::Value;
+use messenger::window::STANDARD_WINDOW;
 
+use crate::batch::Lanes;
 use crate::suspects::Delivery;
+use crate::thinking::Question;
 use crate::{Processor, RecordError};
 
 /// An event that is older is recorded and published, but not decided: what was decided about it may
@@ -38,6 +38,7 @@ impl Processor {
         &self,
         event: &Event,
         delivery: &Delivery,
+        lanes: &Lanes,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         self.record_policy(event).await?;
@@ -67,13 +68,14 @@ impl Processor {
             }
             _ if event.by_page => {}
             Kind::Comment(_) | Kind::Post(_) => {
-                let answer = self.answer_comment(&conversation_key, event, delivery, context);
+                let answer =
+                    self.answer_comment(&conversation_key, event, delivery, lanes, context);
                 return Box::pin(answer).await;
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
             _ if event.container != "messaging" => {}
             _ => {
-                let answer = self.answer(conversation_key, event, delivery, context);
+                let answer = self.answer(conversation_key, event, delivery, lanes, context);
                 return Box::pin(answer).await;
             }
         }
@@ -85,6 +87,7 @@ impl Processor {
         conversation_key: ConversationKey,
         event: &Event,
         delivery: &Delivery,
+        lanes: &Lanes,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
         let now = self.clock.now();
@@ -120,8 +123,9 @@ impl Processor {
             forget,
             ended: Vec::new(),
             blocked_until: None,
+            trouble_is_over: false,
         };
-        match self.decide(incoming, delivery, now, context).await {
+        match self.decide(incoming, delivery, now, lanes, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 tracing::info!("a person was erased while they were answered");
                 self.outbox.forget_decision(&key, event).await?;
@@ -137,17 +141,26 @@ impl Processor {
         mut incoming: IncomingTurn<'_>,
         delivery: &Delivery,
         now: Timestamp,
+        lanes: &Lanes,
         context: &SendContext,
     ) -> Result<(), RecordError> {
         if delivery.is_again && self.outbox.resume_decided(&incoming, context).await? {
             return Ok(());
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
-        let event = incoming.event;
         let profile = Box::pin(self.profile(&incoming, now, context)).await;
-        let seen = seen_by_author(event, &incoming.conversation, profile);
-        let decision = self.ask_bot(event, &incoming.conversation, &seen, now, delivery).await?;
-        Ok(self.outbox.commit(incoming, decision, context).await?)
+        let question = Question {
+            event: incoming.event,
+            conversation_key: &incoming.conversation_key,
+            conversation: &incoming.conversation,
+            profile,
+            delivery,
+            leased_until: incoming.leased_until,
+            now,
+        };
+        let answer = Box::pin(self.ask_bot(&question, lanes, context)).await?;
+        incoming.trouble_is_over = answer.trouble_is_over;
+        Ok(self.outbox.commit(incoming, answer.decision, context).await?)
     }
 
     /// What Meta shows of the person, for a bot that wants to know it and is asked.
@@ -290,17 +303,4 @@ fn heard(event: &Event, tries_ads: bool) -> Option<Heard> {
     let free_until = at + STANDARD_WINDOW;
     let (platform, source) = (event.platform, event.time_source);
     Some(Heard::Opening(LastMessage { platform, at, source, free_until, ad_window }))
-}
-
-pub(crate) fn seen_by_author(
-    event: &Event,
-    conversation: &ConversationItem,
-    profile: Option<Profile>,
-) -> Conversation {
-    let state = conversation.state.as_deref().map(serde_json::from_str::<Value>);
-    Conversation {
-        state: state.and_then(Result::ok).unwrap_or_default(),
-        standing: Standing { platform: event.platform, ..conversation.standing() },
-        profile,
-    }
 }

@@ -12,11 +12,8 @@ use aws_lambda_events::sqs::SqsMessage;
 use backend::aws::CALL_TIMEOUT;
 use backend::outbox::{OutboxError, SendContext, entry_id};
 use backend::runtime::receive_count;
-use backend::store::{ConversationItem, ConversationKey, EntryKey};
-use messenger::clock::Timestamp;
-use messenger::decision::{Conversation, Decision};
+use backend::store::{ConversationKey, EntryKey};
 use messenger::event::{Event, Kind};
-use messenger::message::Invalid;
 
 use crate::event::Processed;
 use crate::{MOST_FAILURES, Processor, RecordError};
@@ -29,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     /// Whether it was delivered before.
     pub(crate) is_again: bool,
+    /// How often it was received before.
+    pub(crate) times_before: u64,
     /// Whether it is processed alone.
     pub(crate) is_suspect: bool,
     /// How often it was tried by now, 0 until its trial begins.
@@ -37,7 +36,8 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub(crate) fn of(message: &SqsMessage, is_suspect: bool) -> Self {
-        Self { is_again: receive_count(message) > 1, is_suspect, trials: AtomicU64::new(0) }
+        let times_before = u64::from(receive_count(message).saturating_sub(1));
+        Self { is_again: times_before > 0, times_before, is_suspect, trials: AtomicU64::new(0) }
     }
 }
 
@@ -80,30 +80,21 @@ impl Processor {
         Ok(entry.is_none_or(|entry| entry.is_placeholder))
     }
 
-    /// Lets the bot decide, unless it is quiet. The trial of a suspect begins here: what fails before is
+    /// Begins the trial of a suspect, before anything of its own can kill the process: what fails before is
     /// never the event's fault.
-    pub(crate) async fn ask_bot(
+    pub(crate) async fn begin_trial(
         &self,
         event: &Event,
-        conversation: &ConversationItem,
-        seen: &Conversation,
-        now: Timestamp,
         delivery: &Delivery,
-    ) -> Result<Result<Decision, Invalid>, RecordError> {
-        if conversation.is_quiet(now) {
-            return Ok(Ok(Decision::nothing()));
+    ) -> Result<(), RecordError> {
+        let Some((key, id)) = key_of(event).filter(|_| delivery.is_suspect) else { return Ok(()) };
+        let trials = self.outbox.store().begin_trial(&key, &id, event.happened_at()).await;
+        let trials = trials.map_err(OutboxError::from)?.ok_or(OutboxError::PersonErased)?;
+        delivery.trials.store(trials, Ordering::Relaxed);
+        if trials > MOST_FAILURES {
+            return Err(RecordError::Poisonous("died", trials));
         }
-        if delivery.is_suspect
-            && let Some((key, id)) = key_of(event)
-        {
-            let trials = self.outbox.store().begin_trial(&key, &id, event.happened_at()).await;
-            let trials = trials.map_err(OutboxError::from)?.ok_or(OutboxError::PersonErased)?;
-            delivery.trials.store(trials, Ordering::Relaxed);
-            if trials > MOST_FAILURES {
-                return Err(RecordError::Poisonous("died", trials));
-            }
-        }
-        Ok((self.replies)(event, seen, now))
+        Ok(())
     }
 
     /// What an event's processing came to: a failure of its own is counted, unless its trial counts it

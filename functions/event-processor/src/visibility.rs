@@ -10,23 +10,45 @@ use futures_util::future::join_all;
 
 use crate::{Processor, correlation_id};
 
-/// How long an event waits whose first try failed because of AWS or Meta.
+/// How long an event waits whose first try failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest time that an event waits: the queue's visibility timeout.
+/// The longest time that an event waits.
 const LONGEST_PAUSE: Duration = Duration::from_mins(3);
 
 impl Processor {
-    /// Lets a group's messages, the first of which failed because of AWS or Meta, come again after a
-    /// pause that grows with the number of its receives.
-    ///
-    /// All get the same pause, and the queue delivers none while another one of the group is in flight,
-    /// so they stay in order.
+    /// Lets a group's messages, the first of which failed, come again after a pause that grows with the
+    /// number of its receives.
     pub(crate) async fn pause(&self, group: &[SqsMessage], context: &SendContext) {
         let receives = group.first().map_or(0, receive_count);
+        self.put_off(group, pause_after(receives), context).await;
+    }
+
+    /// Lets a group's messages come again after a pause.
+    ///
+    /// All get the same one, and the queue delivers none while another one of the group is in flight, so
+    /// they stay in order.
+    pub(crate) async fn put_off(
+        &self,
+        group: &[SqsMessage],
+        pause: Duration,
+        context: &SendContext,
+    ) {
         if self.clock.now() + CALL_TIMEOUT <= context.deadline {
-            self.come_again_after(group, pause_after(receives)).await;
+            self.come_again_after(group, pause).await;
         }
+    }
+
+    /// Deletes messages that are done, before their batch is.
+    pub(crate) async fn delete(&self, receipts: Vec<String>) {
+        let calls = receipts.into_iter().map(async |receipt| {
+            let call = self.sqs.delete_message().queue_url(&self.settings.queue_url);
+            if let Err(error) = call.receipt_handle(receipt).send().await {
+                let error = describe(&error);
+                tracing::warn!(%error, "a message leaves the queue with its batch only");
+            }
+        });
+        join_all(calls).await;
     }
 
     /// Gives messages back to the queue, so that another invocation gets them at once.
@@ -36,7 +58,7 @@ impl Processor {
 
     /// Changes when messages come again. If that fails, they come when their visibility timeout ends.
     async fn come_again_after(&self, messages: &[SqsMessage], pause: Duration) {
-        let seconds = i32::try_from(pause.as_secs()).unwrap_or(i32::MAX);
+        let seconds = i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let calls = messages.iter().map(async |message| {
             let call = self.sqs.change_message_visibility().queue_url(&self.settings.queue_url);
             let call = call.receipt_handle(message.receipt_handle.as_deref().unwrap_or_default());

@@ -5,8 +5,6 @@
 //! receiver that is down delays no other, and each receives an event at least once, in no guaranteed
 //! order.
 
-mod resolver;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use backend::aws::{CALL_TIMEOUT, describe};
 use backend::correlation::{CORRELATION_ID, about};
-use backend::forward::{Destinations, URL_ATTRIBUTE, URLS};
+use backend::forward::{Destinations, PublicOnly, URL_ATTRIBUTE, URLS};
 use backend::http::client_resolving_by;
 use backend::runtime::{self, Environment, receive_count, redeliver};
 use backend::secrets::{SecretError, Secrets};
@@ -27,8 +25,6 @@ use messenger::person::Person;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-
-use resolver::PublicOnly;
 
 /// The timeout of a receiver, from resolving its name to the head of its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -8,7 +8,9 @@ use futures_util::future::LocalBoxFuture;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Request, RequestExt, Response, Service};
 pub use lambda_runtime::Error;
-use lambda_runtime::{Context, LambdaEvent, service_fn};
+use lambda_runtime::tower::ServiceExt;
+use lambda_runtime::tower::layer::layer_fn;
+use lambda_runtime::{Context, LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use messenger::clock::{Clock, SharedClock, Timestamp};
 use serde_json::Value;
 
@@ -102,12 +104,27 @@ fn deadline(given: u64, now: Timestamp) -> Timestamp {
 /// # Errors
 /// [`SettingErrors`], which is logged as well: Lambda shows only the log of a failed start.
 pub fn start<F>(new: impl FnOnce(&Environment) -> F) -> Result<F, Error> {
+    logged(environment().build(new))
+}
+
+/// This process's environment; from now on it logs.
+pub fn environment() -> Environment {
     lambda_runtime::tracing::init_default_subscriber();
     log_panics_by_place();
     let clock: SharedClock = Arc::new(SystemClock);
     let telemetry = Telemetry::to_stdout(Arc::clone(&clock));
-    let environment = Environment::new(Variables::of_process(), clock, telemetry);
-    environment.build(new).map_err(|error| {
+    Environment::new(Variables::of_process(), clock, telemetry)
+}
+
+/// Logs why the function cannot start, if it cannot: Lambda shows only the log of a failed start.
+///
+/// # Errors
+/// The error that was logged.
+pub fn logged<T, E>(built: Result<T, E>) -> Result<T, Error>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    built.map_err(|error| {
         tracing::error!(%error, "the function cannot start");
         error.into()
     })
@@ -133,11 +150,40 @@ pub async fn warm_up(limit: Duration, work: LocalBoxFuture<'_, ()>) {
 pub async fn run_sqs(
     handle: impl AsyncFn(SqsEvent, Invocation) -> SqsBatchResponse,
 ) -> Result<(), Error> {
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+    run_sqs_until(handle, || false).await
+}
+
+/// Hands batches of a queue to a function, and ends the process once Lambda has the answer to one after
+/// which it must end: Lambda then starts another.
+///
+/// # Errors
+/// If Lambda's runtime API fails.
+pub async fn run_sqs_until(
+    handle: impl AsyncFn(SqsEvent, Invocation) -> SqsBatchResponse,
+    must_end: impl Fn() -> bool + Clone,
+) -> Result<(), Error> {
+    let handle = &handle;
+    let function = service_fn(async move |event: LambdaEvent<SqsEvent>| {
         let handled = Box::pin(handle(event.payload, event.context.into()));
         Ok::<_, Error>(handled.await)
-    }))
-    .await
+    });
+    // A layer runs around both the function and the posting of its answer.
+    let end = layer_fn(|inner: _| {
+        let must_end = must_end.clone();
+        ServiceExt::<LambdaInvocation>::map_future(inner, move |answered| {
+            let must_end = must_end.clone();
+            async move {
+                let answered = answered.await;
+                if must_end() {
+                    tracing::error!("the process ends, because something in it cannot be stopped");
+                    // A return would wait for it.
+                    std::process::exit(1);
+                }
+                answered
+            }
+        })
+    });
+    Runtime::new(function).layer(end).run().await
 }
 
 /// Hands JSON payloads to a function, until Lambda ends the process.

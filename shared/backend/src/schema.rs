@@ -68,6 +68,19 @@ pub(crate) fn messages() -> RefOr<Schema> {
     }))
 }
 
+pub(crate) fn say() -> RefOr<Schema> {
+    of_json(json!({
+        "description": "Each is a text, a `message` object of the Send API, or an object of `message`, `persona_id`, `reply_to`, `notification_type`, `thread_control`, `sender_action` and `payload`.",
+        "type": "array",
+        "maxItems": 10,
+        "items": text_or_object(),
+    }))
+}
+
+pub(crate) fn due_at() -> RefOr<Schema> {
+    instant("When it is due. Either this or `after_seconds` is required.")
+}
+
 fn text_or_object() -> Value {
     json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 2000}, {"type": "object"}]})
 }

@@ -93,7 +93,16 @@ impl Variables {
 
     /// A switch: `on` or `off`, the latter by default.
     pub fn is_on(&self, name: &'static str) -> bool {
-        match self.optional(name).as_deref().unwrap_or("off") {
+        self.is_on_by(name, "off")
+    }
+
+    /// A switch that is on unless it is switched off.
+    pub fn is_on_unless_off(&self, name: &'static str) -> bool {
+        self.is_on_by(name, "on")
+    }
+
+    fn is_on_by(&self, name: &'static str, default: &str) -> bool {
+        match self.optional(name).as_deref().unwrap_or(default) {
             "on" => true,
             "off" => false,
             _ => {

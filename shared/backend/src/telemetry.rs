@@ -76,6 +76,10 @@ pub enum Metric {
     TruncatedEvents,
     /// The event processor failed at an event; it is tried again, or kept in the dead-letter queue.
     EventsFailed,
+    /// The bot did not decide about an event: an error of its own, a panic, no time left; by kind and label.
+    BotFailed,
+    /// The bot did something else instead of deciding, because it failed; by kind and label.
+    BotGaveUp,
     /// How long a reply's first message took, from the event's time until Graph had it, in milliseconds.
     ReplyTime,
     /// Meta warned or blocked a Page because of its policies.

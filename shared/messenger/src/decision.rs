@@ -1,24 +1,27 @@
 //! What the bot decides about an event: messages now, messages later, a new state.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Event, Platform};
+use crate::event::Platform;
 use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Outgoing, UtilityTemplate};
+use crate::person::Person;
 use crate::profile::Profile;
 use crate::window::{Purpose, Standing};
-
-/// A bot: maps an event, its conversation and the current time to a decision.
-pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
 
 /// A conversation as the bot sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conversation {
     /// The bot's own state, `null` at first.
     pub state: Value,
+    /// The version of the state's form, 0 if none was stored with it.
+    pub state_version: u32,
+    /// Under what else the person was written to, such as a comment of theirs.
+    pub known_as: BTreeSet<Person>,
     /// The platform, the person's last message, the window's end.
     pub standing: Standing,
     /// What Meta shows of the person; absent unless it is asked for (`USER_PROFILES`) and Meta shows it.
@@ -43,6 +46,8 @@ pub struct Decision {
     pub follow_ups: Vec<FollowUp>,
     /// The new state; unchanged if absent.
     pub state: Option<Value>,
+    /// The version of the new state's form.
+    pub state_version: u32,
     /// How long the bot stays quiet for this person.
     pub quiet_for: Option<Duration>,
 }
@@ -162,7 +167,7 @@ impl Decision {
 
     /// Whether there is nothing to do.
     pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
+        *self == Self { state_version: self.state_version, ..Self::default() }
     }
 
     /// Checks the limits of the platform and of the table.

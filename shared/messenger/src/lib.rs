@@ -3,6 +3,9 @@
 //! There is no AWS here, no HTTP client and no clock: a bot and its tests compile against this crate alone.
 #![warn(clippy::missing_errors_doc)]
 
+pub mod bot;
+#[cfg(feature = "testing")]
+pub mod chat;
 pub mod clock;
 pub mod decision;
 pub mod event;

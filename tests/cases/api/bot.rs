@@ -1,6 +1,6 @@
 //! The bot is silenced and let speak again through the API.
 
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use simulator::gate::Moment;
 
@@ -13,6 +13,7 @@ const PARROT_WITH_REMINDER: Replies = |event, _, _| {
     }
     Ok(Decision::nothing().say(Message::text("hello")?))
 };
+use simulator::platform::Replies;
 
 fn bot() -> String {
     format!("/people/{PSID}/bot?page_id={PAGE}")

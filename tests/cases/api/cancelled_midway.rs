@@ -184,7 +184,7 @@ async fn while_the_event_that_promised_it_is_processed_again() {
         let received = platform.sqs.receive(EVENTS, 1);
         let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
         let functions = platform.instance(0, &clock).unwrap();
-        let deadline = platform.clock.now() + 30 * SECOND;
+        let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
         let first = functions.processor.handle(batch(&received), "first", deadline);
         tokio::select! {
             _ = first => {}
@@ -202,7 +202,7 @@ async fn while_the_event_that_promised_it_is_processed_again() {
             async || promising(call).await.0,
             async |platform, functions| {
                 let received = platform.sqs.receive(EVENTS, 1);
-                let deadline = platform.clock.now() + 30 * SECOND;
+                let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
                 let answer = functions.processor.handle(batch(&received), "again", deadline).await;
                 if answer.batch_item_failures.is_empty() {
                     platform.sqs.delete(EVENTS, &received[0].receipt_handle);

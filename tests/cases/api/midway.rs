@@ -31,7 +31,7 @@ pub(super) async fn request(
 /// Processes the queue's next event as another container would.
 pub(super) async fn process(platform: &Platform, functions: &Functions) {
     let received = platform.sqs.receive(EVENTS, 1);
-    let deadline = platform.clock.now() + 30 * SECOND;
+    let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
     let answer = Box::pin(functions.processor.handle(batch(&received), "midway", deadline)).await;
     if answer.batch_item_failures.is_empty() {
         platform.sqs.delete(EVENTS, &received[0].receipt_handle);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messenger::clock::{Clock, SharedClock, Timestamp};
-use messenger::decision::{Decision, FollowUp, Replies};
+use messenger::decision::{Decision, FollowUp};
 use messenger::message::Message;
 use serde_json::{Map, Value, json};
 use simulator::gate::{Call, GRAPH, Moment};
 use simulator::meta::Fault;
-use simulator::platform::{EVENTS, FORWARD, Options, Platform, SWEEP_TIMEOUT, batch};
+use simulator::platform::{EVENTS, FORWARD, Options, Platform, Replies, SWEEP_TIMEOUT, batch};
 use simulator::samples::{self, APP_SCOPED_ID, APP_SECRET, IGSID, INSTAGRAM};
 
 use super::left::Left;
@@ -334,14 +334,14 @@ impl Story {
         meta.set_fault_for(WITHOUT_PERMISSION, Some(Fault::of_code(200, None)));
         let update = message(LACKING_PAGE, WITHOUT_PERMISSION, "update", "without a permission");
         self.asks(&update, 202).await;
-        self.says(PAGE, STILL_POISONOUS, POISON).await;
-        let after = meta.person_says(PAGE, STILL_POISONOUS, "Are you open?");
-        self.notify(after).await;
         let unreadable = b"signed, but no JSON";
         assert_eq!(self.platform.post(unreadable).await, 200);
         self.says(FOREIGN_PAGE, OF_A_FOREIGN_PAGE, "Are you open?").await;
         self.plans(message(PAGE, SWEPT, "update", "swept"), END).await;
         self.platform.advance_to(before_end(SECOND)).await;
+        self.says(PAGE, STILL_POISONOUS, POISON).await;
+        let after = meta.person_says(PAGE, STILL_POISONOUS, "Are you open?");
+        self.notify(after).await;
         self.receive_all_but(ANSWERED);
         self.platform.clock.move_to(END);
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use invoke::batch;
-pub use options::{Application, Options, page_token};
+pub use options::{Application, Options, Replies, page_token};
 
 use options::{environment, secret};
 use queues::Queues;
@@ -52,7 +52,7 @@ pub const TABLE: &str = "messenger";
 const ERASURES: &str = "erasures";
 const SECRET: &str = "messenger";
 /// How long the event processor may run, as in `template.yaml`.
-pub const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
+pub const PROCESSOR_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the API may run, as in `template.yaml`.
 pub const API_TIMEOUT: Duration = Duration::from_secs(29);
 /// How long the follow-ups may run, as in `template.yaml`.
@@ -167,7 +167,7 @@ impl Platform {
             })
         };
         let containers = Containers { variables: environment, clock: shared_clock, telemetry };
-        let functions = Functions::start(&containers, options.replies)?;
+        let functions = Functions::start(&containers, &options)?;
         let dynamodb = containers.environment().aws.dynamodb();
         let gate = Arc::<Gate>::default();
         let record = options.record.as_deref().map(Record::of).transpose()?.flatten();
@@ -253,7 +253,7 @@ impl Platform {
     /// # Errors
     /// If it cannot be built.
     pub fn instance(&self, number: u64, clock: &SharedClock) -> Result<Functions, Box<dyn Error>> {
-        Ok(Functions::start(&self.containers_of(number, clock), self.options.replies)?)
+        Ok(Functions::start(&self.containers_of(number, clock), &self.options)?)
     }
 
     /// Changes the secret, as its owner would.

@@ -2,17 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use messenger::clock::Timestamp;
-use messenger::decision::Replies;
+use event_processor::{Driver, Threads};
+use messenger::bot::{SharedBot, plain, shared};
+use messenger::clock::{SharedClock, Timestamp};
+use messenger::decision::{Conversation, Decision};
+use messenger::event::Event;
+use messenger::message::Invalid;
 use serde_json::{Map, Value, json};
 
 use super::queues::Queues;
 use super::{SECRET, TABLE};
+use crate::driver::AtOnce;
 use crate::samples;
 
 /// The key of the application of Instagram Login.
 pub(super) const INSTAGRAM_KEY: &str = "instagram";
+
+/// A bot without I/O.
+pub type Replies = fn(&Event, &Conversation, Timestamp) -> Result<Decision, Invalid>;
 
 /// How the platform is set up.
 #[derive(Clone, Debug)]
@@ -35,8 +44,14 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Where the clock stands at first.
     pub now: Timestamp,
-    /// What the bot says.
+    /// What the bot says, if it is a function without I/O.
     pub replies: Replies,
+    /// A bot that is asked instead of `replies`.
+    pub bot: Option<SharedBot>,
+    /// Whether each turn of the bot gets a thread of its own, as in a function, and may wait for something real.
+    pub has_threads: bool,
+    /// Whether whoever sleeps waits until the clock is moved, so that others go on while the bot is at work.
+    pub bot_lets_time_pass: bool,
     /// Where Meta sends its notifications instead of the webhook function: a URL with `http://`.
     pub webhook: Option<String>,
     /// The name under which the calls to AWS are recorded, if they are asked for; by default the test's.
@@ -58,6 +73,9 @@ impl Default for Options {
             data: None,
             now: samples::BEGINNING,
             replies: booking::reply,
+            bot: None,
+            has_threads: false,
+            bot_lets_time_pass: false,
             webhook: None,
             record: std::thread::current().name().map(str::to_owned),
             variables: BTreeMap::new(),
@@ -66,6 +84,21 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The bot.
+    pub fn bot(&self) -> SharedBot {
+        self.bot.clone().unwrap_or_else(|| shared(plain(self.replies)))
+    }
+
+    /// What asks the bot, in a container with this clock.
+    pub fn driver(&self, clock: &SharedClock) -> Arc<dyn Driver> {
+        if self.has_threads {
+            Arc::new(Threads::default())
+        } else {
+            let waits = self.bot_lets_time_pass;
+            Arc::new(AtOnce { clock: SharedClock::clone(clock), waits })
+        }
+    }
+
     /// The Pages and Instagram accounts of all applications.
     pub(super) fn accounts(&self) -> Vec<String> {
         let mut accounts = [&self.pages[..], &self.instagram, &self.instagram_login].concat();

@@ -1,12 +1,16 @@
 //! What people write in a search: each text encodes the bot's decision.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
-use messenger::clock::Timestamp;
+use messenger::bot::{Bot, BotError, Trouble, Turn};
 use messenger::decision::{Conversation, Decision, FollowUp};
 use messenger::event::{Event, Kind};
 use messenger::message::{Invalid, Message};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::driver::{gets_stuck, takes};
 
 /// What the bot is to decide about one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,30 +51,75 @@ impl Script {
     }
 }
 
-/// The bot that decides what the text encodes.
-///
-/// # Errors
-/// None: every script keeps to the platform's limits.
-pub(super) fn obey(
-    event: &Event,
-    conversation: &Conversation,
-    _now: Timestamp,
-) -> Result<Decision, Invalid> {
-    let Some(script) = Script::of(event) else {
-        return Ok(Decision::nothing());
-    };
-    let mut decision = Decision::nothing();
-    for index in 0..script.say {
-        decision = decision.say(Message::text(format!("{} says {index}", script.number))?);
+/// How the bot fares with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// It decides at once.
+    Well,
+    /// It takes a while, or more than it has.
+    Slow(Duration),
+    /// What it needs is down, so many times.
+    Fails(u64),
+    /// It panics at first.
+    Panics,
+    /// It never pauses at first.
+    GetsStuck,
+}
+
+impl Script {
+    /// Follows from the number, so that a text says everything.
+    fn mood(&self) -> Mood {
+        match self.number % 19 {
+            3 => Mood::Fails(1 + self.number % 4),
+            5 | 8 => Mood::Slow(Duration::from_secs(self.number % 18)),
+            11 => Mood::Panics,
+            14 => Mood::GetsStuck,
+            _ => Mood::Well,
+        }
     }
-    for (index, later) in script.later.iter().enumerate() {
-        let message = Message::text(format!("{} later {index}", script.number))?;
-        let follow_up = FollowUp::after(Duration::from_secs(later.seconds), message);
-        let follow_up = if later.unless_answered { follow_up.unless_answered() } else { follow_up };
-        decision = decision.later(follow_up);
+
+    fn decision(&self, conversation: &Conversation) -> Result<Decision, Invalid> {
+        let mut decision = Decision::nothing();
+        for index in 0..self.say {
+            decision = decision.say(Message::text(format!("{} says {index}", self.number))?);
+        }
+        for (index, later) in self.later.iter().enumerate() {
+            let message = Message::text(format!("{} later {index}", self.number))?;
+            let follow_up = FollowUp::after(Duration::from_secs(later.seconds), message);
+            let follow_up =
+                if later.unless_answered { follow_up.unless_answered() } else { follow_up };
+            decision = decision.later(follow_up);
+        }
+        if self.remember {
+            decision = decision.remember(&(conversation.state.as_u64().unwrap_or(0) + 1))?;
+        }
+        Ok(decision)
     }
-    if script.remember {
-        decision = decision.remember(&(conversation.state.as_u64().unwrap_or(0) + 1))?;
+}
+
+/// The bot that decides what the text encodes, at first or after it failed; if it gives up, it decides the same.
+#[derive(Debug)]
+pub(super) struct Obedient;
+
+impl Bot for Obedient {
+    type State = Value;
+
+    async fn decide(&self, turn: &Turn<Value>) -> Result<Decision, BotError> {
+        let Some(script) = Script::of(turn.event()) else { return Ok(Decision::nothing()) };
+        match script.mood() {
+            Mood::Fails(times) if turn.attempt() <= times => {
+                return Err(BotError::temporary("service"));
+            }
+            // Without the hook, which would print each of thousands.
+            Mood::Panics if turn.attempt() == 1 => resume_unwind(Box::new("a fault of the bot")),
+            Mood::GetsStuck if turn.attempt() == 1 => gets_stuck(),
+            Mood::Slow(span) => takes(span),
+            _ => {}
+        }
+        Ok(script.decision(turn.conversation())?)
     }
-    Ok(decision)
+
+    fn give_up(&self, turn: &Turn<Value>, _: &Trouble) -> Option<Decision> {
+        Script::of(turn.event())?.decision(turn.conversation()).ok()
+    }
 }

@@ -1,9 +1,11 @@
 //! Forwarding: the URLs that inbound events are posted to, and which addresses may be connected to.
 
 mod address;
+mod resolver;
 
 pub use address::is_public;
 use reqwest::Url;
+pub use resolver::PublicOnly;
 
 use crate::settings::Variables;
 
@@ -50,7 +52,12 @@ impl Destinations {
     }
 }
 
-fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
+/// Reads the URL of another system: https, without a user or a password, of at most 2,000 bytes, and no address
+/// that is not public.
+///
+/// # Errors
+/// What is wrong with it; the URL is not repeated, because it may hold a key.
+pub(crate) fn check(text: &str, allow_local: bool) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a valid URL")?;
     if url.scheme() != "https" && !(allow_local && url.scheme() == "http") {
         return Err("must be https");

@@ -345,7 +345,10 @@ impl Outbox {
     ///
     /// Whatever comes of it, the entry goes on: a message must not be lost because Meta refused the
     /// typing indicator before it. An action has no label, so it goes in the standard window only.
-    async fn act(&self, outgoing: SendCall<'_>) -> Result<(StepState, Sent), OutboxError> {
+    pub(super) async fn act(
+        &self,
+        outgoing: SendCall<'_>,
+    ) -> Result<(StepState, Sent), OutboxError> {
         let reason = if outgoing.label.is_standard() {
             match self.send.send(outgoing).await {
                 Ok(sent) => return Ok((StepState::Sent, sent)),

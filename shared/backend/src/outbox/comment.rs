@@ -31,7 +31,8 @@ impl Outbox {
     /// Sends what was decided about a comment or a visitor's post as its private reply, unless somebody
     /// has replied before.
     ///
-    /// Nothing is written if nothing was decided: most comments are not answered.
+    /// Nothing is written if nothing was decided: most comments are not answered. The decision has passed
+    /// [`Self::check`], or is what it failed with.
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
@@ -42,11 +43,6 @@ impl Outbox {
         decision: Result<Decision, Invalid>,
         context: &SendContext,
     ) -> Result<(), OutboxError> {
-        let decision = decision.and_then(|decision| {
-            decision.check(event.platform, self.settings.max_state_bytes)?;
-            decision.check_private_reply()?;
-            Ok(decision)
-        });
         let messages = match decision {
             Ok(decision) if decision.is_nothing() => return Ok(()),
             Ok(decision) => decision.say,

@@ -8,7 +8,7 @@ use crate::store::{
 };
 use messenger::clock::Timestamp;
 use messenger::decision::Decision;
-use messenger::event::Event;
+use messenger::event::{Event, Kind};
 use messenger::message::Invalid;
 use messenger::window::Label;
 
@@ -35,6 +35,8 @@ pub struct IncomingTurn<'a> {
     pub ended: Vec<EntryKey>,
     /// Until when something that is due still goes before everything later.
     pub blocked_until: Option<Timestamp>,
+    /// Whether the bot has decided after it failed for the person.
+    pub trouble_is_over: bool,
 }
 
 impl Outbox {
@@ -111,10 +113,22 @@ impl Outbox {
         Ok(true)
     }
 
+    /// Checks that a decision about an event keeps to the limits.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the limit that it breaks.
+    pub fn check(&self, event: &Event, decision: &Decision) -> Result<(), Invalid> {
+        decision.check(event.platform, self.settings.max_state_bytes)?;
+        match event.kind {
+            Kind::Comment(_) | Kind::Post(_) => decision.check_private_reply(),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes what was decided about an event, unless that happened before, and applies it: the
     /// follow-ups, the state, and the messages that can be sent now.
     ///
-    /// Calling it again for the same event applies what was decided the first time.
+    /// The decision has passed [`Self::check`], or is what it failed with. Calling it again for the same event applies what was decided the first time.
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
@@ -124,14 +138,10 @@ impl Outbox {
         decision: Result<Decision, Invalid>,
         context: &SendContext,
     ) -> Result<(), OutboxError> {
-        let max_state_bytes = self.settings.max_state_bytes;
-        let decision = decision.and_then(|decision| {
-            decision.check(incoming.event.platform, max_state_bytes)?;
-            Ok(decision)
-        });
         if decision.as_ref().is_ok_and(Decision::is_nothing) {
             let forget = incoming.forget;
-            let changes = ConversationUpdate { forget, ..ConversationUpdate::default() };
+            let trouble_is_over = incoming.trouble_is_over;
+            let changes = ConversationUpdate { trouble_is_over, forget, ..Default::default() };
             self.store.settle(&incoming.conversation_key, &changes).await?;
             return self.unlist(&incoming.ended).await;
         }
@@ -314,6 +324,7 @@ impl Outbox {
     ) -> Result<Vec<PendingEntry>, OutboxError> {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
         changes.forget.clone_from(&incoming.forget);
+        changes.trouble_is_over = incoming.trouble_is_over;
         if entry.is_open() && entry.due_at.is_some() {
             changes.add.push(entry.waiting());
         } else if incoming.conversation.waiting.iter().any(|waiting| waiting.id == key.id) {

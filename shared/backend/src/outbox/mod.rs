@@ -7,6 +7,7 @@
 //! - [`Outbox::serve`] sends what is due for one person, in order.
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
+//! - [`Outbox::show_typing`] shows that the bot thinks, which alone has no entry.
 //! - [`Outbox::profile`] finds what Meta shows of a person.
 //!
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
@@ -33,6 +34,7 @@ mod serve;
 mod settle;
 mod silence;
 mod thread;
+mod typing;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -46,6 +48,7 @@ pub use pauses::Pauses;
 pub use plan::entry_id;
 pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
 pub use thread::ControlError;
+pub use typing::Thinking;
 
 use crate::graph::{Graph, GraphSettings};
 use crate::publish::{PublishError, Publisher};

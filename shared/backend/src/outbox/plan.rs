@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::correlation;
 use crate::graph::Fault;
 use crate::store::{
-    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, ExpiresAt, NextState, Reason,
-    Status, Step, StepChange, StepState,
+    Change, ConversationItem, ConversationUpdate, Entry, EntryKey, ExpiresAt, NewState, NextState,
+    Reason, Status, Step, StepChange, StepState,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, When};
@@ -28,6 +28,9 @@ pub(super) struct Unapplied {
     follow_ups: Vec<PlannedFollowUp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
+    /// The version of the state's form.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    version: u32,
     #[serde(default)]
     revision: u64,
     /// Until when the bot is quiet, and when what was decided about happened.
@@ -44,6 +47,11 @@ struct PlannedFollowUp {
     cancelled_by_answer_after: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fallback: Option<UtilityTemplate>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(version: &u32) -> bool {
+    *version == 0
 }
 
 impl Unapplied {
@@ -70,6 +78,7 @@ impl Unapplied {
         });
         Self {
             follow_ups: follow_ups.collect(),
+            version: if decision.state.is_some() { decision.state_version } else { 0 },
             state: decision.state.map(|state| state.to_string()),
             revision,
             quiet: decision.quiet_for.map(|span| (now + span, caused_at)),
@@ -113,8 +122,9 @@ impl Unapplied {
 
     /// What the conversation has to change, the follow-ups apart.
     pub(super) fn into_update(self) -> ConversationUpdate {
+        let Self { state, version, revision, .. } = self;
         ConversationUpdate {
-            state: self.state.map(|state| (state, self.revision)),
+            state: state.map(|json| NewState { json, version, replaces: revision }),
             ..ConversationUpdate::default()
         }
     }
@@ -322,6 +332,7 @@ mod tests {
         let text = || Message::text("t").unwrap();
         let decision = Decision {
             state: Some(json!({"step": 2})),
+            state_version: 3,
             ..Decision::nothing()
                 .later(FollowUp::after(DAY, text()))
                 .later(FollowUp::at(NOW + HOUR, text()).unless_answered().then(text()))
@@ -340,7 +351,8 @@ mod tests {
             assert_eq!((later.decided_at, later.give_up_at), (decided_at, due_at + HOUR));
         }
         let changes = unapplied.into_update();
-        assert_eq!(changes.state, Some((r#"{"step":2}"#.to_owned(), 7)));
+        let json = r#"{"step":2}"#.to_owned();
+        assert_eq!(changes.state, Some(NewState { json, version: 3, replaces: 7 }));
         assert!(changes.add.is_empty() && changes.forget.is_empty());
     }
 

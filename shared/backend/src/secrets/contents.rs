@@ -23,6 +23,8 @@ pub struct Secret {
     api_key: Option<SecretString>,
     forward_secret: Option<SecretString>,
     whatsapp_token: Option<SecretString>,
+    reply_secret: Option<SecretString>,
+    bot: BTreeMap<String, SecretString>,
 }
 
 /// A Meta app and its accounts.
@@ -54,6 +56,10 @@ struct TopLevel {
     forward_secret: Option<SecretString>,
     #[serde(default)]
     whatsapp_token: Option<SecretString>,
+    #[serde(default)]
+    reply_secret: Option<SecretString>,
+    #[serde(default)]
+    bot: BTreeMap<String, SecretString>,
 }
 
 impl Secret {
@@ -64,7 +70,7 @@ impl Secret {
         };
         let mut default: Application = serde_json::from_str(text).map_err(malformed)?;
         let api_key = default.api_key.take();
-        let TopLevel { mut applications, forward_secret, whatsapp_token } =
+        let TopLevel { mut applications, forward_secret, whatsapp_token, reply_secret, bot } =
             serde_json::from_str(text).map_err(malformed)?;
         if !applications.keys().all(|key| is_key(key)) {
             return Err(SecretError::InvalidKey);
@@ -87,6 +93,8 @@ impl Secret {
             api_key: api_key.filter(is_filled),
             forward_secret: forward_secret.filter(is_filled),
             whatsapp_token: whatsapp_token.filter(is_filled),
+            reply_secret: reply_secret.filter(is_filled),
+            bot,
         })
     }
 
@@ -149,6 +157,16 @@ impl Secret {
     /// The key that signs forwarded events.
     pub fn forward_secret(&self) -> Result<&SecretString, SecretError> {
         self.forward_secret.as_ref().ok_or(SecretError::Missing("forward_secret"))
+    }
+
+    /// The key that signs the turns of a bot behind a URL.
+    pub fn reply_secret(&self) -> Result<&SecretString, SecretError> {
+        self.reply_secret.as_ref().ok_or(SecretError::Missing("reply_secret"))
+    }
+
+    /// A text of the bot's part.
+    pub fn of_bot(&self, name: &str) -> Option<&SecretString> {
+        self.bot.get(name).filter(|text| is_filled(text))
     }
 
     /// The token for reading `WhatsApp` business accounts.

@@ -41,6 +41,9 @@ pub struct ConversationItem {
     /// The author's state as JSON.
     #[serde(default)]
     pub state: Option<String>,
+    /// The version of the state's form; 0 if none was stored with it.
+    #[serde(default)]
+    pub state_version: u32,
     /// How often the state has changed.
     #[serde(default)]
     pub state_revision: u64,
@@ -59,6 +62,16 @@ pub struct ConversationItem {
     /// How often that event failed by itself, a trial that has not ended included.
     #[serde(default)]
     pub trial_count: u64,
+    /// The entry of the event that the bot failed to decide last.
+    #[serde(default)]
+    pub trouble_for: Option<String>,
+    /// How often it failed at that event.
+    #[serde(default)]
+    pub trouble_tries: u64,
+    /// When the bot began to fail for the person, by something that passes, and has not decided since, ms
+    /// since the epoch.
+    #[serde(default)]
+    pub trouble_since: Option<Timestamp>,
     /// The entries that wait, in the order in which they go.
     #[serde(default, deserialize_with = "read_waiting")]
     pub waiting: Vec<PendingEntry>,
@@ -140,6 +153,11 @@ impl ConversationItem {
             free_until: self.free_until.map(as_meta_counts),
             ad_until: self.ad_until.filter(|_| self.ad_clicked_at.is_some() && !is_closed),
         }
+    }
+
+    /// Whether the bot has failed for the person, and not decided since.
+    pub fn is_in_trouble(&self) -> bool {
+        self.trouble_for.is_some() || self.trouble_since.is_some()
     }
 
     /// Whether the bot is quiet: people have taken over, or another app controls the thread.
@@ -262,12 +280,25 @@ pub struct Acquired {
 /// Changes to a conversation that follow from a decision or from deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct ConversationUpdate {
-    /// The author's new state, and the revision of the one that it replaces.
-    pub state: Option<(String, u64)>,
+    /// The author's new state.
+    pub state: Option<NewState>,
+    /// Whether the bot decides again.
+    pub trouble_is_over: bool,
     /// Entries that now wait.
     pub add: Vec<PendingEntry>,
     /// Entries that no longer wait.
     pub forget: Vec<PendingEntry>,
+}
+
+/// A state that replaces another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewState {
+    /// The state as JSON.
+    pub json: String,
+    /// The version of its form.
+    pub version: u32,
+    /// The revision of the state that it replaces.
+    pub replaces: u64,
 }
 
 /// What came of adding an entry to those that wait.
@@ -284,7 +315,10 @@ pub enum AddedWaiting {
 impl ConversationUpdate {
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
-        self.state.is_none() && self.add.is_empty() && self.forget.is_empty()
+        self.state.is_none()
+            && !self.trouble_is_over
+            && self.add.is_empty()
+            && self.forget.is_empty()
     }
 }
 

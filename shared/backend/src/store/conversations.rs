@@ -2,25 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-
 use super::conversation::{SORT_KEY, adding, forgetting};
 use super::erasure::{UNLESS_MARK, unless_erased};
 use super::lease::take_for_event;
 use super::{
     Acquired, AdWindow, AddedWaiting, Cause, ConversationItem, ConversationKey, ConversationUpdate,
-    Heard, LastMessage, Lease, PendingEntry, Receipt, Store, StoreError, Update, Updated,
+    Heard, LastMessage, Lease, NewState, PendingEntry, Receipt, Store, StoreError, Update, Updated,
 };
 use messenger::clock::Timestamp;
 use messenger::person::Person;
 use messenger::window::AD_WINDOW;
-
-/// What a conversation holds of an event's trials: a conversation that cannot be read can be tried.
-#[derive(Deserialize)]
-struct Trial {
-    #[serde(default)]
-    trial_count: u64,
-}
 
 /// How often a place among those that wait is asked for while others change them.
 const RESERVE_TRIES: usize = 8;
@@ -168,53 +159,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Counts a trial of an event, or a failure of its own: how many there were, with this one; `None` if
-    /// the person was erased after the event.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn begin_trial(
-        &self,
-        conversation_key: &ConversationKey,
-        entry_id: &str,
-        happened_at: Timestamp,
-    ) -> Result<Option<u64>, StoreError> {
-        let pk = conversation_key.pk();
-        let again = Update::default()
-            .set("#trial_count = #trial_count + :one")
-            .when("#trial_for = :entry")
-            .value("one", 1_u64)
-            .value("entry", entry_id);
-        if let Updated::Now(trial) = self.update::<Trial>(&pk, SORT_KEY, again).await? {
-            return Ok(Some(trial.trial_count));
-        }
-        let first = Update::default()
-            .set("#trial_for = :entry, #trial_count = :one")
-            .when(UNLESS_MARK)
-            .value("one", 1_u64)
-            .value("entry", entry_id);
-        Ok(match self.update::<ConversationItem>(&pk, SORT_KEY, first).await? {
-            Updated::Unmet(Some(there)) if there.was_erased_after(happened_at) => None,
-            Updated::Now(_) | Updated::Unmet(_) => Some(1),
-        })
-    }
-
-    /// Forgets an event's trials: it did not fail by itself.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the table does not answer.
-    pub async fn end_trial(
-        &self,
-        conversation_key: &ConversationKey,
-        entry_id: &str,
-    ) -> Result<(), StoreError> {
-        let update = Update::default()
-            .remove("#trial_for, #trial_count")
-            .when("#trial_for = :entry")
-            .value("entry", entry_id);
-        self.update::<Trial>(&conversation_key.pk(), SORT_KEY, update).await.map(drop)
-    }
-
     /// Sets until when the bot is quiet, or ends its silence, unless something later did either: the
     /// conversation then.
     ///
@@ -284,17 +228,24 @@ impl Store {
         }
         let mut update = forgetting(Update::default().when(UNLESS_MARK), &changes.forget);
         update = adding(update, &changes.add);
-        if let Some((state, revision)) = &changes.state {
+        if changes.trouble_is_over {
+            update = update.remove("#trouble_for, #trouble_tries, #trouble_since");
+        }
+        if let Some(NewState { json, version, replaces }) = &changes.state {
             update = update
                 .set("#state = :state, #state_revision = :next")
-                .when(if *revision == 0 {
+                .when(if *replaces == 0 {
                     "attribute_not_exists(#state_revision) OR #state_revision = :read"
                 } else {
                     "#state_revision = :read"
                 })
-                .value("state", state)
-                .value("next", revision + 1)
-                .value("read", *revision);
+                .value("state", json)
+                .value("next", replaces + 1)
+                .value("read", *replaces);
+            update = match u64::from(*version) {
+                0 => update.remove("#state_version"),
+                version => update.set("#state_version = :version").value("version", version),
+            };
         }
         match self.update_conversation(conversation_key, update).await? {
             Updated::Now(_) => Ok(true),

@@ -38,7 +38,7 @@ const KEPT: [&str; 5] = ["pk", "sk", "erased_at", "expires_at", "waiting"];
 const KEPT_PREFIXES: [&str; 2] = ["busy_", "lease_"];
 
 /// What a conversation may hold about the person, even if it was not there when it was read.
-const ABOUT_THE_PERSON: [&str; 18] = [
+const ABOUT_THE_PERSON: [&str; 22] = [
     "platform",
     "last_message_at",
     "last_message_source",
@@ -46,6 +46,7 @@ const ABOUT_THE_PERSON: [&str; 18] = [
     "ad_clicked_at",
     "ad_until",
     "state",
+    "state_version",
     "state_revision",
     "quiet_until",
     "control_at",
@@ -55,6 +56,9 @@ const ABOUT_THE_PERSON: [&str; 18] = [
     "human_closed_for",
     "trial_for",
     "trial_count",
+    "trouble_for",
+    "trouble_tries",
+    "trouble_since",
     "delivered_until",
     "read_until",
 ];

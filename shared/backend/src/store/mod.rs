@@ -12,6 +12,7 @@ mod entries;
 mod entry;
 mod erasure;
 mod expiry;
+mod failures;
 mod keys;
 mod lease;
 mod page;
@@ -32,13 +33,14 @@ use serde::de::DeserializeOwned;
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
     Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationUpdate, Heard, LastMessage,
-    MAX_WAITING, PendingEntry, Receipt,
+    MAX_WAITING, NewState, PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
 pub use entry::{Entry, Status, Step, StepState};
 pub use erasure::{Cause, ERASED_FOR, ErasureJob, ErasureWork, PersonErasure, Unmarked};
 pub use expiry::ExpiresAt;
+pub use failures::FailedTry;
 pub use keys::{EntryKey, StepKey};
 pub(crate) use keys::{PRIVATE_REPLY, REQUESTED};
 pub use lease::{EVENT_PROCESSOR, Lease, LeaseState, lease_state};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::store::ConversationKey;
+use messenger::bot::shared;
 use messenger::clock::{Clock, SharedClock, Timestamp};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +25,7 @@ use super::clock::{Sleepers, next_minute};
 use super::history::{History, Point};
 use super::plan::{self, ApiCall, Cast, Plan};
 use super::receiver::Receiver;
-use super::script::obey;
+use super::script::Obedient;
 use super::weather::Weather;
 use crate::functions::Functions;
 use crate::gate::{Call, Verdict};
@@ -155,7 +156,8 @@ impl World {
         let is_recorded = without.is_none() && seed.is_multiple_of(RECORDED_SEEDS);
         let mut options = Options {
             pages: cast.pages.clone(),
-            replies: obey,
+            bot: Some(shared(Obedient)),
+            bot_lets_time_pass: true,
             record: is_recorded.then(|| format!("seed-{seed}")),
             ..Options::default()
         };

@@ -7,9 +7,10 @@ use messenger::clock::Timestamp;
 use messenger::event::digest;
 use serde_json::{Map, Value};
 
-use super::World;
+use super::{Work, World};
 use crate::gate::Call;
 use crate::search::history::Put;
+use crate::sqs::Received;
 
 /// How late the table may drop what has expired. AWS says within a few days.
 const LATEST: u64 = 2 * 24 * 60 * 60;
@@ -20,10 +21,13 @@ const DROPS_EVERY: Duration = Duration::from_hours(6);
 impl World {
     /// Takes note of a call to the table that is carried out.
     pub(super) fn observe(&mut self, call: &Call, invocation: u64) {
+        let request: Value = serde_json::from_str(&call.body).unwrap_or_default();
+        if call.target.ends_with(".DeleteMessage") {
+            return self.note_deleted(invocation, &request);
+        }
         if !call.target.starts_with("DynamoDB") {
             return;
         }
-        let request: Value = serde_json::from_str(&call.body).unwrap_or_default();
         let key = if request["Item"].is_object() { &request["Item"] } else { &request["Key"] };
         let (Some(pk), Some(sk)) = (key["pk"]["S"].as_str(), key["sk"]["S"].as_str()) else {
             return;
@@ -47,6 +51,18 @@ impl World {
                 let checked = self.asked.get(&(invocation, pk.to_owned())).copied();
                 self.history.put.insert(entry, Put { point, checked });
             }
+        }
+    }
+
+    /// A message that leaves the queue before its batch is answered is done, whatever becomes of the batch.
+    fn note_deleted(&mut self, invocation: u64, request: &Value) {
+        let point = self.point();
+        let running = self.running.iter().find(|running| running.number == invocation);
+        let Some(Work::Batch(received)) = running.map(|running| &running.work) else { return };
+        let is_deleted = |message: &&Received| request["ReceiptHandle"] == message.receipt_handle;
+        if let Some(message) = received.iter().find(is_deleted) {
+            let body = message.body.clone();
+            self.history.processed(&body, true, point);
         }
     }
 

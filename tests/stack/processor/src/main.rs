@@ -1,14 +1,9 @@
 //! The event processor with the sample bot: the stack test must not depend on what yours says.
 
-use backend::runtime::{self, Error};
-use event_processor::Processor;
+use backend::runtime::Error;
+use messenger::bot::plain;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let processor = runtime::start(|environment| Processor::new(environment, booking::reply))?;
-    processor.warm_up().await;
-    runtime::run_sqs(async |batch, invocation| {
-        processor.handle(batch, &invocation.id, invocation.deadline).await
-    })
-    .await
+    event_processor::serve(async |_| Ok(plain(booking::reply))).await
 }

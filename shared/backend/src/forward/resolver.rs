@@ -1,19 +1,20 @@
-//! The resolver of receivers' names, which allows public addresses only.
+//! The resolver of other systems' names, which allows public addresses only.
 
 use std::io;
 
-use backend::forward::is_public;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
+
+use super::is_public;
 
 /// Resolves a name once for each connection, and refuses it if any of its addresses is not public.
 ///
 /// The connection uses the checked addresses, so changing a name's address in between has no effect
 /// (DNS rebinding).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PublicOnly {
+pub struct PublicOnly {
     /// Whether loopback addresses are allowed, for tests.
-    pub(crate) allow_local: bool,
+    pub allow_local: bool,
 }
 
 impl Resolve for PublicOnly {

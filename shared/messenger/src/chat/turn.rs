@@ -1,0 +1,221 @@
+//! How the bot is asked, in memory: again after failures that may pass, and for what to do instead.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::at_once::AtOnce;
+use super::kit::Kit;
+use super::person::{Entry, MOST_WAITING};
+use super::transcript::{Ending, Refused};
+use crate::bot::patience::{DEFAULT_PATIENCE, Failures, Next, may_pass, next};
+use crate::bot::{BotError, Outside, Trouble, TurnData, Verdict};
+use crate::clock::{SharedClock, Timestamp};
+use crate::decision::{Conversation, Decision, When};
+use crate::event::Event;
+use crate::window::{Purpose, Standing};
+
+/// How long a bot may take (`BOT_TIMEOUT_SECONDS`).
+const BOT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The largest state, in bytes as JSON (`MAX_STATE_BYTES`).
+const MAX_STATE_BYTES: usize = 512;
+
+/// The middle of the range by which pauses are spread.
+const NO_SPREAD: f64 = 0.5;
+
+/// Something that the bot is asked about.
+struct Question<'a> {
+    who: &'a str,
+    event: &'a Event,
+    /// Whether it is a comment or a visitor's post.
+    is_public: bool,
+}
+
+impl Kit {
+    /// A person did something: the bot decides about it, and what it decides is done.
+    pub(super) fn answer(&mut self, who: &str, event: &Event) -> Result<(), Refused> {
+        self.hear(who, event);
+        self.pass_to(self.now());
+        let question = Question { who, event, is_public: false };
+        if let Some(decision) = self.decide(&question)? {
+            self.apply(who, event.happened_at(), decision);
+        }
+        Ok(())
+    }
+
+    /// Somebody commented or posted: what the bot decides is the one private reply.
+    pub(super) fn answer_in_private(&mut self, who: &str, event: &Event) -> Result<(), Refused> {
+        let question = Question { who, event, is_public: true };
+        let Some(decision) = self.decide(&question)?.filter(|it| !it.is_nothing()) else {
+            return Ok(());
+        };
+        let (now, number) = (self.now(), self.next_number());
+        let mut entry = Entry::new(decision.say, Purpose::PrivateReply, now, number);
+        entry.standing = Some(Standing {
+            platform: event.platform,
+            last_message_at: Some(event.happened_at()),
+            ..Standing::default()
+        });
+        self.person(who).conversation.known_as.extend(event.person.clone());
+        self.deliver(who, entry);
+        Ok(())
+    }
+
+    /// Does what the bot decided about something that happened then.
+    fn apply(&mut self, who: &str, happened_at: Timestamp, decision: Decision) {
+        let now = self.now();
+        let mut reply = Entry::new(decision.say, Purpose::Reply, now, self.next_number());
+        reply.despite_quiet = decision.quiet_for.is_some();
+        for follow_up in decision.follow_ups {
+            let due_at = match follow_up.when {
+                When::AfterMillis(millis) => now + Duration::from_millis(millis),
+                When::At(instant) => instant,
+            };
+            let number = self.next_number();
+            let mut entry = Entry::new(follow_up.messages, follow_up.purpose, due_at, number);
+            entry.fallback = follow_up.fallback;
+            entry.cancelled_by_answer_after = follow_up.cancelled_by_answer.then_some(happened_at);
+            if self.person(who).waiting.len() < MOST_WAITING {
+                self.person(who).waiting.push(entry);
+            } else {
+                self.end(who, Ending::Failed, "too_many_waiting", entry.messages.first());
+            }
+        }
+        let known = self.person(who);
+        if let Some(state) = decision.state {
+            known.conversation.state = state;
+            known.conversation.state_version = decision.state_version;
+        }
+        if let Some(span) = decision.quiet_for {
+            known.silence(now + span);
+        }
+        if !reply.messages.is_empty() {
+            self.deliver(who, reply);
+        }
+    }
+
+    /// What the bot decides, within the limits; nothing if it is quiet, or came to no decision.
+    fn decide(&mut self, question: &Question<'_>) -> Result<Option<Decision>, Refused> {
+        let Question { who, event, is_public } = *question;
+        for tries in 1.. {
+            let now = self.now();
+            if !is_public && self.person(who).is_quiet(now) {
+                return Ok(None);
+            }
+            let turn = self.turn(question, tries);
+            let asked = self.ask(&turn, question)?;
+            self.last_turn = Some(turn.clone());
+            let trouble = match asked {
+                Ok(decision) => {
+                    self.person(who).trouble_since = None;
+                    return Ok(Some(decision));
+                }
+                Err(trouble) => trouble,
+            };
+            let known = self.person(who);
+            let since = known.trouble_since.unwrap_or(now);
+            let since = if is_public { event.received_at } else { since };
+            if may_pass(&trouble) && !is_public {
+                known.trouble_since = Some(since);
+            }
+            let failures = Failures { tries, since };
+            match next(&trouble, failures, now, DEFAULT_PATIENCE, NO_SPREAD) {
+                Next::Again(pause) => self.pass_to(now + pause),
+                Next::GiveUp => return Ok(self.give_up(turn, &trouble, question)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn turn(&mut self, question: &Question<'_>, attempt: u64) -> TurnData {
+        let Question { who, event, is_public } = *question;
+        let conversation = if is_public {
+            let standing = Standing { platform: event.platform, ..Standing::default() };
+            Conversation { standing, ..Conversation::default() }
+        } else {
+            self.person(who).conversation.clone()
+        };
+        let now = self.now();
+        TurnData {
+            events: vec![event.clone()],
+            conversation,
+            now,
+            ends_at: now + BOT_TIMEOUT,
+            clock: Arc::clone(&self.clock) as SharedClock,
+            attempt,
+            outside: Arc::clone(&self.world) as Arc<dyn Outside>,
+        }
+    }
+
+    fn ask(&self, turn: &TurnData, question: &Question<'_>) -> Result<Verdict, Refused> {
+        let decided = self.run(turn)?;
+        Ok(decided.and_then(|decision| checked(decision, question)))
+    }
+
+    /// Lets the bot decide, whatever it decides.
+    fn run(&self, turn: &TurnData) -> Result<Verdict, Refused> {
+        let runner = AtOnce::default();
+        let asked = catch_unwind(AssertUnwindSafe(|| self.bot.decide_here(turn.clone(), &runner)));
+        if runner.has_waited.get() {
+            return Err(Refused(
+                "the bot waits for something real, such as a timer, a socket or a task: in a test all that is outside \
+                 is a service of the chat's world"
+                    .to_owned(),
+            ));
+        }
+        if let Some(name) = self.world.take_missing() {
+            return Err(Refused(format!(
+                "the bot called the service {name}, which this chat does not have: add it with `.world(\"{name}\", …)`"
+            )));
+        }
+        Ok(asked.unwrap_or(Err(Trouble::Panicked)))
+    }
+
+    /// What the bot does instead of a decision; without that the event ends.
+    fn give_up(
+        &mut self,
+        turn: TurnData,
+        trouble: &Trouble,
+        question: &Question<'_>,
+    ) -> Option<Decision> {
+        let given_up = catch_unwind(AssertUnwindSafe(|| self.bot.give_up_here(turn, trouble)));
+        let given_up = given_up.ok().flatten();
+        if let Some(decision) = given_up.and_then(|decision| checked(decision, question).ok()) {
+            return Some(decision);
+        }
+        match trouble {
+            Trouble::Bot(BotError::Invalid(invalid)) => {
+                self.fail(question.who, trouble.name(), &invalid.to_string());
+            }
+            _ => self.fail(question.who, trouble.name(), trouble.label()),
+        }
+        None
+    }
+
+    /// Asks the bot again about what it was asked last, as if its decision had not been written: what it then changes
+    /// outside must have the keys of the first time.
+    pub(super) fn ask_again(&mut self) -> Result<(), Refused> {
+        let turn = self.last_turn.clone();
+        let turn = turn.ok_or(Refused("the bot was not asked about the last event".to_owned()))?;
+        let before = self.world.take_changes();
+        self.run(&turn)?.ok();
+        let after = self.world.take_changes();
+        match after.into_iter().find(|change| change.key.is_none() || !before.contains(change)) {
+            None => Ok(()),
+            Some(change) => Err(Refused(format!(
+                "{} came with another Idempotency-Key when the bot was asked again: it would be done twice",
+                change.what
+            ))),
+        }
+    }
+}
+
+fn checked(decision: Decision, question: &Question<'_>) -> Verdict {
+    let platform = question.event.platform;
+    let checked = decision
+        .check(platform, MAX_STATE_BYTES)
+        .and_then(|()| if question.is_public { decision.check_private_reply() } else { Ok(()) });
+    checked.map_err(|invalid| Trouble::Bot(invalid.into()))?;
+    Ok(decision)
+}
