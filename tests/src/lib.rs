@@ -24,4 +24,5 @@ pub mod search;
 pub mod secrets_manager;
 pub mod setup;
 pub mod sqs;
+pub mod stage;
 pub mod template;

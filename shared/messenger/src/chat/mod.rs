@@ -39,6 +39,7 @@ mod folder;
 mod kit;
 mod notification;
 mod person;
+mod screen;
 mod shown;
 pub mod transcript;
 mod turn;
@@ -46,4 +47,5 @@ mod world;
 
 pub use fluent::Chat;
 pub use folder::play_folder;
+pub use screen::Screen;
 pub use shown::shown;
