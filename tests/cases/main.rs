@@ -34,6 +34,7 @@ mod setup;
 mod simulator_paths;
 mod support;
 mod taken_over;
+mod tellings;
 mod template;
 mod thinking;
 mod thread_control;

@@ -1,6 +1,7 @@
 //! The local platform as a program.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +11,12 @@ use std::time::{Duration, Instant};
 use backend::clock::SystemClock;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use messenger::bot::{Setup, SetupError, SharedBot, plain, shared};
+use messenger::chat::transcript;
 use messenger::clock::Clock;
 use serde_json::Value;
 use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
+use simulator::stage::Stage;
 use simulator::{http, samples, scenario, search};
 
 /// A Messenger on this machine: the real functions on a local AWS and a local Meta.
@@ -30,8 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Plays the conversations and exits, with status 1 if an expectation is not met.
-    Play,
+    /// Plays conversations and exits, with status 1 if something happens otherwise than it is written.
+    Play(Play),
     /// Serves a bot by the machine's clock, without playing anything.
     Serve,
     /// Searches for a run that breaks a promise; each seed is one run.
@@ -41,6 +44,15 @@ enum Command {
         /// Such as events/webhook/text.json.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct Play {
+    /// Files in the format of transcripts, played with the bot that `--bot` names; the nine days if none is given.
+    files: Vec<PathBuf>,
+    /// Writes what happened into the files, to be read in the diff.
+    #[arg(long)]
+    accept: bool,
 }
 
 #[derive(Args)]
@@ -149,7 +161,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             serve(&*Platform::start(values.options().await?).await?).await?;
             Ok(exit_code(&differences))
         }
-        Some(Command::Play) => Ok(exit_code(&play().await?)),
+        Some(Command::Play(wanted)) if wanted.files.is_empty() => Ok(exit_code(&play().await?)),
+        Some(Command::Play(wanted)) => play_files(&wanted, &values).await,
         Some(Command::Serve) => {
             serve(&*Platform::start(values.options().await?).await?).await?;
             Ok(ExitCode::SUCCESS)
@@ -218,6 +231,25 @@ fn log_to_stderr() {
 async fn play() -> Result<Vec<String>, Box<dyn Error>> {
     let platform = Platform::start(Options::default()).await?;
     scenario::play(&platform, &mut stdout()).await
+}
+
+/// Plays transcripts, each on a platform of its own.
+async fn play_files(wanted: &Play, values: &Values) -> Result<ExitCode, Box<dyn Error>> {
+    let (mut out, mut is_as_written) = (stdout(), true);
+    for file in &wanted.files {
+        let named = |error: &dyn Display| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
+        let options = Options { bot: Some(values.bot.built().await?), ..Options::default() };
+        let report = transcript::play(&text, &mut Stage::new(options)).await;
+        let report = report.map_err(|misread| named(&misread))?;
+        writeln!(out, "{}\n{report}", file.display())?;
+        if wanted.accept && report.refused.is_none() {
+            std::fs::write(file, &report.accepted).map_err(|error| named(&error))?;
+        } else {
+            is_as_written &= report.is_as_written();
+        }
+    }
+    Ok(if is_as_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn serve(platform: &Platform) -> Result<(), Box<dyn Error>> {

@@ -19,7 +19,7 @@ use messenger::window::{Label, Tag};
 use serde_json::{Map, Value, json};
 
 use crate::meta::{self, GraphRequest, Outcome};
-use crate::platform::{DEAD_LETTERS, Options, Platform};
+use crate::platform::{DEAD_LETTERS, EVENTS, Options, Platform};
 use crate::samples;
 
 /// What an act takes: no two of a person happen in the same instant.
@@ -398,6 +398,10 @@ impl Driver for Stage {
             }
         }
         if !matches!(step, Step::Time(_) | Step::Fault(_)) {
+            // A bot that failed is asked again before anything else happens.
+            while let Some(visible_at) = platform.sqs.next_visible_at(EVENTS) {
+                platform.advance_to(Timestamp::from_millis(visible_at)).await;
+            }
             platform.clock.forward(MOMENT);
         }
         self.happened(&platform).await
