@@ -46,6 +46,8 @@ pub struct Stage {
     requests_seen: usize,
     ended: BTreeSet<String>,
     dead_letters_seen: usize,
+    /// What the API refused since the last look.
+    refused: Vec<Told>,
     deliver: Option<Delivery>,
 }
 
@@ -53,6 +55,12 @@ pub struct Stage {
 struct Told {
     at: i64,
     happening: Happening,
+}
+
+impl Told {
+    const fn is_cancelled(&self) -> bool {
+        matches!(self.happening.what, What::Ended { ending: Ending::Cancelled, .. })
+    }
 }
 
 impl Stage {
@@ -66,6 +74,7 @@ impl Stage {
             requests_seen: 0,
             ended: BTreeSet::new(),
             dead_letters_seen: 0,
+            refused: Vec::new(),
             deliver: None,
         }
     }
@@ -177,12 +186,17 @@ impl Stage {
             }
             (Desk::Api(author), StaffAct::Says(text)) => {
                 let wanted = json!({"page_id": page_id, "psid": psid, "message": text, "purpose": "human", "author": author});
-                self.ask_the_api(&platform, &wanted).await
+                self.ask_the_api(&platform, &wanted, who).await
             }
         }
     }
 
-    async fn ask_the_api(&self, platform: &Platform, wanted: &Value) -> Result<(), Refused> {
+    async fn ask_the_api(
+        &mut self,
+        platform: &Platform,
+        wanted: &Value,
+        who: &str,
+    ) -> Result<(), Refused> {
         let failed = |error: String| Refused(format!("the API was not asked: {error}"));
         let mut event =
             samples::read("api/create-message").map_err(|error| failed(error.to_string()))?;
@@ -199,8 +213,16 @@ impl Stage {
             return Ok(());
         }
         let problem: Value = serde_json::from_slice(answer.body().as_ref()).unwrap_or_default();
-        let detail = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
-        Err(Refused(format!("the API refuses this: {detail}")))
+        let text = |field: &str| problem["error"][field].as_str().unwrap_or_default().to_owned();
+        if problem["error"]["allowed"].is_null() {
+            return Err(Refused(format!("the API refuses this: {}", text("message"))));
+        }
+        // The windows refuse it, so it never becomes an entry.
+        let said = wanted["message"].as_str().unwrap_or_default().to_owned();
+        let what = What::Ended { ending: Ending::Refused, reason: text("code"), text: said };
+        let happening = Happening { who: Some(who.to_owned()), what };
+        self.refused.push(Told { at: platform.clock.now().millis(), happening });
+        Ok(())
     }
 
     async fn instant(&self, platform: &Platform, passing: &Passing) -> Result<Timestamp, Refused> {
@@ -250,7 +272,9 @@ impl Stage {
             told.extend(self.given_up(&message.body, reason.unwrap_or_default(), platform));
         }
         self.dead_letters_seen = dead.len();
-        told.sort_by_key(|told| told.at);
+        told.append(&mut self.refused);
+        // What an answer cancels ends before the reply to it, in the same instant of a clock that stands.
+        told.sort_by_key(|told| (told.at, !told.is_cancelled()));
         Ok(told.into_iter().map(|told| told.happening).collect())
     }
 
