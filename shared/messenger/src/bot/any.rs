@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use super::state::{self, State};
-use super::{Bot, Trouble, Turn, TurnData};
+use super::{Bot, Gather, Trouble, Turn, TurnData};
 use crate::decision::Decision;
 
 /// Polls a bot's future to its end, on the thread that it is called on.
@@ -27,6 +27,9 @@ pub trait AnyBot: Send + Sync {
 
     /// What the bot wants to do instead of a decision that it did not come to.
     fn give_up_here(&self, turn: TurnData, why: &Trouble) -> Option<Decision>;
+
+    /// Whether it takes several messages as one turn.
+    fn gather(&self) -> Gather;
 }
 
 /// A bot that several turns share.
@@ -65,6 +68,10 @@ impl<B: Bot> AnyBot for Typed<B> {
         }
         let turn = typed(turn).ok()?;
         self.0.give_up(&turn, why).map(stamped::<B::State>)
+    }
+
+    fn gather(&self) -> Gather {
+        self.0.gather()
     }
 }
 

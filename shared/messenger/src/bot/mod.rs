@@ -5,11 +5,15 @@
 //! - [`BotError`] says whether asking again can help.
 //! - [`Setup`] is what a bot is built from: its settings, its secrets, the [`Service`]s that it calls.
 //! - [`patience`] says how long a bot that fails is asked again.
+//! - [`Gather`] says whether messages that come in quick succession are one turn.
+//! - [`Around`] is what a turn can ask for beside what it holds: what was done before, what was said before.
 //! - [`AnyBot`] is a bot as the event processor and the test kit ask it.
 
 mod any;
+mod around;
 mod error;
 mod function;
+mod gather;
 pub mod patience;
 mod service;
 mod setup;
@@ -17,8 +21,10 @@ mod state;
 mod turn;
 
 pub use any::{AnyBot, Run, SharedBot, Verdict, shared};
+pub use around::{Around, MAX_HISTORY, MAX_MEMO, Said, Who};
 pub use error::{BotError, OrBotError, Trouble};
 pub use function::{FnBot, Plain, bot_fn, plain};
+pub use gather::{Gather, LONGEST_GATHERING};
 pub use service::{Call, NoAnswer, Outside, Pending, Service};
 pub use setup::{BotSecret, Setup, SetupError};
 pub use state::{State, Stateless};
@@ -50,5 +56,10 @@ pub trait Bot: Send + Sync + 'static {
     fn give_up(&self, turn: &Turn<Self::State>, why: &Trouble) -> Option<Decision> {
         let (_, _) = (turn, why);
         None
+    }
+
+    /// Whether messages that come in quick succession are one turn; by default each is its own.
+    fn gather(&self) -> Gather {
+        Gather::Off
     }
 }

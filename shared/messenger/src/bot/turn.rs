@@ -6,12 +6,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Outside;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::around::{MAX_HISTORY, MAX_MEMO, Said};
+use super::{Around, BotError, OrBotError, Outside};
 use crate::clock::{SharedClock, Timestamp};
 use crate::decision::Conversation;
 use crate::event::{Event, Kind, Platform, digest};
 use crate::person::Person;
 use crate::profile::Profile;
+use crate::window::{AllowedPurpose, Policy, allowed_purposes};
 
 /// How many characters of a digest an idempotency key has.
 const KEY_LENGTH: usize = 32;
@@ -31,8 +36,12 @@ pub struct TurnData {
     pub clock: SharedClock,
     /// How often the bot was asked about this before, as far as that is known, and once more.
     pub attempt: u64,
+    /// How far the windows' edges are kept away from, and whether those of ads are tried.
+    pub policy: Policy,
     /// What is outside of the platform.
     pub outside: Arc<dyn Outside>,
+    /// What is around the turn.
+    pub around: Arc<dyn Around>,
 }
 
 impl fmt::Debug for TurnData {
@@ -107,6 +116,17 @@ impl<S> Turn<S> {
         self.event().platform
     }
 
+    /// For what the windows allow something now, and until when. Empty for a comment or a post, which gets its one
+    /// private reply all the same.
+    pub fn allowed(&self) -> Vec<AllowedPurpose> {
+        allowed_purposes(&self.data.conversation.standing, self.data.now, &self.data.policy)
+    }
+
+    /// The timers that wait: when each is due, by its key.
+    pub fn timers(&self) -> &BTreeMap<String, Timestamp> {
+        &self.data.conversation.timers
+    }
+
     /// By which comments, posts and check boxes the person came.
     pub fn came_from(&self) -> impl Iterator<Item = &Person> {
         self.data.conversation.known_as.iter()
@@ -143,6 +163,44 @@ impl<S> Turn<S> {
         let mut key = digest(&["bot", &self.data.events[0].id, name]);
         key.truncate(KEY_LENGTH);
         key
+    }
+
+    /// Does something once for the turn's event: a later try gets the first one's result, as JSON of at most 8 KB.
+    ///
+    /// For what must not happen twice at a service that takes no idempotency key. Only the instant between its answer
+    /// and the memo is left in which a death repeats it. The names of a turn must differ. It costs a write for each KB,
+    /// and a read at later tries.
+    ///
+    /// # Errors
+    /// Those of `work`; [`BotError::Temporary`] if the memo can be neither read nor written;
+    /// [`BotError::Failed`] if the result has more than 8 KB, or the memo another form.
+    pub async fn once<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, BotError>>,
+    ) -> Result<T, BotError> {
+        const LABEL: &str = "the memo of what was done";
+        if let Some(done) = self.data.around.recall(name).await.or_temporary(LABEL)? {
+            return serde_json::from_value(done).or_failed(LABEL);
+        }
+        let done = work.await?;
+        let memo = serde_json::to_value(&done).or_failed(LABEL)?;
+        if memo.to_string().len() > MAX_MEMO {
+            return Err(BotError::Failed(LABEL));
+        }
+        self.data.around.keep(name, &memo).await.or_temporary(LABEL)?;
+        Ok(done)
+    }
+
+    /// The newest messages of the conversation, oldest first, the person's own newest ones included: `count` of them, and at
+    /// most 20, which is all that Meta shows.
+    ///
+    /// It is one call of Meta's; nothing is stored.
+    ///
+    /// # Errors
+    /// [`BotError::Temporary`] if Meta does not show them now.
+    pub async fn history(&self, count: usize) -> Result<Vec<Said>, BotError> {
+        self.data.around.history(count.min(MAX_HISTORY)).await.or_temporary("the history")
     }
 
     /// The key of the next call that changes something at this place: the first, the second and so on of the turn

@@ -13,7 +13,7 @@ use crate::bot::{BotError, Outside, Trouble, TurnData, Verdict};
 use crate::clock::{SharedClock, Timestamp};
 use crate::decision::{Conversation, Decision, When};
 use crate::event::Event;
-use crate::window::{Purpose, Standing};
+use crate::window::{Policy, Purpose, Standing};
 
 /// How long a bot may take (`BOT_TIMEOUT_SECONDS`).
 const BOT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -144,7 +144,9 @@ impl Kit {
             ends_at: now + BOT_TIMEOUT,
             clock: Arc::clone(&self.clock) as SharedClock,
             attempt,
+            policy: Policy::default(),
             outside: Arc::clone(&self.world) as Arc<dyn Outside>,
+            around: Arc::new(()),
         }
     }
 
@@ -212,10 +214,7 @@ impl Kit {
 }
 
 fn checked(decision: Decision, question: &Question<'_>) -> Verdict {
-    let platform = question.event.platform;
-    let checked = decision
-        .check(platform, MAX_STATE_BYTES)
-        .and_then(|()| if question.is_public { decision.check_private_reply() } else { Ok(()) });
+    let checked = decision.check(question.event, MAX_STATE_BYTES);
     checked.map_err(|invalid| Trouble::Bot(invalid.into()))?;
     Ok(decision)
 }

@@ -292,3 +292,18 @@ pub enum Handover {
     /// The apps' roles changed.
     Roles,
 }
+
+/// A timer of the bot that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimerDue {
+    /// Its key.
+    pub key: String,
+    /// What the bot set it with.
+    pub payload: serde_json::Value,
+    /// When the bot decided to set it.
+    pub set_at: Timestamp,
+    /// For when.
+    pub due_at: Timestamp,
+    /// The entry of the outbox that it was.
+    pub entry: String,
+}

@@ -9,6 +9,7 @@ mod inbound;
 mod json;
 mod kind;
 mod notification;
+mod own;
 mod parse;
 mod record;
 
@@ -17,13 +18,15 @@ use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
 use crate::person::Person;
+use crate::window::Purpose;
 
 pub use content::{
     Attachment, Comment, Delivery, Echo, Edit, FeedChange, FromAd, Handover, Message, OptIn,
-    PolicyEnforcement, Post, Postback, Reaction, Read, Referral, TemplateStatus, Unsend,
+    PolicyEnforcement, Post, Postback, Reaction, Read, Referral, TemplateStatus, TimerDue, Unsend,
     Unsupported,
 };
 pub use inbound::Inbound;
+pub use own::RESUMED;
 pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
@@ -52,6 +55,11 @@ impl Platform {
     /// The platform's name in the table.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// The platform of a notification's `object`.
+    fn of_object(object: &str) -> Self {
+        if object == "instagram" { Self::Instagram } else { Self::Messenger }
     }
 }
 
@@ -164,6 +172,11 @@ pub enum Kind {
     PolicyEnforcement(PolicyEnforcement),
     /// The review of a utility template changed its state.
     TemplateStatus(TemplateStatus),
+    /// A timer that the bot set is due; what the bot says about it answers nobody, so it is an update.
+    Timer(TimerDue),
+    /// The bot speaks again after people of the business answered: they, or the Page's inbox, gave the control back,
+    /// or the time of a hand-over that asked for this is over.
+    Resumed,
     /// An event of a kind that this version does not know.
     Unknown {
         /// The field that identifies the kind, for counting.
@@ -261,6 +274,20 @@ impl Event {
     /// The kind's name, for counting and for the log.
     pub fn kind_name(&self) -> &'static str {
         self.kind.name()
+    }
+
+    /// Whether the outbox made it, not Meta.
+    pub const fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Timer(_) | Kind::Resumed)
+    }
+
+    /// The purpose of what the bot says about it.
+    pub const fn purpose_of_answer(&self) -> Purpose {
+        match self.kind {
+            Kind::Comment(_) | Kind::Post(_) => Purpose::PrivateReply,
+            Kind::Timer(_) | Kind::Resumed => Purpose::Update,
+            _ => Purpose::Reply,
+        }
     }
 }
 

@@ -47,10 +47,7 @@ impl Event {
             id: id.unwrap_or_else(derive_id),
             object: place.object.to_owned(),
             page_id: place.page_id.to_owned(),
-            platform: match place.object {
-                "instagram" => Platform::Instagram,
-                _ => Platform::Messenger,
-            },
+            platform: Platform::of_object(place.object),
             container: container.to_owned(),
             person: person(&kind, body, place.page_id),
             by_page,

@@ -6,6 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Event;
 use super::json::tolerant;
+use super::own::OWN;
 use super::parse::Place;
 use crate::clock::Timestamp;
 
@@ -99,6 +100,9 @@ impl Event {
             received_at: stored.received_at,
             entry_time: stored.entry_time,
         };
+        if stored.container == OWN {
+            return Ok(Self::read_own(&place, stored.event.get(), stored.id));
+        }
         let event = Self::read(&place, stored.event.get(), Some(stored.id));
         Ok(Self { truncated: stored.truncated, ..event })
     }

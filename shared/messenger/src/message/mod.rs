@@ -10,6 +10,7 @@ mod action;
 mod attachment;
 mod button;
 mod feedback;
+mod long;
 mod part;
 mod quick_reply;
 mod say;

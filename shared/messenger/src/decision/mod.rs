@@ -1,17 +1,23 @@
-//! What the bot decides about an event: messages now, messages later, a new state.
+//! What the bot decides about an event: messages now, messages later, timers, a new state, a hand-over.
 
-use std::collections::BTreeSet;
+mod hand_over;
+mod timer;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::Platform;
+use crate::event::{Event, Platform};
 use crate::message::{Invalid, MAX_BYTES, MAX_MESSAGES, Outgoing, UtilityTemplate};
 use crate::person::Person;
 use crate::profile::Profile;
 use crate::window::{Purpose, Standing};
+
+pub use hand_over::HandOver;
+pub use timer::{MAX_TIMERS, Timer};
 
 /// A conversation as the bot sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +30,8 @@ pub struct Conversation {
     pub known_as: BTreeSet<Person>,
     /// The platform, the person's last message, the window's end.
     pub standing: Standing,
+    /// When each of the timers that wait is due, by its key.
+    pub timers: BTreeMap<String, Timestamp>,
     /// What Meta shows of the person; absent unless it is asked for (`USER_PROFILES`) and Meta shows it.
     pub profile: Option<Profile>,
 }
@@ -44,12 +52,18 @@ pub struct Decision {
     pub say: Vec<Outgoing>,
     /// What to send later.
     pub follow_ups: Vec<FollowUp>,
+    /// When to ask the bot again.
+    pub timers: Vec<Timer>,
+    /// The keys of timers that are not wanted any more.
+    pub cancel_timers: Vec<String>,
     /// The new state; unchanged if absent.
     pub state: Option<Value>,
     /// The version of the new state's form.
     pub state_version: u32,
     /// How long the bot stays quiet for this person.
     pub quiet_for: Option<Duration>,
+    /// The hand-over to people of the business.
+    pub hand_over: Option<HandOver>,
 }
 
 /// A message that is due later.
@@ -158,7 +172,28 @@ impl Decision {
         Ok(self)
     }
 
-    /// Keeps the bot quiet for this person for a while, because a human takes over.
+    /// Asks the bot again later; another timer of the same key is replaced.
+    #[must_use]
+    pub fn wake_me(mut self, timer: Timer) -> Self {
+        self.timers.push(timer);
+        self
+    }
+
+    /// Cancels the timer of this key, if it waits.
+    #[must_use]
+    pub fn cancel_timer(mut self, key: impl Into<String>) -> Self {
+        self.cancel_timers.push(key.into());
+        self
+    }
+
+    /// Lets people of the business answer from now on: see [`HandOver`].
+    #[must_use]
+    pub fn hand_over(mut self, hand_over: HandOver) -> Self {
+        self.hand_over = Some(hand_over);
+        self
+    }
+
+    /// Keeps the bot quiet for this person for a while, without telling anybody why.
     #[must_use]
     pub fn quiet_for(mut self, span: Duration) -> Self {
         self.quiet_for = Some(span);
@@ -170,12 +205,13 @@ impl Decision {
         *self == Self { state_version: self.state_version, ..Self::default() }
     }
 
-    /// Checks the limits of the platform and of the table.
+    /// Checks, as the decision about an event, the limits of the platform and of the table.
     ///
     /// # Errors
     /// [`Invalid`] names the limit that is exceeded.
-    pub fn check(&self, platform: Platform, max_state_bytes: usize) -> Result<(), Invalid> {
-        check_messages(&self.say, Purpose::Reply, platform)?;
+    pub fn check(&self, event: &Event, max_state_bytes: usize) -> Result<(), Invalid> {
+        let (purpose, platform) = (event.purpose_of_answer(), event.platform);
+        check_messages(&self.say, purpose, platform)?;
         for follow_up in &self.follow_ups {
             if follow_up.messages.is_empty() {
                 return Err(Invalid::new("follow_up.messages", "is empty"));
@@ -183,6 +219,8 @@ impl Decision {
             check_messages(&follow_up.messages, follow_up.purpose, platform)?;
             check_fallback(follow_up.fallback.as_ref())?;
         }
+        timer::check(&self.timers, &self.cancel_timers)?;
+        self.hand_over.as_ref().map_or(Ok(()), HandOver::check)?;
         let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
         let fallbacks = self.follow_ups.iter().filter_map(|follow_up| follow_up.fallback.as_ref());
         check_size(self.say.iter().chain(later), fallbacks)?;
@@ -192,23 +230,21 @@ impl Decision {
                 format!("has {state_bytes} bytes as JSON; at most {max_state_bytes} are allowed");
             return Err(Invalid::new("state", problem));
         }
-        Ok(())
+        if purpose == Purpose::PrivateReply { self.check_private_reply() } else { Ok(()) }
     }
-}
 
-impl Decision {
     /// Checks that it can be the answer to a comment or a visitor's post: one message and nothing else, or
     /// nothing.
-    ///
-    /// # Errors
-    /// [`Invalid`] names what is too much.
-    pub fn check_private_reply(&self) -> Result<(), Invalid> {
+    fn check_private_reply(&self) -> Result<(), Invalid> {
         const ONE: &str = "a comment or post gets one private reply, of one message";
         let field = match self {
             _ if self.is_nothing() => return Ok(()),
             Self { follow_ups, .. } if !follow_ups.is_empty() => "follow_ups",
+            Self { timers, .. } if !timers.is_empty() => "timers",
+            Self { cancel_timers, .. } if !cancel_timers.is_empty() => "cancel_timers",
             Self { state: Some(_), .. } => "state",
             Self { quiet_for: Some(_), .. } => "quiet_for",
+            Self { hand_over: Some(_), .. } => "hand_over",
             Self { say, .. } => match &say[..] {
                 [say] if say.message().is_some() => return Ok(()),
                 _ => "say",
