@@ -220,7 +220,7 @@ pub(super) fn calm(
 }
 
 /// A person writes just when the schedule sends them a follow-up, so that the answer may have to rely on
-/// whoever sends that.
+/// whoever sends that. The numbers are of scripts about which the bot decides at once.
 fn words_beside_the_schedule(
     rng: &mut Xoshiro256PlusPlus,
     cast: &Cast,
@@ -236,8 +236,8 @@ fn words_beside_the_schedule(
     let tick = next_minute(begin + Duration::from_secs(seconds));
     let meanwhile = tick + Duration::from_millis(rng.random_range(0..2_500));
     vec![
-        (begin, says(1201, 0, vec![Later { seconds, unless_answered: false }])),
-        (meanwhile, says(1202, 1, Vec::new())),
+        (begin, says(1203, 0, vec![Later { seconds, unless_answered: false }])),
+        (meanwhile, says(1204, 1, Vec::new())),
     ]
 }
 
