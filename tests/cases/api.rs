@@ -69,6 +69,12 @@ pub(crate) async fn post_to(platform: &Platform, path: &str, body: &Value) -> (u
     (answer.status, answer.body)
 }
 
+/// Status and body of the answer to a body that is put.
+pub(crate) async fn put_to(platform: &Platform, path: &str, body: &Value) -> (u16, Value) {
+    let answer = put(platform, path, body).await;
+    (answer.status, answer.body)
+}
+
 async fn put(platform: &Platform, path: &str, body: &Value) -> Answer {
     with_sample(platform, "api/change-bot", |event| {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));

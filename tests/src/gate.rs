@@ -5,7 +5,8 @@
 //! functions decides what happens in which order.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
@@ -61,6 +62,7 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
+    counts: Arc<Counts>,
     crashed: Notify,
 }
 
@@ -91,9 +93,39 @@ struct State {
     crash: Option<(usize, Moment)>,
     rule: Option<Rule>,
     next: u64,
-    held: BTreeMap<(Call, u64), oneshot::Sender<Verdict>>,
-    inside: usize,
-    movements: u64,
+    held: BTreeMap<(Call, u64), oneshot::Sender<(Verdict, Inside)>>,
+}
+
+/// What is counted of a closed gate.
+#[derive(Debug, Default)]
+struct Counts {
+    inside: AtomicUsize,
+    movements: AtomicU64,
+}
+
+impl Counts {
+    fn moved(&self) {
+        self.movements.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that is being carried out, until it leaves or its caller gives it up.
+#[derive(Debug)]
+struct Inside(Arc<Counts>);
+
+impl Inside {
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.inside.fetch_add(1, Ordering::Relaxed);
+        counts.moved();
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved();
+    }
 }
 
 /// A call that went through the gate and has not left it.
@@ -101,6 +133,7 @@ struct State {
 pub struct Passed {
     /// What happens to it.
     pub verdict: Verdict,
+    _inside: Option<Inside>,
 }
 
 impl Gate {
@@ -108,7 +141,7 @@ impl Gate {
     pub async fn enter(&self, call: Call) -> Passed {
         if call.instance == 0 || !self.state().closed {
             match self.rule_for(&call) {
-                Some(Ruling::Refusal) => return Passed { verdict: Verdict::Refused },
+                Some(Ruling::Refusal) => return Passed { verdict: Verdict::Refused, _inside: None },
                 Some(Ruling::Death) => {
                     self.crashed.notify_one();
                     std::future::pending::<()>().await;
@@ -123,19 +156,19 @@ impl Gate {
                 Some(Moment::After) => Verdict::CallerDies,
                 None => Verdict::Go,
             };
-            return Passed { verdict };
+            return Passed { verdict, _inside: None };
         }
         let released = {
             let mut state = self.state();
             let (release, released) = oneshot::channel();
             state.next += 1;
-            state.movements += 1;
+            self.counts.moved();
             let number = state.next;
             state.held.insert((call, number), release);
             released
         };
         match released.await {
-            Ok(verdict) => Passed { verdict },
+            Ok((verdict, inside)) => Passed { verdict, _inside: Some(inside) },
             // The caller is dead.
             Err(_) => std::future::pending().await,
         }
@@ -143,12 +176,10 @@ impl Gate {
 
     /// Lets a call's answer out, unless its caller has died.
     pub async fn leave(&self, passed: Passed) {
-        {
-            let mut state = self.state();
-            state.movements += 1;
-            state.inside = state.inside.saturating_sub(usize::from(state.closed));
-        }
-        if passed.verdict == Verdict::CallerDies {
+        let verdict = passed.verdict;
+        drop(passed);
+        self.counts.moved();
+        if verdict == Verdict::CallerDies {
             self.crashed.notify_one();
             std::future::pending::<()>().await;
         }
@@ -184,8 +215,7 @@ impl Gate {
         let mut state = self.state();
         let Some(key) = state.held.keys().nth(place).cloned() else { return };
         let Some(release) = state.held.remove(&key) else { return };
-        state.movements += 1;
-        state.inside += usize::from(release.send(verdict).is_ok());
+        let _ = release.send((verdict, Inside::new(&self.counts)));
     }
 
     /// Forgets the calls of an instance that is dead.
@@ -195,12 +225,12 @@ impl Gate {
 
     /// How many calls are being carried out.
     pub fn inside(&self) -> usize {
-        self.state().inside
+        self.counts.inside.load(Ordering::Relaxed)
     }
 
     /// A number that grows whenever a call comes, is released, or goes.
     pub fn movements(&self) -> u64 {
-        self.state().movements
+        self.counts.movements.load(Ordering::Relaxed)
     }
 
     /// Kills every function that makes a call like this, until [`Self::spare`].

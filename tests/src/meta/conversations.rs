@@ -2,6 +2,7 @@
 //!
 //! Source: Meta's Conversations API: details of the 20 newest messages only.
 
+use messenger::clock::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
@@ -14,6 +15,43 @@ pub(super) struct Line {
     pub(super) person: Person,
     pub(super) mid: String,
     pub(super) text: String,
+    pub(super) side: Side,
+    /// When, ms since the epoch.
+    pub(super) at: i64,
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Person,
+    Page,
+}
+
+impl Line {
+    /// What Meta shows of it, as far as it is asked for.
+    fn shown(&self, psid: &str, fields: &str) -> Value {
+        let mut shown = json!({"id": self.mid});
+        let from = match self.side {
+            Side::Person => json!({"name": "A person", "email": format!("{psid}@facebook.com"), "id": psid}),
+            Side::Page => json!({"name": "A Page", "email": format!("{}@facebook.com", self.page_id), "id": self.page_id}),
+        };
+        let created = Timestamp::from_millis(self.at).to_string();
+        let created = created.split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned();
+        for (field, value) in
+            [("message", json!(self.text)), ("from", from), ("created_time", json!(created + "+0000"))]
+        {
+            if fields.contains(field) {
+                shown[field] = value;
+            }
+        }
+        shown
+    }
+}
+
+/// The `limit` that is asked for, within what Meta shows.
+fn limit(fields: &str) -> usize {
+    let limit = fields.split("messages.limit(").nth(1).and_then(|rest| rest.split(')').next());
+    limit.and_then(|limit| limit.parse().ok()).unwrap_or(NEWEST).min(NEWEST)
 }
 
 /// Meta shows the newest messages of a conversation only.
@@ -27,6 +65,8 @@ impl State {
         person: &Person,
         mid: &str,
         message: &Value,
+        side: Side,
+        at: i64,
     ) {
         if let Some(text) = message["text"].as_str() {
             self.lines.push(Line {
@@ -34,6 +74,8 @@ impl State {
                 person: person.clone(),
                 mid: mid.to_owned(),
                 text: text.to_owned(),
+                side,
+                at,
             });
         }
     }
@@ -74,8 +116,8 @@ impl State {
             let theirs = self.lines.iter().rev().filter(|line| {
                 line.page_id == page_id && line.person == Person::Psid(psid.to_owned())
             });
-            let messages =
-                theirs.take(NEWEST).map(|line| json!({"id": line.mid, "message": line.text}));
+            let asked = fields.split_once("messages").map_or("", |(_, asked)| asked);
+            let messages = theirs.take(limit(fields)).map(|line| line.shown(psid, asked));
             conversation["messages"] = json!({"data": messages.collect::<Vec<_>>()});
         }
         conversation

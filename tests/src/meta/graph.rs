@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::conversations::Side;
 use super::answer::{Answer, Refusal};
 use super::faults::MESSAGES;
 use super::instagram::Host;
@@ -283,7 +284,7 @@ impl State {
                 self.hand_over(page_id, psid, &body["thread_control"], now);
             }
         }
-        self.write_line(page_id, &person, &mid, message);
+        self.write_line(page_id, &person, &mid, message, Side::Page, now);
         let attachment_id = self.attachments.save_sent(page_id, message, now);
         // Who is found by a phone number stays unnamed.
         let recipient_id = psid(&person).filter(|_| !has_number);

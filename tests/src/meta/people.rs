@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::conversations::Side;
 use super::{Authorship, Meta, Platform, PublicPost, State, notification};
 
 /// Smaller times are in seconds: as milliseconds they would lie before Messenger existed.
@@ -279,7 +280,8 @@ impl Meta {
         let message = &notification["entry"][0][container][0]["message"];
         let mid = message["mid"].as_str().unwrap_or_default();
         if message["is_echo"] != json!(true) {
-            state.write_line(page_id, &Person::Psid(psid.to_owned()), mid, message);
+            let person = Person::Psid(psid.to_owned());
+            state.write_line(page_id, &person, mid, message, Side::Person, now);
         }
         notification::bytes(&notification)
     }
