@@ -9,6 +9,7 @@ pub mod chat;
 pub mod clock;
 pub mod decision;
 pub mod event;
+pub mod limits;
 pub mod message;
 pub mod person;
 pub mod profile;
