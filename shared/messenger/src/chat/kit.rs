@@ -51,6 +51,8 @@ pub(super) struct Kit {
     /// Where people write who are not introduced.
     pub(super) account: Account,
     pub(super) last_turn: Option<TurnData>,
+    /// How many timers this step has fired.
+    pub(super) fired: u32,
     people: BTreeMap<String, Known>,
     happened: Vec<Said>,
     count: u64,
@@ -65,6 +67,7 @@ impl Kit {
             memos: Arc::default(),
             account: Account::default(),
             last_turn: None,
+            fired: 0,
             people: BTreeMap::new(),
             happened: Vec::new(),
             count: 0,
@@ -98,6 +101,7 @@ impl Kit {
 
     /// Does a step and everything that follows from it.
     pub(super) fn act(&mut self, step: &Step) -> Result<Vec<Said>, Refused> {
+        self.fired = 0;
         match step {
             Step::Person { who, act } => self.person_acts(who, act)?,
             Step::Staff { desk, to, act } => {

@@ -11,6 +11,9 @@ use crate::event::{Event, RESUMED, TimerDue};
 use crate::limits::{DEFAULT_QUIET, MOST_WAITING};
 use crate::person::Person;
 
+/// The most timers that one step fires: a bot that sets more would go on for ever.
+const MOST_FIRED: u32 = 10_000;
+
 /// A timer that waits.
 #[derive(Clone, Debug)]
 pub(super) struct SetTimer {
@@ -106,6 +109,13 @@ impl Kit {
             timer.waits_for_end_of_quiet = true;
             known.timers.push(timer);
             return Ok(());
+        }
+        self.fired += 1;
+        if self.fired > MOST_FIRED {
+            let key = &timer.due.key;
+            return Err(Refused(format!(
+                "more than {MOST_FIRED} timers were due in this step, such as {key}: the bot sets them too soon"
+            )));
         }
         self.ask_about_own(who, timer.due)
     }

@@ -191,6 +191,18 @@ fn a_bot_that_waits_for_something_real_about_a_timer_fails_the_test() {
 }
 
 #[test]
+fn a_bot_that_wakes_itself_without_end_fails_the_test() {
+    let bot = bot_fn(async |_: &Turn<Stateless>| {
+        Ok(Decision::nothing().wake_me(Timer::after(Duration::ZERO, "at-once", &())?))
+    });
+    let told = failure(|| drop(Chat::with(bot).says("Hi")));
+    assert!(
+        told.starts_with("more than 10000 timers were due in this step, such as at-once"),
+        "{told}"
+    );
+}
+
+#[test]
 fn after_a_hand_over_the_bot_is_quiet() {
     let chat = Chat::with(waking()).says("people").expect_exactly("Somebody comes");
     let chat = chat.expect_handed_over().expect_quiet().says("timers").after(12 * HOUR);
