@@ -14,3 +14,8 @@ pub mod message;
 pub mod person;
 pub mod profile;
 pub mod window;
+
+/// Compiles what the author of a bot reads.
+#[cfg(doctest)]
+#[doc = include_str!("../../../functions/bot/README.md")]
+mod bots_readme {}
