@@ -173,9 +173,10 @@ impl Assistant {
 
 /// What was said, in the model's form, the guest's newest messages included.
 async fn conversation(turn: &Turn<Spent>) -> Vec<Value> {
-    // Without the history, or if it does not show them yet, the model still knows the guest's newest messages.
+    // The model knows what the guest has just said or pressed, also if the history does not show it, or not yet.
     let mut history = turn.history(MAX_HISTORY).await.unwrap_or_default();
-    if history.last().is_none_or(|said| said.who != Who::Person) {
+    let is_of_guest = |said: &Said| said.who == Who::Person && !said.text.is_empty();
+    if !history.last().is_some_and(is_of_guest) {
         history.push(Said { who: Who::Person, at: None, text: turn.text() });
     }
     let said = history.into_iter().filter(|said| !said.text.is_empty());
