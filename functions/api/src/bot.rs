@@ -67,6 +67,9 @@ pub(crate) async fn change(api: &Api, call: Call<'_>) -> Result<Answer, Problem>
     let cause = Cause::Own { at: happened_at, erased_at: seen.erased_at };
     let context = api.outbox.context(call.invocation, call.deadline);
     api.outbox.set_silence(&conversation_key, until, cause, &context, PATIENCE).await?;
+    if until.is_none() {
+        api.outbox.tell_resumed(&conversation_key, &seen, cause).await?;
+    }
     let conversation = api.known(&conversation_key).await?;
     Ok(Answer::ok(&api.person(conversation_key, conversation).await?)?)
 }

@@ -58,6 +58,18 @@ pub(crate) struct Person {
     known_as: Vec<String>,
     /// The pending messages, in the order in which they will be sent.
     waiting: Vec<WaitingMessage>,
+    /// The timers that the bot has set, in the order in which they are due.
+    timers: Vec<WaitingTimer>,
+}
+
+/// A timer of the bot.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WaitingTimer {
+    /// The key under which the bot set it; `_resumed` if the bot is to be told that it speaks again.
+    key: String,
+    /// When it is due; it waits while people answer.
+    #[schema(format = DateTime)]
+    due_at: String,
 }
 
 /// A pending message.
@@ -120,6 +132,13 @@ pub(crate) async fn erase(api: &Api, call: Call<'_>) -> Result<Answer, Problem> 
     Ok(Answer::no_content())
 }
 
+fn timers(conversation: &ConversationItem) -> Vec<WaitingTimer> {
+    let timers = conversation.waiting.iter().filter_map(|waiting| {
+        Some(WaitingTimer { key: waiting.timer.clone()?, due_at: waiting.first_due.to_string() })
+    });
+    timers.collect()
+}
+
 impl Api {
     /// The conversation with a person who is known.
     pub(crate) async fn known(
@@ -144,7 +163,8 @@ impl Api {
             let found = allowed.iter().find(|allowed| allowed.purpose == purpose);
             found.and_then(|allowed| allowed.until).map(|until| until.to_string())
         };
-        let waiting = conversation.waiting.iter().map(async |waiting| {
+        let messages = conversation.waiting.iter().filter(|waiting| waiting.timer.is_none());
+        let waiting = messages.map(async |waiting| {
             let key =
                 EntryKey { conversation_key: conversation_key.clone(), id: waiting.id.clone() };
             let entry = self.outbox.store().entry(&key).await?;
@@ -174,6 +194,7 @@ impl Api {
             read_until: conversation.read_until.map(|at| at.to_string()),
             known_as: conversation.known_as.iter().map(ToString::to_string).collect(),
             waiting,
+            timers: timers(&conversation),
             page_id: conversation_key.page_id,
             psid: conversation_key.person.to_string(),
         })

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use backend::outbox::{IncomingTurn, OutboxError, SendContext, entry_id};
+use backend::outbox::{IncomingTurn, OutboxError, OwnEvent, SendContext, entry_id};
 use backend::store::{
     AdWindow, CancelOutcome, Cancellation, Cause, ConversationItem, ConversationKey, EntryKey,
     Heard, LastMessage, PendingEntry,
 };
 use messenger::clock::Timestamp;
+use messenger::decision::Decision;
 use messenger::event::{Echo, Event, FromAd, Handover, Kind};
 use messenger::profile::Profile;
 use messenger::window::STANDARD_WINDOW;
@@ -73,7 +74,7 @@ impl Processor {
                 return Box::pin(answer).await;
             }
             _ if event.is_standby() => return self.record(&conversation_key, event).await,
-            _ if event.container != "messaging" => {}
+            _ if event.container != "messaging" && !event.is_own() => {}
             _ => {
                 let answer = self.answer(conversation_key, event, delivery, lanes, context);
                 return Box::pin(answer).await;
@@ -146,6 +147,12 @@ impl Processor {
     ) -> Result<(), RecordError> {
         if delivery.is_again && self.outbox.resume_decided(&incoming, context).await? {
             return Ok(());
+        }
+        if let Some(timer) = incoming.event.own_entry()
+            && self.outbox.take_own(&mut incoming, &timer).await? == OwnEvent::Over
+        {
+            tracing::info!("a timer means nothing any more, or waits while people answer");
+            return Ok(self.outbox.commit(incoming, Ok(Decision::nothing()), context).await?);
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
         let profile = Box::pin(self.profile(&incoming, now, context)).await;
@@ -254,14 +261,21 @@ impl Processor {
         let own = self.outbox.app_id(&conversation_key.page_id).await?;
         match handover {
             Handover::Pass { to } | Handover::Take { to } if own.is_some() && *to == own => {
+                let cause = Cause::Event(event.happened_at());
+                let before = self.outbox.store().conversation(conversation_key).await;
+                let before = before.map_err(OutboxError::from)?.unwrap_or_default();
                 let ended = self.outbox.set_silence(
                     conversation_key,
                     None,
-                    Cause::Event(event.happened_at()),
+                    cause,
                     context,
                     Duration::ZERO,
                 );
-                Ok(unless_erased(Box::pin(ended).await?))
+                let is_there = Box::pin(ended).await?;
+                if is_there {
+                    self.outbox.tell_resumed(conversation_key, &before, cause).await?;
+                }
+                Ok(unless_erased(is_there))
             }
             Handover::Pass { .. } | Handover::Take { .. } => {
                 self.silence(conversation_key, event).await

@@ -204,7 +204,8 @@ impl Processor {
             Ok(event::Processed::OwnEcho | event::Processed::PersonErased) | Err(_) => false,
         };
         let is_receipt = matches!(event.kind, Kind::Delivery(_) | Kind::Read(_));
-        if is_over && !self.outbox.publisher().is_off() && (!is_receipt || self.tracks_receipts) {
+        let is_published = !event.is_own() && (!is_receipt || self.tracks_receipts);
+        if is_over && is_published && !self.outbox.publisher().is_off() {
             self.outbox.publisher().publish(&event).await?;
         }
         outcome.map(drop)

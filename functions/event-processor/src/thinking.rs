@@ -1,11 +1,13 @@
 //! The bot is asked about an event: with a time limit, again after failures that may pass, and for what to do instead.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::around::Surroundings;
 use backend::aws::CALL_TIMEOUT;
 use backend::outbox::{OutboxError, SendContext, Thinking, entry_id};
-use backend::store::{ConversationItem, ConversationKey, FailedTry};
+use backend::store::{ConversationItem, ConversationKey, EntryKey, FailedTry};
 use backend::telemetry::Metric;
 use futures_util::future::{BoxFuture, Either, select};
 use messenger::bot::patience::{self, Failures, Next};
@@ -93,7 +95,7 @@ impl Processor {
         context: &SendContext,
     ) -> Verdict {
         let Question { event, conversation_key, conversation, leased_until, .. } = *question;
-        if !self.settings.shows_typing || is_public(event) {
+        if !self.settings.shows_typing || is_public(event) || event.is_own() {
             return asked.await;
         }
         let thinking = Thinking { event, conversation_key, conversation, leased_until };
@@ -201,7 +203,7 @@ impl Processor {
     }
 
     fn turn(&self, question: &Question<'_>, failures: Failures) -> TurnData {
-        let Question { event, conversation, profile, now, .. } = question;
+        let Question { event, conversation, profile, delivery, now, .. } = question;
         TurnData {
             events: vec![(*event).clone()],
             conversation: seen_by_author(event, conversation, profile.clone()),
@@ -209,7 +211,18 @@ impl Processor {
             ends_at: self.clock.now() + self.settings.bot_timeout,
             clock: Arc::clone(&self.clock),
             attempt: failures.tries + 1,
+            policy: self.outbox.settings().policy,
             outside: Arc::clone(&self.outside),
+            around: Arc::new(Surroundings {
+                outbox: Arc::clone(&self.outbox),
+                entry: EntryKey {
+                    conversation_key: question.conversation_key.clone(),
+                    id: entry_id(event),
+                },
+                platform: event.platform,
+                erased_at: conversation.erased_at,
+                is_again: delivery.is_again,
+            }),
         }
     }
 
@@ -243,6 +256,12 @@ fn chance(event_id: &str, tries: u64) -> f64 {
     f64::from(u32::try_from(mixed).unwrap_or_default()) / 999.0
 }
 
+/// The timers that wait and that the bot has set itself.
+fn timers(conversation: &ConversationItem) -> BTreeMap<String, Timestamp> {
+    let own = conversation.waiting.iter().filter_map(|it| Some((it.timer.clone()?, it.first_due)));
+    own.filter(|(key, _)| !key.starts_with('_')).collect()
+}
+
 fn seen_by_author(
     event: &Event,
     conversation: &ConversationItem,
@@ -254,6 +273,7 @@ fn seen_by_author(
         state_version: conversation.state_version,
         known_as: conversation.known_as.clone(),
         standing: Standing { platform: event.platform, ..conversation.standing() },
+        timers: timers(conversation),
         profile,
     }
 }

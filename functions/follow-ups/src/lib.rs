@@ -74,7 +74,7 @@ impl FollowUps {
     /// Builds the function.
     pub fn new(environment: &Environment) -> Self {
         Self {
-            outbox: Arc::new(Outbox::new(environment)),
+            outbox: Arc::new(Outbox::new(environment).firing_timers(environment)),
             erasures: Erasures::new(environment),
             clock: Arc::clone(&environment.clock),
             settings: FollowUpsSettings::new(&environment.variables),

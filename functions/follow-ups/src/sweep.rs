@@ -53,6 +53,8 @@ pub struct Summary {
     pub failed: BTreeMap<String, u64>,
     /// Entries cancelled, by reason.
     pub cancelled: BTreeMap<String, u64>,
+    /// Timers of the bot that were fired.
+    pub fired: u64,
     /// Entries that somebody else has.
     pub skipped: u64,
     /// Pages or people at which the table or the secret failed; they are swept again.
@@ -301,6 +303,10 @@ impl Summary {
         let (status, reason) = match outcome {
             Outcome::Waits(_) | Outcome::Rescheduled(_) => {
                 self.rescheduled += 1;
+                return;
+            }
+            Outcome::Fired => {
+                self.fired += 1;
                 return;
             }
             Outcome::Lost => {

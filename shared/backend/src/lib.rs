@@ -1,6 +1,7 @@
 //! What the functions run on: settings, AWS, Meta's Graph API, the table, and the outbox.
 
 pub mod answer;
+pub mod around;
 pub mod aws;
 pub mod batch;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod erasure;
 pub mod feed;
 pub mod forward;
 pub mod graph;
+pub mod history;
 pub mod http;
 pub mod intake;
 pub mod media;

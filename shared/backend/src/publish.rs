@@ -24,6 +24,9 @@ use crate::store::{ConversationKey, Entry, EntryKey};
 /// The kind of the event that says how a message ended.
 const ENDED: &str = "message_ended";
 
+/// The kind of the event that says that the bot handed over.
+const HANDED_OVER: &str = "handed_over";
+
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -138,6 +141,34 @@ impl Publisher {
         self.spread(inbound, Some(whose), judged_by, &key.correlation_id()).await
     }
 
+    /// Publishes that the bot handed a conversation over to people, and why.
+    ///
+    /// # Errors
+    /// [`PublishError`] if it may not be published everywhere; publishing it again is safe.
+    pub(crate) async fn publish_hand_over(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        reason: &str,
+        platform: Platform,
+    ) -> Result<(), PublishError> {
+        let whose = &key.conversation_key;
+        let inbound = Inbound {
+            id: digest(&[HANDED_OVER, &key.to_string()]),
+            kind: HANDED_OVER.to_owned(),
+            page_id: whose.page_id.clone(),
+            psid: Some(whose.person.to_string()),
+            at: Some(entry.decided_at),
+            time_source: TimeSource::Event,
+            received_at: entry.decided_at,
+            platform,
+            truncated: false,
+            event: to_raw_value(&HandedOver { reason })?,
+        };
+        let happened_at = entry.caused_at.unwrap_or(entry.decided_at);
+        self.spread(inbound, Some(whose), happened_at, &key.correlation_id()).await
+    }
+
     async fn spread(
         &self,
         inbound: Inbound,
@@ -167,6 +198,12 @@ const BEFORE_ALL: Timestamp = Timestamp::from_millis(0);
 /// The id of the event that says how a message ended.
 pub fn end_id(key: &EntryKey) -> String {
     digest(&[ENDED, &key.to_string()])
+}
+
+/// Why people answer from now on.
+#[derive(Serialize)]
+struct HandedOver<'a> {
+    reason: &'a str,
 }
 
 /// What is left of a message that cannot be read.

@@ -12,6 +12,15 @@ use crate::send::{SendApi, SendError};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
 
+/// The app of the inbox of a Page or an account.
+/// Source: Meta's documents of conversation routing.
+pub const fn inbox(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Messenger => "263902037430900",
+        Platform::Instagram => "1217981644879628",
+    }
+}
+
 /// How long the control of a thread lasts after the last activity in it.
 pub const CONTROL_LASTS: Duration = Duration::from_hours(24);
 

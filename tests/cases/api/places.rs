@@ -70,6 +70,7 @@ async fn reserve(platform: &Platform, places: usize) {
             decided_at: now,
             cancelled_by_answer: false,
             is_counted: true,
+            timer: None,
             id: format!("request-{number}"),
         };
         platform.store().reserve(&key, &seen, &waiting).await.unwrap();

@@ -54,6 +54,27 @@ struct Queued {
     is_truncated: bool,
 }
 
+/// The queue of events alone, for events that the outbox makes itself.
+#[derive(Debug)]
+pub struct EventQueue(Queue);
+
+impl EventQueue {
+    /// Reads `QUEUE_URL`.
+    pub fn new(environment: &Environment) -> Self {
+        Self(Queue::new(environment.aws.sqs(), environment.variables.required("QUEUE_URL")))
+    }
+
+    /// Queues an event of our own.
+    ///
+    /// # Errors
+    /// [`IntakeError`] unless it is queued; it can be queued again.
+    pub async fn wake(&self, event: Event) -> Result<(), IntakeError> {
+        let (body, _) = event.to_queue_text()?;
+        let group = Some((event.group(), event.id));
+        self.0.send(vec![Message { body, group, attributes: Vec::new() }]).await
+    }
+}
+
 /// The queue of events and the unreadable queue.
 #[derive(Debug)]
 pub struct Intake {

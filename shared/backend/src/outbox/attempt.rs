@@ -30,6 +30,8 @@ pub enum Outcome {
     Waits(Timestamp),
     /// It waits until then, and goes before nothing.
     Rescheduled(Timestamp),
+    /// It is a timer that was fired, and keeps its place until the bot has been asked about it.
+    Fired,
     /// Somebody else has it.
     Lost,
 }
@@ -91,6 +93,9 @@ impl Outbox {
             } else {
                 Outcome::Rescheduled(attempt.entry.first_due)
             });
+        }
+        if let Some(timer) = &attempt.entry.timer {
+            return Box::pin(self.fire(attempt, guard, timer)).await;
         }
         self.apply_rest(attempt).await?;
         match blocked_until {
@@ -414,6 +419,9 @@ impl Outbox {
             NextState::Held(_) => None,
             NextState::Waits { due_at, rescheduled: false, .. } => Some(Outcome::Waits(due_at)),
             NextState::Waits { due_at, .. } => Some(Outcome::Rescheduled(due_at)),
+            NextState::Ended { status, reason, .. } if attempt.entry.timer.is_some() => {
+                Some(Outcome::Ended(status, reason))
+            }
             NextState::Ended { status, reason, .. } => {
                 self.count_end(attempt.key, attempt.entry.purpose, status, reason.as_ref());
                 Some(Outcome::Ended(status, reason))

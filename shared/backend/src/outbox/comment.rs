@@ -87,9 +87,7 @@ impl Outbox {
         let key = EntryKey { conversation_key: conversation_key.clone(), id: entry_id(event) };
         let conversation = self.store.conversation(conversation_key).await?.unwrap_or_default();
         let now = self.clock.now();
-        let happened_at = event.happened_at();
-        let mut entry = plan(&key, happened_at, &conversation, Err(invalid), now, &self.settings)?;
-        entry.purpose = Purpose::PrivateReply;
+        let mut entry = plan(&key, event, &conversation, Err(invalid), now, &self.settings)?;
         if self.create(&mut entry).await? == Created::New {
             self.count_end(&key, entry.purpose, entry.status, entry.reason.as_ref());
         }

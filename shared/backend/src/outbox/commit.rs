@@ -8,7 +8,7 @@ use crate::store::{
 };
 use messenger::clock::Timestamp;
 use messenger::decision::Decision;
-use messenger::event::{Event, Kind};
+use messenger::event::Event;
 use messenger::message::Invalid;
 use messenger::window::Label;
 
@@ -118,11 +118,7 @@ impl Outbox {
     /// # Errors
     /// [`Invalid`] names the limit that it breaks.
     pub fn check(&self, event: &Event, decision: &Decision) -> Result<(), Invalid> {
-        decision.check(event.platform, self.settings.max_state_bytes)?;
-        match event.kind {
-            Kind::Comment(_) | Kind::Post(_) => decision.check_private_reply(),
-            _ => Ok(()),
-        }
+        decision.check(event, self.settings.max_state_bytes)
     }
 
     /// Writes what was decided about an event, unless that happened before, and applies it: the
@@ -277,8 +273,7 @@ impl Outbox {
             tracing::error!(%invalid, "the decision breaks a limit");
         }
         let conversation = &incoming.conversation;
-        let caused_at = incoming.event.at.unwrap_or(incoming.event.received_at);
-        let entry = plan(key, caused_at, conversation, decision, now, &self.settings)?;
+        let entry = plan(key, incoming.event, conversation, decision, now, &self.settings)?;
         if !entry.is_open() {
             return Ok((entry, None));
         }
@@ -323,7 +318,7 @@ impl Outbox {
         incoming: &IncomingTurn<'_>,
     ) -> Result<Vec<PendingEntry>, OutboxError> {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
-        changes.forget.clone_from(&incoming.forget);
+        changes.forget.extend(incoming.forget.iter().cloned());
         changes.trouble_is_over = incoming.trouble_is_over;
         if entry.is_open() && entry.due_at.is_some() {
             changes.add.push(entry.waiting());

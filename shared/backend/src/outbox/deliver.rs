@@ -80,6 +80,10 @@ impl Outbox {
                     delivered.outcomes.push((id.clone(), failed));
                     delivered.ended.push(key);
                 }
+                // Whoever fired it died before it left the index.
+                Ok(Some(fired)) if fired.is_fired() => {
+                    delivered.ended.extend(fired.due_at.map(|_| key));
+                }
                 gone => {
                     let gone = gone?;
                     let now = self.clock.now();
@@ -112,6 +116,7 @@ impl Outbox {
                     delivered.forget.push(waiting);
                     delivered.ended.push(key);
                 }
+                Outcome::Fired => delivered.ended.push(key),
                 Outcome::Waits(due_at) => {
                     delivered.blocked_until = delivered.blocked_until.max(Some(*due_at));
                 }

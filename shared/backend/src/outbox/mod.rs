@@ -8,6 +8,7 @@
 //! - [`Outbox::confirm`] learns from an echo that a message was delivered.
 //! - [`Outbox::cancel`] ends what is no longer wanted.
 //! - [`Outbox::show_typing`] shows that the bot thinks, which alone has no entry.
+//! - [`Outbox::take_own`] finds out whether the bot is still to be asked about a timer that was due.
 //! - [`Outbox::profile`] finds what Meta shows of a person.
 //!
 //! Calls go one way: `commit` → `serve` → `deliver` → `attempt` → `confirm` → `settle`, and
@@ -34,6 +35,7 @@ mod serve;
 mod settle;
 mod silence;
 mod thread;
+mod timer;
 mod typing;
 
 use std::sync::Arc;
@@ -48,19 +50,22 @@ pub use pauses::Pauses;
 pub use plan::entry_id;
 pub use schedule::{Forecast, ScheduleError, Scheduled, ToSchedule};
 pub use thread::ControlError;
+pub use timer::OwnEvent;
 pub use typing::Thinking;
 
 use crate::graph::{Graph, GraphSettings};
+use crate::intake::{EventQueue, IntakeError};
 use crate::publish::{PublishError, Publisher};
 use crate::runtime::{self, Environment};
 use crate::secrets::{Application, Secret, Secrets};
 use crate::send::SendApi;
 use crate::settings::Variables;
-use crate::store::{Store, StoreError};
+use crate::store::{EntryKey, Store, StoreError};
 use crate::telemetry::Telemetry;
 use futures_util::future::join;
-use messenger::clock::SharedClock;
+use messenger::clock::{SharedClock, Timestamp};
 use messenger::window::Policy;
+use serde_json::Value;
 
 /// The settings of sending.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +120,9 @@ pub enum OutboxError {
     /// It may not be known elsewhere how a message ended.
     #[error("the end of a message was not published: {0}")]
     Publish(#[from] PublishError),
+    /// A timer's event may not be in the queue.
+    #[error("a timer was not fired: {0}")]
+    Wake(#[from] IntakeError),
     /// A value could not be written as JSON.
     #[error("a value is not of its JSON form (line {}, column {})", .0.line(), .0.column())]
     Json(#[from] serde_json::Error),
@@ -127,7 +135,7 @@ impl OutboxError {
             Self::Store(error) => error.is_permanent(),
             Self::Json(_) => true,
             Self::Publish(error) => error.is_permanent(),
-            Self::Secret(_) | Self::HeldElsewhere | Self::PersonErased => false,
+            Self::Secret(_) | Self::Wake(_) | Self::HeldElsewhere | Self::PersonErased => false,
         }
     }
 }
@@ -143,6 +151,8 @@ pub struct Outbox {
     settings: OutboxSettings,
     pauses: Pauses,
     publisher: Publisher,
+    /// Where timers are fired into; absent in functions that fire none.
+    wakes: Option<EventQueue>,
     container: String,
     runs: AtomicU64,
     warm_up_timeout: Duration,
@@ -164,10 +174,17 @@ impl Outbox {
             telemetry: environment.telemetry.clone(),
             settings: OutboxSettings::new(variables),
             publisher: Publisher::new(environment),
+            wakes: None,
             container: environment.container.clone(),
             runs: AtomicU64::new(0),
             warm_up_timeout: environment.warm_up_timeout,
         }
+    }
+
+    /// The same, with the queue of events that timers are fired into: it reads `QUEUE_URL`.
+    #[must_use]
+    pub fn firing_timers(self, environment: &Environment) -> Self {
+        Self { wakes: Some(EventQueue::new(environment)), ..self }
     }
 
     /// Opens the connections while the function is being initialised, when time costs nobody.
@@ -227,6 +244,21 @@ impl Outbox {
     /// Where events are published.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Keeps what the bot did for an event under a name, as long as an entry that has ended.
+    ///
+    /// # Errors
+    /// [`OutboxError`] if the table does not answer.
+    pub async fn keep_memo(
+        &self,
+        entry: &EntryKey,
+        name: &str,
+        result: &Value,
+        after_erasure: Option<Timestamp>,
+    ) -> Result<(), OutboxError> {
+        let expires_at = self.expires_at(self.clock.now());
+        Ok(self.store.keep_memo(entry, name, result, after_erasure, expires_at).await?)
     }
 
     /// The Pages' pauses.

@@ -47,5 +47,5 @@ impl Outbox {
 
 /// Whether a place is needed that was reserved then, for this entry if it is there.
 pub(super) fn is_needed(entry: Option<&Entry>, reserved_at: Timestamp, now: Timestamp) -> bool {
-    entry.map_or_else(|| now.since(reserved_at) < RESERVED_FOR, Entry::is_open)
+    entry.map_or_else(|| now.since(reserved_at) < RESERVED_FOR, Entry::has_place)
 }

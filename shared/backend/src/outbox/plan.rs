@@ -8,15 +8,18 @@ use crate::correlation;
 use crate::graph::Fault;
 use crate::store::{
     Change, ConversationItem, ConversationUpdate, Entry, EntryKey, ExpiresAt, NewState, NextState,
-    Reason, Status, Step, StepChange, StepState,
+    Reason, Status, Step, StepChange, StepState, StoredTimer,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, When};
-use messenger::event::Event;
+use messenger::event::{Event, Platform, RESUMED};
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::window::Purpose;
+use serde_json::Value;
 
 use super::OutboxSettings;
+use super::timer::of_timer;
+use crate::thread::inbox;
 
 /// What comes between two decisions that fall into one millisecond.
 const TICK: Duration = Duration::from_millis(1);
@@ -36,6 +39,23 @@ pub(super) struct Unapplied {
     /// Until when the bot is quiet, and when what was decided about happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<(Timestamp, Timestamp)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    timers: Vec<PlannedTimer>,
+    /// The keys of timers that are not wanted any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) cancel_timers: Vec<String>,
+    /// Why people answer from now on, if the bot hands over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) handed_over: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct PlannedTimer {
+    key: String,
+    payload: Value,
+    due_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cancelled_by_answer_after: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,28 +85,47 @@ impl Unapplied {
         caused_at: Timestamp,
         revision: u64,
         now: Timestamp,
+        settings: &OutboxSettings,
     ) -> Self {
+        let due_at = |when| match when {
+            When::AfterMillis(millis) => now + Duration::from_millis(millis),
+            When::At(instant) => instant,
+        };
         let follow_ups = decision.follow_ups.into_iter().map(|follow_up| PlannedFollowUp {
             messages: follow_up.messages,
-            due_at: match follow_up.when {
-                When::AfterMillis(millis) => now + Duration::from_millis(millis),
-                When::At(instant) => instant,
-            },
+            due_at: due_at(follow_up.when),
             purpose: follow_up.purpose,
             cancelled_by_answer_after: follow_up.cancelled_by_answer.then_some(caused_at),
             fallback: follow_up.fallback,
         });
+        let timers = decision.timers.into_iter().map(|timer| PlannedTimer {
+            key: timer.key,
+            payload: timer.payload,
+            due_at: due_at(timer.when),
+            cancelled_by_answer_after: timer.cancelled_by_answer.then_some(caused_at),
+        });
+        let mut timers: Vec<_> = timers.collect();
+        let handed_over = decision.hand_over;
+        let quiet_for = handed_over.as_ref().map(|it| it.quiet_for.unwrap_or(settings.quiet_for));
+        let quiet_until = decision.quiet_for.max(quiet_for).map(|span| now + span);
+        if let Some(due_at) = quiet_until.filter(|_| handed_over.as_ref().is_some_and(|it| it.wakes)) {
+            let (key, payload) = (RESUMED.to_owned(), Value::Null);
+            timers.push(PlannedTimer { key, payload, due_at, cancelled_by_answer_after: None });
+        }
         Self {
             follow_ups: follow_ups.collect(),
+            timers,
+            cancel_timers: decision.cancel_timers,
+            handed_over: handed_over.map(|it| it.reason),
             version: if decision.state.is_some() { decision.state_version } else { 0 },
             state: decision.state.map(|state| state.to_string()),
             revision,
-            quiet: decision.quiet_for.map(|span| (now + span, caused_at)),
+            quiet: quiet_until.map(|until| (until, caused_at)),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.follow_ups.is_empty() && self.state.is_none() && self.quiet.is_none()
+        *self == Self { revision: self.revision, ..Self::default() }
     }
 
     /// The entries of the follow-ups, decided just after the entry that holds them.
@@ -120,7 +159,29 @@ impl Unapplied {
             .collect()
     }
 
-    /// What the conversation has to change, the follow-ups apart.
+    /// The entries of the timers, decided with the entry that holds them.
+    pub(super) fn timers(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        give_up_after: Duration,
+    ) -> Vec<(EntryKey, Entry)> {
+        let numbered = (1..).zip(&self.timers).map(|(number, planned)| {
+            let PlannedTimer { key: name, payload, due_at, cancelled_by_answer_after } = planned;
+            let id = format!("{}.t{number}", key.id);
+            let key = EntryKey { conversation_key: key.conversation_key.clone(), id };
+            let timer = StoredTimer { key: name.clone(), payload: payload.to_string() };
+            let give_up_at = *due_at + give_up_after;
+            let decided_at = entry.decided_at;
+            let mut timer =
+                of_timer(&key, timer, *due_at, decided_at, give_up_at, entry.after_erasure);
+            timer.cancelled_by_answer_after = *cancelled_by_answer_after;
+            (key, timer)
+        });
+        numbered.collect()
+    }
+
+    /// What the conversation has to change, the follow-ups and timers apart.
     pub(super) fn into_update(self) -> ConversationUpdate {
         let Self { state, version, revision, .. } = self;
         ConversationUpdate {
@@ -132,25 +193,27 @@ impl Unapplied {
 
 /// The entry in which a decision is written down: it waits, or has ended already.
 ///
-/// `caused_at` is when the event happened that was decided about.
+/// `event` is what was decided about.
 pub(super) fn plan(
     key: &EntryKey,
-    caused_at: Timestamp,
+    event: &Event,
     conversation: &ConversationItem,
     decision: Result<Decision, Invalid>,
     now: Timestamp,
     settings: &OutboxSettings,
 ) -> Result<Entry, serde_json::Error> {
+    let caused_at = event.at.unwrap_or(event.received_at);
+    let purpose = event.purpose_of_answer();
     let decided_at = after_all_waiting(conversation, now);
     let give_up_at = now + settings.give_up_after;
     let expires_at = ExpiresAt::after(now, settings.retention);
     let entry = |steps| {
-        let mut entry = Entry::new(key, Purpose::Reply, steps, decided_at, decided_at, give_up_at);
+        let mut entry = Entry::new(key, purpose, steps, decided_at, decided_at, give_up_at);
         entry.after_erasure = conversation.erased_at;
         entry.caused_at = Some(caused_at);
         entry
     };
-    let decision = match decision {
+    let mut decision = match decision {
         Ok(decision) => decision,
         Err(invalid) => {
             let mut entry = entry(Vec::new());
@@ -159,10 +222,11 @@ pub(super) fn plan(
             return Ok(entry);
         }
     };
+    pass_thread(&mut decision, event.platform);
     let mut entry = entry(steps(&decision.say, None)?);
-    entry.despite_quiet = decision.quiet_for.is_some();
+    entry.despite_quiet = decision.quiet_for.is_some() || decision.hand_over.is_some();
     let revision = conversation.state_revision;
-    let unapplied = Unapplied::from_decision(decision, caused_at, revision, now);
+    let unapplied = Unapplied::from_decision(decision, caused_at, revision, now, settings);
     if !unapplied.is_empty() {
         entry.unapplied = Some(serde_json::to_string(&unapplied)?);
     }
@@ -170,6 +234,15 @@ pub(super) fn plan(
         entry.ended_from_start(Status::Sent, Some(Reason::NothingToSay), now, expires_at);
     }
     Ok(entry)
+}
+
+/// Passes the thread to the inbox with the last message, if the bot hands over to it.
+fn pass_thread(decision: &mut Decision, platform: Platform) {
+    if decision.hand_over.as_ref().is_some_and(|hand_over| hand_over.to_inbox)
+        && let Some(last) = decision.say.pop()
+    {
+        decision.say.push(last.passing_thread_to(inbox(platform)));
+    }
 }
 
 /// What a dead sender leaves: a message that may have been delivered waits for its echo, a sender
@@ -222,7 +295,8 @@ mod tests {
 
     use super::*;
     use crate::store::{ConversationKey, PendingEntry};
-    use messenger::decision::FollowUp;
+    use messenger::decision::{FollowUp, HandOver, Timer};
+    use messenger::event::split;
     use messenger::message::{Action, Message};
     use messenger::window::Policy;
     use serde_json::json;
@@ -251,7 +325,16 @@ mod tests {
     }
 
     fn planned(decision: Result<Decision, Invalid>, conversation: &ConversationItem) -> Entry {
-        plan(&key(), CAUSED_AT, conversation, decision, NOW, &SETTINGS).unwrap()
+        plan(&key(), &event(), conversation, decision, NOW, &SETTINGS).unwrap()
+    }
+
+    fn event() -> Event {
+        let message = json!({
+            "sender": {"id": "2"}, "recipient": {"id": "1"}, "timestamp": CAUSED_AT,
+            "message": {"mid": "m", "text": "t"},
+        });
+        let body = json!({"object": "page", "entry": [{"id": "1", "messaging": [message]}]});
+        split(body.to_string().as_bytes(), NOW).unwrap().remove(0)
     }
 
     #[test]
@@ -312,6 +395,7 @@ mod tests {
             first_due: NOW,
             decided_at,
             cancelled_by_answer: false,
+            timer: None,
             id: "w".into(),
         };
         for (waiting, decided_at) in [
@@ -354,6 +438,51 @@ mod tests {
         let json = r#"{"step":2}"#.to_owned();
         assert_eq!(changes.state, Some(NewState { json, version: 3, replaces: 7 }));
         assert!(changes.add.is_empty() && changes.forget.is_empty());
+    }
+
+    #[test]
+    fn timers_are_entries_of_their_own_and_a_hand_over_may_be_one() {
+        let payload = json!({"n": 1});
+        let remind = Timer::after(HOUR, "remind", &payload).unwrap().unless_answered();
+        let hand_over = HandOver::because("asked for a person");
+        for (hand_over, last) in [
+            (None, None),
+            (Some(hand_over.clone()), None),
+            (Some(hand_over.clone().and_wake_me()), Some(NOW + DAY)),
+            (Some(hand_over.quiet_for(2 * HOUR).and_wake_me()), Some(NOW + 2 * HOUR)),
+        ] {
+            let decision = Decision { hand_over, ..Decision::nothing().wake_me(remind.clone()) };
+            let entry = planned(Ok(decision), &ConversationItem::default());
+            let unapplied = Unapplied::of(&entry).unwrap().unwrap();
+            let timers = unapplied.timers(&key(), &entry, HOUR);
+            let found = |(key, timer): &(EntryKey, Entry)| {
+                let set = timer.timer.clone().unwrap();
+                assert_eq!(timer.waiting().timer.as_ref(), Some(&set.key));
+                (key.id.clone(), set.key, set.payload, timer.due_at, timer.cancelled_by_answer_after)
+            };
+            let set = |id: &str, key: &str, payload: &str, due_at, after| {
+                (id.to_owned(), key.to_owned(), payload.to_owned(), Some(due_at), after)
+            };
+            let mut expected =
+                vec![set("e.t1", "remind", r#"{"n":1}"#, NOW + HOUR, Some(CAUSED_AT))];
+            expected.extend(last.map(|due_at| set("e.t2", RESUMED, "null", due_at, None)));
+            assert_eq!(timers.iter().map(found).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn the_thread_goes_to_the_inbox_with_the_last_words() {
+        let said = |hand_over| {
+            let text = || Message::text("t").unwrap();
+            let decision = Decision::nothing().say(text()).say(text()).hand_over(hand_over);
+            let steps = planned(Ok(decision), &ConversationItem::default()).steps;
+            steps.iter().map(|step| step.say().passes_thread().flatten().map(str::to_owned)).collect()
+        };
+        let hand_over = HandOver::because("asked for a person");
+        let found: Vec<Option<String>> = said(hand_over.clone());
+        assert_eq!(found, [None, None]);
+        let found: Vec<Option<String>> = said(hand_over.to_inbox());
+        assert_eq!(found, [None, Some("263902037430900".to_owned())]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::plan::Unapplied;
 use super::{Outbox, OutboxError};
 
 /// The longest pause of a Page, whose entries must still be there when it ends, to end with a reason.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24 * 366);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(24 * 366);
 
 impl Outbox {
     /// Stores the follow-ups that an entry's decision holds: what the conversation has to change.
@@ -40,7 +40,25 @@ impl Outbox {
         if let Some((until, caused_at)) = unapplied.quiet {
             self.store.silence(&key.conversation_key, until, Cause::Event(caused_at)).await?;
         }
+        if let Some(reason) = &unapplied.handed_over
+            && !self.publisher.is_off()
+        {
+            self.publisher.publish_hand_over(key, entry, reason, conversation.platform).await?;
+        }
+        let timers = unapplied.timers(key, entry, self.settings.give_up_after);
+        let cancelled = &unapplied.cancel_timers;
+        let set = async {
+            if timers.is_empty() && cancelled.is_empty() {
+                return Ok(ConversationUpdate::default());
+            }
+            let whose = &key.conversation_key;
+            self.set_timers(whose, conversation, timers, cancelled, entry.decided_at).await
+        };
+        let of_timers = Box::pin(set).await?;
+        room = room.saturating_sub(of_timers.add.len());
         let mut changes = unapplied.into_update();
+        changes.add = of_timers.add;
+        changes.forget = of_timers.forget;
         for (key, mut later) in follow_ups {
             if room == 0 {
                 let now = self.clock.now();
@@ -74,7 +92,7 @@ impl Outbox {
             let id = waiting.id.clone();
             let key = EntryKey { conversation_key: conversation_key.clone(), id };
             match self.store.entry(&key).await {
-                Ok(Some(entry)) if entry.is_open() => {}
+                Ok(Some(entry)) if entry.has_place() => {}
                 // The sweep ends what cannot be read.
                 Err(error) if error.is_permanent() => {}
                 ended => {
@@ -170,7 +188,9 @@ impl Outbox {
     ) -> Result<CancelOutcome, OutboxError> {
         let now = self.clock.now();
         let outcome = self.store.cancel_entry(key, why, now, self.expires_at(now)).await?;
-        if let CancelOutcome::Cancelled(entry) = &outcome {
+        if let CancelOutcome::Cancelled(entry) = &outcome
+            && entry.timer.is_none()
+        {
             self.count_end(key, entry.purpose, Status::Cancelled, Some(&why.reason()));
         }
         if let CancelOutcome::Cancelled(entry) | CancelOutcome::Unforgotten(entry) = &outcome

@@ -9,7 +9,6 @@ use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use messenger::bot::{Bot, BotError, Trouble, Turn};
 use messenger::clock::SharedClock;
 use messenger::decision::Decision;
-use messenger::window::Policy;
 use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
@@ -17,7 +16,6 @@ pub use wire::{ReplyDecision, ReplyTurn, schemas};
 
 use crate::forward::{PublicOnly, check};
 use crate::http::client_resolving_by;
-use crate::outbox::OutboxSettings;
 use crate::outside::BOT_SETTINGS;
 use crate::runtime::Environment;
 use crate::secrets::Secrets;
@@ -42,7 +40,6 @@ pub struct HttpBot {
     http: Client,
     secrets: Arc<Secrets>,
     clock: SharedClock,
-    policy: Policy,
     fallback: Option<Decision>,
 }
 
@@ -71,7 +68,6 @@ impl HttpBot {
             http: client_resolving_by(LONGEST_TURN, PublicOnly { allow_local }),
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
-            policy: OutboxSettings::new(variables).policy,
             fallback,
         })
     }
@@ -79,7 +75,7 @@ impl HttpBot {
     async fn post(&self, turn: &Turn<Value>) -> Result<reqwest::Response, BotError> {
         let secret = self.secrets.current().await.map_err(|_| BotError::temporary("the secret"))?;
         let key = secret.reply_secret().map_err(|_| BotError::temporary("reply_secret"))?;
-        let wanted = ReplyTurn::new(turn, &self.policy, self.clock.now());
+        let wanted = ReplyTurn::new(turn, self.clock.now());
         let body = serde_json::to_vec(&wanted).map_err(|_| BotError::Failed(LABEL))?;
         let request = self
             .http

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use messenger::bot::Turn;
 use messenger::clock::Timestamp;
-use messenger::decision::{Decision, FollowUp, When};
+use messenger::decision::{Decision, FollowUp, HandOver, Timer, When};
 use messenger::event::{Event, Inbound, Kind, Platform};
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::profile::Profile;
-use messenger::window::{Policy, Purpose, allowed_purposes};
+use messenger::window::Purpose;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::RefOr;
@@ -64,6 +64,8 @@ struct ReplyConversation {
     free_until: Option<Timestamp>,
     /// For what the windows allow something now.
     allowed: Vec<ReplyAllowed>,
+    /// The keys of the timers that wait.
+    timers: Vec<String>,
     /// By which comments, posts and check boxes the person came.
     came_from: Vec<String>,
 }
@@ -91,10 +93,9 @@ struct ReplyEvent {
 }
 
 impl ReplyTurn {
-    pub(super) fn new(turn: &Turn<Value>, policy: &Policy, now: Timestamp) -> Self {
+    pub(super) fn new(turn: &Turn<Value>, now: Timestamp) -> Self {
         let (event, conversation) = (turn.event(), turn.conversation());
         let standing = &conversation.standing;
-        let allowed = allowed_purposes(standing, turn.now(), policy).into_iter();
         Self {
             version: 1,
             key: turn.key("turn"),
@@ -109,9 +110,12 @@ impl ReplyTurn {
                 state_version: conversation.state_version,
                 last_message_at: standing.last_message_at,
                 free_until: standing.free_until,
-                allowed: allowed
+                allowed: turn
+                    .allowed()
+                    .into_iter()
                     .map(|it| ReplyAllowed { purpose: it.purpose, until: it.until })
                     .collect(),
+                timers: turn.timers().keys().cloned().collect(),
                 came_from: turn.came_from().map(ToString::to_string).collect(),
             },
             profile: turn.profile().cloned(),
@@ -151,6 +155,52 @@ pub struct ReplyDecision {
     /// For how many seconds the bot is quiet for this person, because people answer.
     #[serde(default)]
     quiet_seconds: u64,
+    /// When the bot is asked again; at most 8 wait for a person.
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    timers: Vec<ReplyTimer>,
+    /// The keys of timers that are not wanted any more.
+    #[serde(default)]
+    cancel_timers: Vec<String>,
+    hand_over: Option<ReplyHandOver>,
+}
+
+/// A timer: the bot is asked again when it is due, with an event of kind `timer`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReplyTimer {
+    /// Its name: another one of the same name replaces it.
+    #[schema(pattern = "^[a-z0-9-]{1,40}$")]
+    key: String,
+    /// In how many seconds it is due. Either this or `at` is required.
+    after_seconds: Option<u64>,
+    #[serde(default, deserialize_with = "instant")]
+    #[schema(schema_with = schema::due_at)]
+    at: Option<Timestamp>,
+    /// What comes with it, at most 256 bytes as JSON.
+    #[serde(default)]
+    payload: Value,
+    /// Whether it is cancelled as soon as the person does something that opens the window.
+    #[serde(default)]
+    unless_answered: bool,
+}
+
+/// People of the business answer from now on: what is said now still leaves, then the bot is quiet.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReplyHandOver {
+    /// Why, for the people who answer; it is in the event of kind `handed_over`.
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+    /// For how many seconds the bot is quiet; for `QuietHours` if absent.
+    #[schema(minimum = 1, maximum = 2_592_000)]
+    quiet_seconds: Option<u64>,
+    /// Whether the Page's inbox gets the control of the thread, with the last message that is said.
+    #[serde(default)]
+    to_inbox: bool,
+    /// Whether the bot is asked again when that time is over, with an event of kind `resumed`.
+    #[serde(default)]
+    wake_me: bool,
 }
 
 /// Something that is sent later.
@@ -186,26 +236,59 @@ impl ReplyDecision {
         let follow_ups = self.later.into_iter().enumerate().map(|(index, later)| {
             later.into_follow_up().map_err(|invalid| invalid.within(&format!("later[{index}]")))
         });
+        let timers = self.timers.into_iter().enumerate().map(|(index, timer)| {
+            timer.into_timer().map_err(|invalid| invalid.within(&format!("timers[{index}]")))
+        });
         Ok(Decision {
             say: messages("say", &self.say)?,
             follow_ups: follow_ups.collect::<Result<_, _>>()?,
             state: self.state,
             state_version: self.state_version,
             quiet_for: (self.quiet_seconds > 0).then(|| Duration::from_secs(self.quiet_seconds)),
+            timers: timers.collect::<Result<_, _>>()?,
+            cancel_timers: self.cancel_timers,
+            hand_over: self.hand_over.map(ReplyHandOver::into_hand_over),
         })
+    }
+}
+
+/// When something is due, of which one field is given.
+fn when(after_seconds: Option<u64>, at: Option<Timestamp>) -> Result<When, Invalid> {
+    match (after_seconds, at) {
+        (Some(seconds), None) => Ok(When::AfterMillis(seconds.saturating_mul(1000))),
+        (None, Some(instant)) => Ok(When::At(instant)),
+        (None, None) => Err(Invalid::new("after_seconds", "is missing, and so is at")),
+        (Some(_), Some(_)) => Err(Invalid::new("at", "cannot be combined with after_seconds")),
+    }
+}
+
+impl ReplyTimer {
+    fn into_timer(self) -> Result<Timer, Invalid> {
+        let when = when(self.after_seconds, self.at)?;
+        let timer = match when {
+            When::At(instant) => Timer::at(instant, self.key, &self.payload),
+            When::AfterMillis(millis) => {
+                Timer::after(Duration::from_millis(millis), self.key, &self.payload)
+            }
+        }?;
+        Ok(if self.unless_answered { timer.unless_answered() } else { timer })
+    }
+}
+
+impl ReplyHandOver {
+    fn into_hand_over(self) -> HandOver {
+        HandOver {
+            reason: self.reason,
+            quiet_for: self.quiet_seconds.map(Duration::from_secs),
+            to_inbox: self.to_inbox,
+            wakes: self.wake_me,
+        }
     }
 }
 
 impl ReplyLater {
     fn into_follow_up(self) -> Result<FollowUp, Invalid> {
-        let when = match (self.after_seconds, self.at) {
-            (Some(seconds), None) => When::AfterMillis(seconds.saturating_mul(1000)),
-            (None, Some(instant)) => When::At(instant),
-            (None, None) => return Err(Invalid::new("after_seconds", "is missing, and so is at")),
-            (Some(_), Some(_)) => {
-                return Err(Invalid::new("at", "cannot be combined with after_seconds"));
-            }
-        };
+        let when = when(self.after_seconds, self.at)?;
         let fallback = self.fallback_template.as_ref();
         let fallback = fallback.map(|it| UtilityTemplate::from_json("fallback_template", it));
         Ok(FollowUp {

@@ -135,6 +135,11 @@ impl ConversationItem {
         MAX_WAITING.saturating_sub(counted)
     }
 
+    /// The timer of this key, if one waits.
+    pub fn timer(&self, key: &str) -> Option<&PendingEntry> {
+        self.waiting.iter().find(|waiting| waiting.timer.as_deref() == Some(key))
+    }
+
     /// Takes entries from the list of those that wait, as it was read.
     pub fn forget(&mut self, forget: &[PendingEntry]) {
         self.waiting.retain(|waiting| forget.iter().all(|other| other.id != waiting.id));
@@ -185,6 +190,8 @@ pub struct PendingEntry {
     pub cancelled_by_answer: bool,
     /// Whether it counts towards [`MAX_WAITING`].
     pub is_counted: bool,
+    /// The key of the timer that it is, if it is one.
+    pub timer: Option<String>,
     /// The entry's id.
     pub id: String,
 }
@@ -193,18 +200,23 @@ impl PendingEntry {
     /// Whether it goes before whatever is decided now.
     ///
     /// What was due when it was decided is due for good: the clock that says so now may be behind
-    /// the one that said so then.
+    /// the one that said so then. A timer goes before nothing: it only wakes the bot.
     pub fn goes_first(&self, now: Timestamp) -> bool {
-        self.first_due <= now || self.first_due <= self.decided_at
+        self.timer.is_none() && (self.first_due <= now || self.first_due <= self.decided_at)
     }
 
     fn member(&self) -> String {
         let flag = u8::from(self.cancelled_by_answer) | u8::from(self.is_counted) << 1;
-        format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis())
+        let member = format!("{}.{}.{flag}", self.first_due.millis(), self.decided_at.millis());
+        match &self.timer {
+            Some(key) => format!("{member}.{key}"),
+            None => member,
+        }
     }
 
     /// Reads a member. One that cannot be read counts as due, so that its entry is looked at.
     fn from_member(id: String, member: &str) -> Self {
+        let timer = member.splitn(4, '.').nth(3).map(str::to_owned);
         let mut numbers = member.split('.').map(|part| part.parse::<i64>().unwrap_or_default());
         let mut number = || numbers.next().unwrap_or_default();
         let (first_due, decided_at, flags) = (number(), number(), number());
@@ -213,6 +225,7 @@ impl PendingEntry {
             decided_at: Timestamp::from_millis(decided_at),
             cancelled_by_answer: flags & 1 != 0,
             is_counted: flags & 2 != 0,
+            timer,
             id,
         }
     }

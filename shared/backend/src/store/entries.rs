@@ -12,6 +12,7 @@ use super::{
     StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
 };
 use messenger::clock::Timestamp;
+use messenger::decision::MAX_TIMERS;
 
 /// What came of putting an entry into the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Cancellation {
     Answered(Timestamp),
     /// Whoever asked for it does not want it any more.
     Withdrawn,
+    /// A timer: another one of its key was set.
+    Replaced,
 }
 
 impl Cancellation {
@@ -37,6 +40,7 @@ impl Cancellation {
         match self {
             Self::Answered(_) => Reason::Answered,
             Self::Withdrawn => Reason::Withdrawn,
+            Self::Replaced => Reason::Replaced,
         }
     }
 }
@@ -158,7 +162,7 @@ impl Store {
         Ok(self.update::<IgnoredAny>(&pk, &sk, update).await?.is_made())
     }
 
-    /// Deletes the entry of a decision and those of its follow-ups.
+    /// Deletes the entry of a decision and those of its follow-ups and timers.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not answer.
@@ -168,7 +172,9 @@ impl Store {
         id: &str,
     ) -> Result<(), StoreError> {
         let follow_ups = (1..=MAX_WAITING).map(|number| format!("{id}.{number}"));
-        let ids = std::iter::once(id.to_owned()).chain(follow_ups);
+        // One more than a decision may set: that of a hand-over.
+        let timers = (1..=MAX_TIMERS + 1).map(|number| format!("{id}.t{number}"));
+        let ids = std::iter::once(id.to_owned()).chain(follow_ups).chain(timers);
         let keys = ids.map(|id| EntryKey { conversation_key: conversation_key.clone(), id });
         self.delete_all(keys.map(|key| super::key(&conversation_key.pk(), &key.sk())).collect())
             .await
@@ -270,7 +276,7 @@ impl Store {
                 .when("#cancelled_by_answer_after < :answer")
                 .value("answer", at),
             // What its decision had to change must not be lost with it.
-            Cancellation::Withdrawn => update
+            Cancellation::Withdrawn | Cancellation::Replaced => update
                 .set("#due_at = :now")
                 .when("attribute_exists(#due_at) AND attribute_not_exists(#unapplied)"),
         };

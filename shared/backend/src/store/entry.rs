@@ -116,6 +116,15 @@ impl Step {
     }
 }
 
+/// What a timer is set with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredTimer {
+    /// Its key.
+    pub key: String,
+    /// Its payload, as JSON.
+    pub payload: String,
+}
+
 /// An entry of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -175,6 +184,9 @@ pub struct Entry {
     /// Whether it goes out although the bot is quiet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub despite_quiet: bool,
+    /// The timer that it is, if it is one: it has no steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<StoredTimer>,
     /// What its decision still has to change, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unapplied: Option<String>,
@@ -226,6 +238,7 @@ impl Entry {
             caused_at: None,
             cancelled_by_answer_after: None,
             despite_quiet: false,
+            timer: None,
             unapplied: None,
             is_placeholder: false,
             after_erasure: None,
@@ -246,6 +259,17 @@ impl Entry {
     /// Whether it has not ended.
     pub fn is_open(&self) -> bool {
         self.status == Status::Open
+    }
+
+    /// Whether it keeps its place among those that wait: it has not ended, or is a timer that was fired and that the
+    /// bot has not been asked about yet, as far as this shows it.
+    pub fn has_place(&self) -> bool {
+        self.is_open() || self.is_fired()
+    }
+
+    /// Whether it is a timer that was fired.
+    pub fn is_fired(&self) -> bool {
+        self.timer.is_some() && self.reason == Some(Reason::Fired)
     }
 
     /// The first step that is still to be sent, or may have to be.
@@ -307,6 +331,7 @@ impl Entry {
             cancelled_by_answer: self.cancelled_by_answer_after.is_some(),
             is_counted: DueClass::of(self.purpose) == DueClass::Bot
                 || self.first_due > self.decided_at,
+            timer: self.timer.as_ref().map(|timer| timer.key.clone()),
             id: self.sk.trim_start_matches("outbox#").to_owned(),
         }
     }

@@ -15,11 +15,13 @@ mod expiry;
 mod failures;
 mod keys;
 mod lease;
+mod memo;
 mod page;
 mod profile;
 mod reason;
 mod request;
 mod thread;
+mod timers;
 mod update;
 
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ pub use conversation::{
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};
-pub use entry::{Entry, Status, Step, StepState};
+pub use entry::{Entry, Status, Step, StepState, StoredTimer};
 pub use erasure::{Cause, ERASED_FOR, ErasureJob, ErasureWork, PersonErasure, Unmarked};
 pub use expiry::ExpiresAt;
 pub use failures::FailedTry;

@@ -61,13 +61,17 @@ pub enum Reason {
     Malformed,
     /// It may have been delivered, and is sent again only once Graph answers clearly.
     AwaitsGraph,
+    /// A timer of the bot was due.
+    Fired,
+    /// Another timer of the same key was set.
+    Replaced,
     /// A text that this version does not write.
     Other(String),
 }
 
 impl Reason {
     /// The reasons without a value.
-    const PLAIN: [Self; 18] = [
+    const PLAIN: [Self; 20] = [
         Self::NothingToSay,
         Self::Answered,
         Self::Withdrawn,
@@ -86,6 +90,8 @@ impl Reason {
         Self::Erased,
         Self::Malformed,
         Self::AwaitsGraph,
+        Self::Fired,
+        Self::Replaced,
     ];
 
     /// The code, by which ends are counted.
@@ -113,6 +119,8 @@ impl Reason {
             Self::Erased => "erased",
             Self::Malformed => "malformed",
             Self::AwaitsGraph => "awaits_graph",
+            Self::Fired => "fired",
+            Self::Replaced => "replaced",
             Self::Other(text) => text.split(':').next().unwrap_or_default(),
         }
     }

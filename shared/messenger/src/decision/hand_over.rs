@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::Invalid;
+use crate::message::{Invalid, Outgoing};
 
 /// The most characters of a reason.
 const MAX_REASON: usize = 200;
@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 30);
 
 /// People of the business answer from now on: what the decision says still leaves, then the bot is quiet.
 ///
-/// The reason goes into the feed and to the systems that events are forwarded to, as an event of kind `handover`.
+/// The reason goes into the feed and to the systems that events are forwarded to, as an event of kind `handed_over`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
     /// Why, for the people who answer.
@@ -38,7 +38,7 @@ impl HandOver {
         self
     }
 
-    /// Gives the control of the thread to the Page's inbox, with the last message if there is one.
+    /// Gives the control of the thread to the Page's inbox, with the last message that the decision says.
     ///
     /// Until it comes back Meta takes no other message from us.
     #[must_use]
@@ -55,7 +55,7 @@ impl HandOver {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), Invalid> {
+    pub(super) fn check(&self, say: &[Outgoing]) -> Result<(), Invalid> {
         let within = |invalid: Invalid| invalid.within("hand_over");
         let characters = self.reason.chars().count();
         if !(1..=MAX_REASON).contains(&characters) {
@@ -64,6 +64,10 @@ impl HandOver {
         }
         if self.quiet_for.is_some_and(|span| span.is_zero() || span > LONGEST) {
             return Err(within(Invalid::new("quiet_for", "must be at most 30 days, and not zero")));
+        }
+        if self.to_inbox && say.last().is_none_or(|last| last.message().is_none()) {
+            let problem = "needs a message at the end of what is said: the thread is passed with it";
+            return Err(within(Invalid::new("to_inbox", problem)));
         }
         Ok(())
     }

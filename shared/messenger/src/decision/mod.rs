@@ -230,7 +230,7 @@ impl Decision {
             check_fallback(follow_up.fallback.as_ref())?;
         }
         timer::check(&self.timers, &self.cancel_timers)?;
-        self.hand_over.as_ref().map_or(Ok(()), HandOver::check)?;
+        self.hand_over.as_ref().map_or(Ok(()), |hand_over| hand_over.check(&self.say))?;
         let later = self.follow_ups.iter().flat_map(|follow_up| &follow_up.messages);
         let fallbacks = self.follow_ups.iter().filter_map(|follow_up| follow_up.fallback.as_ref());
         check_size(self.say.iter().chain(later), fallbacks)?;

@@ -52,6 +52,12 @@ impl Event {
         Ok(Self::read_own(&place, &raw, id))
     }
 
+    /// The entry of the outbox that an own event was.
+    pub fn own_entry(&self) -> Option<String> {
+        let written = || serde_json::from_str::<Written>(&self.raw).ok();
+        self.is_own().then(written).flatten().map(|written| written.entry)
+    }
+
     /// Reads an own event; what is of another form is of an unknown kind, and of nobody.
     pub(super) fn read_own(place: &Place<'_>, raw: &str, id: String) -> Self {
         let written = serde_json::from_value::<Written>(tolerant(raw)).ok();
