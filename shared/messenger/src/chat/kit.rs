@@ -256,9 +256,10 @@ impl Kit {
             Kind::Echo(echo) if !echo.is_post => self.person(who).silence(at + DEFAULT_QUIET),
             Kind::Handover(Handover::Pass { to } | Handover::Take { to }) => {
                 if is_bot(to.as_deref()) {
-                    return self.resume(who, &event);
+                    self.resume(who, &event);
+                } else {
+                    self.person(who).silence(at + DEFAULT_QUIET);
                 }
-                self.person(who).silence(at + DEFAULT_QUIET);
             }
             Kind::Echo(_) | Kind::Handover(_) | Kind::Delivery(_) | Kind::Read(_) => {}
             _ if event.by_page => {}
@@ -301,20 +302,23 @@ impl Kit {
         }
     }
 
-    /// What is due next: when, its number, and for whom.
-    fn next_due(&self) -> Option<(Timestamp, u64, String)> {
+    /// What is due next: when, whether it is a timer, its number, and for whom. What is due at the same time leaves before
+    /// the bot is woken: it need not be decided first.
+    fn next_due(&self) -> Option<(Timestamp, bool, u64, String)> {
         let waiting = self.people.iter().flat_map(|(who, known)| {
             let timers = if known.is_in_turn { &[][..] } else { &known.timers };
-            let timers = timers.iter().map(|timer| (timer.due.due_at, timer.number));
-            let entries = known.waiting.iter().map(|entry| (entry.due_at, entry.number));
-            entries.chain(timers).map(move |(due_at, number)| (due_at, number, who))
+            let timers = timers.iter().map(|timer| (timer.due.due_at, true, timer.number));
+            let entries = known.waiting.iter().map(|entry| (entry.due_at, false, entry.number));
+            entries
+                .chain(timers)
+                .map(move |(due_at, is_timer, number)| (due_at, is_timer, number, who))
         });
-        waiting.min().map(|(due_at, number, who)| (due_at, number, who.clone()))
+        waiting.min().map(|(due_at, is_timer, number, who)| (due_at, is_timer, number, who.clone()))
     }
 
     /// Time passes, and what falls due on the way happens at its time.
     pub(super) fn pass_to(&mut self, to: Timestamp) -> Result<(), Refused> {
-        while let Some((due_at, number, who)) = self.next_due().filter(|(due, ..)| *due <= to) {
+        while let Some((due_at, _, number, who)) = self.next_due().filter(|(due, ..)| *due <= to) {
             self.clock.set(due_at.max(self.now()));
             let is_due = |entry: &mut Entry| entry.number == number;
             let due: Vec<_> = self.person(&who).waiting.extract_if(.., is_due).collect();
@@ -417,11 +421,11 @@ impl Kit {
             let entries = known.waiting.iter().map(move |entry| {
                 let text = entry.messages.first().map(shown).unwrap_or_default();
                 let label = Some(label_in_window(entry.purpose));
-                ((entry.due_at, entry.number), waiting(entry.due_at, label, text))
+                ((entry.due_at, false, entry.number), waiting(entry.due_at, label, text))
             });
             let timers = known.timers.iter().map(move |timer| {
                 let due_at = timer.due.due_at;
-                ((due_at, timer.number), waiting(due_at, None, timer.shown()))
+                ((due_at, true, timer.number), waiting(due_at, None, timer.shown()))
             });
             entries.chain(timers)
         });

@@ -8,7 +8,7 @@ use super::transcript::{Ending, Refused};
 use crate::clock::Timestamp;
 use crate::decision::{HandOver, MAX_TIMERS, Timer};
 use crate::event::{Event, RESUMED, TimerDue};
-use crate::limits::{DEFAULT_QUIET, MOST_WAITING};
+use crate::limits::{DEFAULT_GIVE_UP, DEFAULT_QUIET, MOST_WAITING};
 use crate::person::Person;
 
 /// The most timers that one step fires: a bot that sets more would go on for ever.
@@ -18,8 +18,9 @@ const MOST_FIRED: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct SetTimer {
     pub(super) due: TimerDue,
-    /// Its place among what is due at the same time.
+    /// Its place among the timers that are due at the same time.
     pub(super) number: u64,
+    pub(super) give_up_at: Timestamp,
     /// When what set it happened, if an answer cancels it.
     pub(super) cancelled_by_answer_after: Option<Timestamp>,
     /// Whether it waits for the end of the bot's silence.
@@ -33,27 +34,22 @@ impl SetTimer {
     }
 }
 
-/// Whether a timer is the bot's own, and not the end of a hand-over.
-fn is_of_bot(timer: &SetTimer) -> bool {
-    timer.due.key != RESUMED
-}
-
 impl Known {
-    /// Takes away the timers of this key.
+    /// Takes away the timer of this key.
     pub(super) fn cancel_timer(&mut self, key: &str) {
         self.timers.retain(|timer| timer.due.key != key);
     }
 
     /// The timers that a bot sees.
     pub(super) fn timers_of_bot(&self) -> impl Iterator<Item = (String, Timestamp)> {
-        let of_bot = self.timers.iter().filter(|timer| is_of_bot(timer));
+        // That of a hand-over is none of them.
+        let of_bot = self.timers.iter().filter(|timer| timer.due.key != RESUMED);
         of_bot.map(|timer| (timer.due.key.clone(), timer.due.due_at))
     }
 
-    /// Whether one more timer of this key finds a place.
-    fn has_room(&self, key: &str) -> bool {
-        let of_bot = self.timers.iter().filter(|timer| is_of_bot(timer)).count();
-        self.count_waiting() < MOST_WAITING && (key == RESUMED || of_bot < MAX_TIMERS)
+    /// Whether one more timer finds a place.
+    fn has_room(&self) -> bool {
+        self.count_waiting() < MOST_WAITING && self.timers.len() < MAX_TIMERS
     }
 }
 
@@ -89,11 +85,16 @@ impl Kit {
         cancelled_by_answer_after: Option<Timestamp>,
     ) {
         let number = self.next_number();
-        let timer =
-            SetTimer { due, number, cancelled_by_answer_after, waits_for_end_of_quiet: false };
+        let timer = SetTimer {
+            number,
+            give_up_at: due.due_at + DEFAULT_GIVE_UP,
+            due,
+            cancelled_by_answer_after,
+            waits_for_end_of_quiet: false,
+        };
         let known = self.person(who);
         known.cancel_timer(&timer.due.key);
-        if known.has_room(&timer.due.key) {
+        if known.has_room() {
             known.timers.push(timer);
         } else {
             self.end_as(who, Ending::Failed, "too_many_waiting", timer.shown());
@@ -103,6 +104,10 @@ impl Kit {
     /// A timer is due: the bot is asked, unless people answer.
     pub(super) fn fire(&mut self, who: &str, mut timer: SetTimer) -> Result<(), Refused> {
         let now = self.now();
+        if now >= timer.give_up_at {
+            self.end_as(who, Ending::Failed, "gave_up", timer.shown());
+            return Ok(());
+        }
         let known = self.person(who);
         if let Some(until) = known.quiet_until.filter(|until| now < *until) {
             timer.due.due_at = until;
@@ -110,6 +115,8 @@ impl Kit {
             known.timers.push(timer);
             return Ok(());
         }
+        let (page_id, platform) = (known.account.page_id(), known.account.platform);
+        let person = Person::Psid(known.psid.clone());
         self.fired += 1;
         if self.fired > MOST_FIRED {
             let key = &timer.due.key;
@@ -117,20 +124,21 @@ impl Kit {
                 "more than {MOST_FIRED} timers were due in this step, such as {key}: the bot sets them too soon"
             )));
         }
-        self.ask_about_own(who, timer.due)
+        let event = Event::of_timer(&page_id, platform, person, timer.due, now)
+            .map_err(|error| Refused(format!("the timer cannot be written: {error}")))?;
+        self.forget_last_turn();
+        self.answer(who, &[event])
     }
 
-    /// Control came back: if the bot was quiet it may speak again, and is told so.
-    pub(super) fn resume(&mut self, who: &str, by: &Event) -> Result<(), Refused> {
+    /// Control came back: if the bot was quiet it may speak again, and is told so by a timer that is due at once.
+    pub(super) fn resume(&mut self, who: &str, by: &Event) {
         let now = self.now();
         let known = self.person(who);
         let was_quiet = known.is_quiet(now);
         known.end_silence(by.happened_at());
-        if !was_quiet {
-            return Ok(());
+        if was_quiet {
+            self.set_timer(who, resumed(&by.id, now, now), None);
         }
-        known.cancel_timer(RESUMED);
-        self.ask_about_own(who, resumed(&by.id, now, now))
     }
 
     /// People answer from now on.
@@ -142,17 +150,6 @@ impl Kit {
             let until = known.quiet_until.unwrap_or(now);
             self.set_timer(who, resumed(by.id, now, until), None);
         }
-    }
-
-    fn ask_about_own(&mut self, who: &str, due: TimerDue) -> Result<(), Refused> {
-        let now = self.now();
-        let known = self.person(who);
-        let (page_id, platform) = (known.account.page_id(), known.account.platform);
-        let person = Person::Psid(known.psid.clone());
-        let event = Event::of_timer(&page_id, platform, person, due, now)
-            .map_err(|error| Refused(format!("the timer cannot be written: {error}")))?;
-        self.forget_last_turn();
-        self.answer(who, &[event])
     }
 }
 

@@ -86,10 +86,16 @@ impl Kit {
         let purpose = newest.purpose_of_answer();
         let mut reply = Entry::new(decision.say, purpose, now, self.next_number());
         reply.despite_quiet = decision.quiet_for.is_some() || decision.hand_over.is_some();
+        if let Some(span) = decision.quiet_for {
+            self.person(who).silence(now + span);
+        }
         // What is not wanted any more makes room for what is.
-        let replaced = decision.timers.iter().map(|timer| &timer.key);
-        for key in decision.cancel_timers.iter().chain(replaced) {
+        for key in &decision.cancel_timers {
             self.person(who).cancel_timer(key);
+        }
+        self.set_timers(who, by, decision.timers);
+        if let Some(hand_over) = &decision.hand_over {
+            self.hand_over(who, by, hand_over);
         }
         for follow_up in decision.follow_ups {
             let due_at = follow_up.when.after(now);
@@ -104,17 +110,10 @@ impl Kit {
                 self.end(who, Ending::Failed, "too_many_waiting", entry.messages.first());
             }
         }
-        self.set_timers(who, by, decision.timers);
         let known = self.person(who);
         if let Some(state) = decision.state {
             known.conversation.state = state;
             known.conversation.state_version = decision.state_version;
-        }
-        if let Some(span) = decision.quiet_for {
-            known.silence(now + span);
-        }
-        if let Some(hand_over) = &decision.hand_over {
-            self.hand_over(who, by, hand_over);
         }
         if !reply.messages.is_empty() {
             self.deliver(who, reply);

@@ -52,6 +52,10 @@ fn does(
         "timers" => decision.say(Message::text(format!("[{}]", timers()))?),
         "again" => decision.wake_me(Timer::after(HOUR, "again", &"again")?),
         "ask" => decision.wake_me(timer()?.unless_answered()),
+        "long" => {
+            let people = HandOver::because("a week").quiet_for(Duration::from_hours(8 * 24));
+            decision.hand_over(people)
+        }
         "people" => decision.say(Message::text("Somebody comes")?).hand_over(people),
         "silently" => decision.hand_over(people),
         "inbox" => decision.say(Message::text("They come")?).hand_over(people.to_inbox()),
@@ -110,7 +114,7 @@ fn an_answer_cancels_silently_the_timers_that_say_so() {
 
 #[test]
 fn a_timer_counts_among_what_waits() {
-    plays("guest> twenty remind\nx failed too_many_waiting (timer remind)\n");
+    plays("guest> twenty remind\nx failed too_many_waiting x\n");
     plays("guest> twenty\nguest> remind\nx failed too_many_waiting (timer remind)\n");
     plays("guest> remind\nguest> twenty\nx failed too_many_waiting x\n");
     // What is cancelled or replaced makes room in the same decision.
@@ -118,20 +122,28 @@ fn a_timer_counts_among_what_waits() {
 }
 
 #[test]
-fn at_most_eight_timers_wait() {
+fn at_most_eight_timers_wait_that_of_a_hand_over_included() {
     plays(
         "guest> a b c d e f g h\nguest> i\nx failed too_many_waiting (timer i)\n\
-           guest> cancel:a i h\nguest> timers\n< RESPONSE [b, c, d, e, f, g, h, i]\n\
-           guest> woken\n< (hands over: asked\\nfor one)\n\
-           ~ waiting +1h (timer b)\n\
-           ~ waiting +1h (timer c)\n\
-           ~ waiting +1h (timer d)\n\
-           ~ waiting +1h (timer e)\n\
-           ~ waiting +1h (timer f)\n\
-           ~ waiting +1h (timer g)\n\
-           ~ waiting +1h (timer i)\n\
-           ~ waiting +1h (timer h)\n\
-           ~ waiting +12h (timer _resumed)",
+         guest> cancel:a i h\nguest> timers\n< RESPONSE [b, c, d, e, f, g, h, i]\n\
+         guest> woken\nx failed too_many_waiting (timer _resumed)\n< (hands over: asked\\nfor one)",
+    );
+    plays(
+        "guest> a b c d e f g woken\n< anything\n@inbox> (returns control)\n< UPDATE I am back\n\
+         guest> h\nguest> timers\n< RESPONSE [a, b, c, d, e, f, g, h]",
+    );
+}
+
+#[test]
+fn what_is_due_at_the_same_time_leaves_before_the_bot_is_woken() {
+    plays("guest> remind later\n+ 1h\n< UPDATE Later\n< UPDATE remind \"\", left []");
+}
+
+#[test]
+fn a_timer_that_waits_for_too_long_is_given_up() {
+    plays(
+        "guest> remind\n@inbox> Hi\n+ 12h\n< UPDATE remind \"\", left []\nguest> week long\n\
+         < (hands over: a week)\n? quiet 8d\n+ 8d\nx failed gave_up (timer week)",
     );
 }
 
@@ -142,8 +154,8 @@ fn a_timer_waits_while_people_answer() {
            < UPDATE remind \"1\", left []",
     );
     plays(
-        "guest> remind:1\n@inbox> Hello\n+ 2h\n@inbox> (returns control)\n< UPDATE I am back\n\
-           < UPDATE remind \"1\", left []\n~ nothing",
+        "guest> remind:1\n@inbox> Hello\n+ 2h\n@inbox> (returns control)\n\
+           < UPDATE remind \"1\", left []\n< UPDATE I am back\n~ nothing",
     );
 }
 
