@@ -9,8 +9,8 @@ use messenger::chat::Chat;
 use messenger::decision::{Decision, FollowUp};
 use messenger::message::{Button, Message};
 
-use super::bots::{say, text};
-use super::{HOUR, MINUTE};
+use super::bots::{obedient, say, text};
+use super::{HOUR, MINUTE, failure};
 
 /// Tells how many messages it answers, and which, and when; and asks again after an hour unless it is answered.
 struct Listener(Gather);
@@ -57,6 +57,24 @@ fn messages_that_came_quickly_are_one_turn_if_the_bot_gathers() {
         .quickly(["a", "b"])
         .expect_exactly("2: a + b after 0")
         .expect_text("Or");
+}
+
+#[test]
+fn what_is_set_for_several_messages_is_cancelled_by_what_came_after_the_last() {
+    let text = "= 2026-11-22 09:00\nguest> (quickly \"a\" \"b\")\n< anything\n\
+                guest> (raw {\"timestamp\":1795338000001,\"message\":{\"mid\":\"late\",\"text\":\"c\"}})\n\
+                < RESPONSE 1: c after 1\n< RESPONSE Or*\n\
+                ~ waiting +1h UPDATE Still*\n~ waiting +1h UPDATE Still*";
+    plays(Gather::Waiting, text);
+}
+
+#[test]
+fn messages_that_came_quickly_are_on_the_screen() {
+    let chat = Chat::with(obedient()).says("choose").expect_text("Which").expect_text("Or");
+    let chat = chat.quickly(["a", "b"]).expect_text("2: a").expect_text("3: b");
+    let told = failure(|| drop(chat.taps("Red")));
+    assert!(told.contains("[Red] is not on the screen"), "{told}");
+    assert!(told.contains("guest> (quickly \"a\" \"b\")"), "{told}");
 }
 
 #[test]

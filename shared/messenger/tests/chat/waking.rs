@@ -54,7 +54,7 @@ fn does(
         "ask" => decision.wake_me(timer()?.unless_answered()),
         "long" => {
             let people = HandOver::because("a week").quiet_for(Duration::from_hours(8 * 24));
-            decision.hand_over(people)
+            decision.hand_over(people.and_wake_me())
         }
         "people" => decision.say(Message::text("Somebody comes")?).hand_over(people),
         "silently" => decision.hand_over(people),
@@ -143,7 +143,7 @@ fn what_is_due_at_the_same_time_leaves_before_the_bot_is_woken() {
 fn a_timer_that_waits_for_too_long_is_given_up() {
     plays(
         "guest> remind\n@inbox> Hi\n+ 12h\n< UPDATE remind \"\", left []\nguest> week long\n\
-         < (hands over: a week)\n? quiet 8d\n+ 8d\nx failed gave_up (timer week)",
+         < (hands over: a week)\n? quiet 8d\n+ 8d\nx failed gave_up (timer week)\nx refused window_closed I am back",
     );
 }
 
