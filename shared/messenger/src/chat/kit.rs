@@ -302,23 +302,20 @@ impl Kit {
         }
     }
 
-    /// What is due next: when, whether it is a timer, its number, and for whom. What is due at the same time leaves before
-    /// the bot is woken: it need not be decided first.
-    fn next_due(&self) -> Option<(Timestamp, bool, u64, String)> {
+    /// What is due next: when, its number, and for whom.
+    fn next_due(&self) -> Option<(Timestamp, u64, String)> {
         let waiting = self.people.iter().flat_map(|(who, known)| {
             let timers = if known.is_in_turn { &[][..] } else { &known.timers };
-            let timers = timers.iter().map(|timer| (timer.due.due_at, true, timer.number));
-            let entries = known.waiting.iter().map(|entry| (entry.due_at, false, entry.number));
-            entries
-                .chain(timers)
-                .map(move |(due_at, is_timer, number)| (due_at, is_timer, number, who))
+            let timers = timers.iter().map(|timer| (timer.due.due_at, timer.number));
+            let entries = known.waiting.iter().map(|entry| (entry.due_at, entry.number));
+            entries.chain(timers).map(move |(due_at, number)| (due_at, number, who))
         });
-        waiting.min().map(|(due_at, is_timer, number, who)| (due_at, is_timer, number, who.clone()))
+        waiting.min().map(|(due_at, number, who)| (due_at, number, who.clone()))
     }
 
     /// Time passes, and what falls due on the way happens at its time.
     pub(super) fn pass_to(&mut self, to: Timestamp) -> Result<(), Refused> {
-        while let Some((due_at, _, number, who)) = self.next_due().filter(|(due, ..)| *due <= to) {
+        while let Some((due_at, number, who)) = self.next_due().filter(|(due, ..)| *due <= to) {
             self.clock.set(due_at.max(self.now()));
             let is_due = |entry: &mut Entry| entry.number == number;
             let due: Vec<_> = self.person(&who).waiting.extract_if(.., is_due).collect();
@@ -409,7 +406,7 @@ impl Kit {
         self.happened.push_mut(Said { happening, text, choices, is_of_interest })
     }
 
-    /// What waits, in the order in which it is due.
+    /// What waits, in the order in which it is due; what leaves then stands before what wakes the bot.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let waiting = self.people.iter().flat_map(|(who, known)| {
             let waiting = |due_at: Timestamp, label, text| Waiting {
