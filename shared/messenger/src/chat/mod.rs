@@ -27,9 +27,10 @@
 //!
 //! What Meta sends is parsed, limits are checked and windows are decided by the code that is deployed. The outbox is
 //! retold: a reply leaves at once, a follow-up when it is due, and its window is decided then; a timer asks the bot when
-//! it is due; an answer cancels what it makes unnecessary; while people answer the bot is quiet; a bot that fails is
-//! asked again as it would be, on a clock that only the conversation moves. Settings have their defaults. What fails
-//! between the functions, AWS and Meta is for the full platform.
+//! it is due; an answer cancels what it makes unnecessary; while people answer the bot is quiet; a bot that waits for
+//! further messages is asked once nobody wrote for so long, one that fails is asked again as it would be, on a clock
+//! that only the conversation moves. Settings have their defaults. What fails between the functions, AWS and Meta is for
+//! the full platform.
 
 mod at_once;
 mod clock;

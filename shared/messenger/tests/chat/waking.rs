@@ -137,7 +137,8 @@ fn at_most_eight_timers_wait_that_of_a_hand_over_included() {
 #[test]
 fn what_is_due_at_the_same_time_leaves_before_the_bot_is_woken() {
     plays(
-        "guest> remind later\n~ waiting +1h UPDATE Later\n~ waiting +1h (timer remind)\n+ 1h\n< UPDATE Later\n< UPDATE remind \"\", left []",
+        "guest> remind later\n~ waiting +1h UPDATE Later\n~ waiting +1h (timer remind)\n+ 1h\n\
+         < UPDATE Later\n< UPDATE remind \"\", left []",
     );
 }
 
