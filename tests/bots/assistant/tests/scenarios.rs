@@ -43,6 +43,7 @@ fn model() -> impl FnMut(Request<Vec<u8>>) -> Result<Response<Vec<u8>>, NoAnswer
             "everything" => sentence.repeat(75),
             "a novel" => sentence.repeat(1000),
             "a refund" => "UNSURE: The guest wants a refund.".to_owned(),
+            "a saga" => format!("UNSURE: {}", sentence.repeat(10)),
             "riddle" => "UNSURE".to_owned(),
             "recall" => talk.join(" / "),
             newest => format!("You said: {newest}"),
