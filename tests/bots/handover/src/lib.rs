@@ -26,14 +26,13 @@ pub struct HandsOver<B> {
     /// In lower case, one space between words.
     words: Vec<String>,
     promise: String,
-    goes_to_inbox: bool,
 }
 
 impl<B: Bot> HandsOver<B> {
     /// Hands over when somebody writes `agent` or `human`.
     pub fn around(inner: B) -> Self {
         let promise = "Somebody from our team will answer you here.".to_owned();
-        Self { inner, words: Vec::new(), promise, goes_to_inbox: false }.on(["agent", "human"])
+        Self { inner, words: Vec::new(), promise }.on(["agent", "human"])
     }
 
     /// Hands over when somebody writes one of these words or phrases, whatever the case, or presses what has one as its
@@ -51,22 +50,14 @@ impl<B: Bot> HandsOver<B> {
         self
     }
 
-    /// Gives the control of the thread to the Page's inbox as well.
-    #[must_use]
-    pub fn to_inbox(mut self) -> Self {
-        self.goes_to_inbox = true;
-        self
-    }
-
     fn is_asked_for(&self, text: &str) -> bool {
         let text = format!(" {} ", words_of(text));
         self.words.iter().any(|word| text.contains(&format!(" {word} ")))
     }
 
     fn hand_over(&self, reason: &str) -> Result<Decision, Invalid> {
-        let hand_over = HandOver::because(reason);
-        let hand_over = if self.goes_to_inbox { hand_over.to_inbox() } else { hand_over };
-        Ok(Decision::nothing().say(Message::text(self.promise.as_str())?).hand_over(hand_over))
+        let promise = Message::text(self.promise.as_str())?;
+        Ok(Decision::nothing().say(promise).hand_over(HandOver::because(reason)))
     }
 }
 

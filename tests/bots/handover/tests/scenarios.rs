@@ -22,7 +22,7 @@ fn only_whole_words_count() {
     for text in ["agent", "An AGENT, please!", "a real\n person?", "(Real-Person)"] {
         chat().says(text).expect_exactly("Soon.").expect_handed_over().expect_quiet();
     }
-    for text in ["agency", "a person", "really personal", "human", "real, nice person"] {
+    for text in ["agency", "a person", "unreal personal", "reagent", "human", "real, nice person"] {
         chat().says(text).expect_text("Thank you");
     }
     chat()
@@ -30,6 +30,12 @@ fn only_whole_words_count() {
         .expect_text("Thank you")
         .expect_text("Soon")
         .expect_handed_over();
+}
+
+#[test]
+fn a_word_of_nothing_is_none() {
+    let chat = Chat::with(HandsOver::around(plain(reply)).on(["", "?!"]));
+    chat.sends_image().expect_text("that has arrived").says("?!").expect_text("Thank you");
 }
 
 /// Fails; says something instead if it has it; gathers.
@@ -63,7 +69,7 @@ fn people_answer_where_the_bot_inside_fails_and_says_nothing_instead() {
 
 #[test]
 fn it_gathers_as_the_bot_inside_does() {
-    let bot = HandsOver::around(Fails(Some("Sorry"))).to_inbox();
+    let bot = HandsOver::around(Fails(Some("Sorry")));
     let chat = Chat::with(bot).quickly(["I want", "an agent"]);
     chat.expect_text("Somebody").expect_handed_over().expect_nothing();
 }
