@@ -110,6 +110,9 @@ impl Stage {
         };
         let fields = match act {
             Act::Says(text) => fields("message", json!({"mid": mid, "text": text})),
+            Act::Quickly(_) => {
+                return Err(Refused("several messages at once cannot be played yet".to_owned()));
+            }
             Act::Taps(title) => known.screen.tap(title, &mid, known.product).map_err(Refused)?,
             Act::SendsImage => {
                 let image =
@@ -440,7 +443,7 @@ impl Driver for Stage {
             Some(Waiting {
                 who: self.name_of(&key.page_id, &key.person.to_string()),
                 due_in: entry.due_at?.since(now),
-                label: label_in_window(entry.purpose),
+                label: Some(label_in_window(entry.purpose)),
                 text: entry.steps.first().map(|step| shown(&step.say())).unwrap_or_default(),
             })
         });

@@ -9,7 +9,13 @@ pub mod chat;
 pub mod clock;
 pub mod decision;
 pub mod event;
+pub mod limits;
 pub mod message;
 pub mod person;
 pub mod profile;
 pub mod window;
+
+/// Compiles what the author of a bot reads.
+#[cfg(doctest)]
+#[doc = include_str!("../../../functions/bot/README.md")]
+mod bots_readme {}

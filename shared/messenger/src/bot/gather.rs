@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::event::{Event, Kind};
+
 /// The longest pause between two messages that belong together.
 pub const LONGEST_GATHERING: Duration = Duration::from_secs(10);
 
@@ -23,6 +25,14 @@ pub enum Gather {
 }
 
 impl Gather {
+    /// Whether an event can be one of several: a message, but for a quick reply.
+    pub const fn takes(event: &Event) -> bool {
+        match &event.kind {
+            Kind::Message(message) => message.quick_reply.is_none(),
+            _ => false,
+        }
+    }
+
     /// How old the newest message must be, if that matters.
     pub fn pause(self) -> Option<Duration> {
         match self {

@@ -53,6 +53,14 @@ impl Chat {
         self.expect_end(Ending::Failed, reason)
     }
 
+    /// Next, the bot lets people of the business answer; what it says about that leaves before.
+    #[track_caller]
+    pub fn expect_handed_over(self) -> Self {
+        self.expect("a hand-over", |said| {
+            matches!(&said.happening.what, What::Sent { label: None, .. })
+        })
+    }
+
     /// Nothing has happened beside what was expected.
     #[track_caller]
     pub fn expect_nothing(self) -> Self {
@@ -94,7 +102,7 @@ impl Chat {
     #[track_caller]
     fn expect_message(self, wanted: &str, fits: impl Fn(&str) -> bool) -> Self {
         self.expect(wanted, |said| {
-            matches!(said.happening.what, What::Sent { .. }) && fits(&said.text)
+            matches!(said.happening.what, What::Sent { label: Some(_), .. }) && fits(&said.text)
         })
     }
 

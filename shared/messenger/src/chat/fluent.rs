@@ -123,6 +123,13 @@ impl Chat {
         self.person(Act::Says(text.to_owned()))
     }
 
+    /// The person writes several texts, all of which have arrived before the bot is asked: one turn if it gathers them,
+    /// else one each, in order.
+    #[track_caller]
+    pub fn quickly<'a>(self, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        self.person(Act::Quickly(texts.into_iter().map(str::to_owned).collect()))
+    }
+
     /// The person presses the quick reply or the button with this title, which must be on the screen.
     ///
     /// On Messenger a new conversation has the button `Get Started`.

@@ -7,17 +7,20 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::clock::VirtualClock;
+use super::nearby::Memos;
 use super::notification::{Notice, is_bot};
-use super::person::{Entry, Known, Next, QUIET};
+use super::person::{Entry, Known, Next};
 use super::shown::{choices, shown, text};
+use super::timers::SetTimer;
 use super::transcript::{
     Account, Act, Check, Desk, Ending, Fault, Happening, Passing, Refused, Scene, StaffAct, Step,
     Waiting, What, label_in_window,
 };
 use super::world::World;
-use crate::bot::{SharedBot, TurnData};
+use crate::bot::{Gather, SharedBot, TurnData};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Handover, Kind, split};
+use crate::limits::{DEFAULT_QUIET, MOST_GATHERED};
 use crate::message::{Message, Outgoing};
 use crate::window::{Allowed, Purpose};
 
@@ -44,9 +47,12 @@ pub(super) struct Kit {
     pub(super) bot: SharedBot,
     pub(super) clock: Arc<VirtualClock>,
     pub(super) world: Arc<World>,
+    pub(super) memos: Arc<Memos>,
     /// Where people write who are not introduced.
     pub(super) account: Account,
     pub(super) last_turn: Option<TurnData>,
+    /// How many timers this step has fired.
+    pub(super) fired: u32,
     people: BTreeMap<String, Known>,
     happened: Vec<Said>,
     count: u64,
@@ -58,8 +64,10 @@ impl Kit {
             bot,
             clock: Arc::new(VirtualClock::new(BEGINNING)),
             world,
+            memos: Arc::default(),
             account: Account::default(),
             last_turn: None,
+            fired: 0,
             people: BTreeMap::new(),
             happened: Vec::new(),
             count: 0,
@@ -93,6 +101,7 @@ impl Kit {
 
     /// Does a step and everything that follows from it.
     pub(super) fn act(&mut self, step: &Step) -> Result<Vec<Said>, Refused> {
+        self.fired = 0;
         match step {
             Step::Person { who, act } => self.person_acts(who, act)?,
             Step::Staff { desk, to, act } => {
@@ -104,7 +113,7 @@ impl Kit {
                 if to < self.now() {
                     return Err(Refused(format!("it is {} already", self.now())));
                 }
-                self.pass_to(to);
+                self.pass_to(to)?;
             }
             Step::Fault(Fault::Off) => self.world.recover(),
             Step::Fault(Fault::Service { name, outage, times }) => {
@@ -118,19 +127,23 @@ impl Kit {
             }
         }
         if !matches!(step, Step::Time(_)) {
-            self.pass_to(self.now());
+            self.pass_to(self.now())?;
             self.clock.set(self.now() + MOMENT);
         }
         Ok(std::mem::take(&mut self.happened))
     }
 
     fn person_acts(&mut self, who: &str, act: &Act) -> Result<(), Refused> {
+        if let Act::Quickly(texts) = act {
+            return self.says_quickly(who, texts);
+        }
         let (number, at) = (self.next_number(), self.now());
         let mid = format!("m_{number}");
         let known = self.person(who);
         let fields = |field: &str, value: Value| Map::from_iter([(field.to_owned(), value)]);
         let fields = match act {
             Act::Says(text) => fields("message", json!({"mid": mid, "text": text})),
+            Act::Quickly(_) => Map::new(),
             Act::Taps(title) => {
                 known.screen.tap(title, &mid, known.account.platform).map_err(Refused)?
             }
@@ -168,6 +181,25 @@ impl Kit {
         self.receive(who, &body)
     }
 
+    /// All messages have arrived before the bot is asked about the first.
+    fn says_quickly(&mut self, who: &str, texts: &[String]) -> Result<(), Refused> {
+        let mut events = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                self.clock.set(self.now() + MOMENT);
+            }
+            let (mid, at) = (format!("m_{}", self.next_number()), self.now());
+            let known = self.person(who);
+            known.screen.write(&mid);
+            let message = json!({"mid": mid, "text": text});
+            let notice = Notice { account: known.account, psid: &known.psid, at };
+            let body = notice.by_person(Map::from_iter([("message".to_owned(), message)]));
+            events.extend(self.arrive(who, &body)?);
+        }
+        let together = if self.bot.gather() == Gather::Off { 1 } else { MOST_GATHERED };
+        events.chunks(together).try_for_each(|events| self.answer(who, events))
+    }
+
     fn staff_acts(&mut self, desk: &Desk, who: &str, act: &StaffAct) -> Result<(), Refused> {
         let (number, now) = (self.next_number(), self.now());
         let known = self.person(who);
@@ -196,32 +228,45 @@ impl Kit {
 
     /// What a notification is about happens.
     fn receive(&mut self, who: &str, body: &[u8]) -> Result<(), Refused> {
-        let now = self.now();
-        let events = split(body, now)
-            .map_err(|error| Refused(format!("Meta sends nothing of this form: {error}")))?;
-        self.last_turn = None;
-        self.world.take_changes();
-        events.into_iter().try_for_each(|event| self.process(who, &event))
+        let events = self.arrive(who, body)?;
+        events.into_iter().try_for_each(|event| self.process(who, event))
     }
 
-    fn process(&mut self, who: &str, event: &Event) -> Result<(), Refused> {
+    /// The events of a notification, which are in the conversation from now on.
+    fn arrive(&mut self, who: &str, body: &[u8]) -> Result<Vec<Event>, Refused> {
+        let events = split(body, self.now())
+            .map_err(|error| Refused(format!("Meta sends nothing of this form: {error}")))?;
+        self.forget_last_turn();
+        let history = &mut self.person(who).history;
+        for event in &events {
+            history.hear(event);
+        }
+        Ok(events)
+    }
+
+    /// What was asked and changed before is none of what happens now.
+    pub(super) fn forget_last_turn(&mut self) {
+        self.last_turn = None;
+        self.world.take_changes();
+    }
+
+    fn process(&mut self, who: &str, event: Event) -> Result<(), Refused> {
         let at = event.happened_at();
         match &event.kind {
-            Kind::Echo(echo) if !echo.is_post => self.person(who).silence(at + QUIET),
+            Kind::Echo(echo) if !echo.is_post => self.person(who).silence(at + DEFAULT_QUIET),
             Kind::Handover(Handover::Pass { to } | Handover::Take { to }) => {
-                let known = self.person(who);
                 if is_bot(to.as_deref()) {
-                    known.end_silence(at);
+                    self.resume(who, &event);
                 } else {
-                    known.silence(at + QUIET);
+                    self.person(who).silence(at + DEFAULT_QUIET);
                 }
             }
             Kind::Echo(_) | Kind::Handover(_) | Kind::Delivery(_) | Kind::Read(_) => {}
             _ if event.by_page => {}
-            Kind::Comment(_) | Kind::Post(_) => return self.answer_in_private(who, event),
-            _ if event.is_standby() => self.person(who).hear(event),
+            Kind::Comment(_) | Kind::Post(_) => return self.answer_in_private(who, &event),
+            _ if event.is_standby() => self.person(who).hear(&event),
             _ if event.container != "messaging" => {}
-            _ => return self.answer(who, event),
+            _ => return self.answer(who, &[event]),
         }
         Ok(())
     }
@@ -243,7 +288,7 @@ impl Kit {
             Passing::For(span) => Ok(self.now() + *span),
             Passing::To(at) => Ok(*at),
             Passing::UntilDue => match self.next_due() {
-                Some((due_at, _, _)) => Ok(due_at.max(self.now())),
+                Some((due_at, ..)) => Ok(due_at.max(self.now())),
                 None => refused("nothing is waiting".to_owned()),
             },
             Passing::Edge { who, window, offset } => {
@@ -260,13 +305,16 @@ impl Kit {
     /// What is due next: when, its number, and for whom.
     fn next_due(&self) -> Option<(Timestamp, u64, String)> {
         let waiting = self.people.iter().flat_map(|(who, known)| {
-            known.waiting.iter().map(move |entry| (entry.due_at, entry.number, who))
+            let timers = if known.is_in_turn { &[][..] } else { &known.timers };
+            let timers = timers.iter().map(|timer| (timer.due.due_at, timer.number));
+            let entries = known.waiting.iter().map(|entry| (entry.due_at, entry.number));
+            entries.chain(timers).map(move |(due_at, number)| (due_at, number, who))
         });
         waiting.min().map(|(due_at, number, who)| (due_at, number, who.clone()))
     }
 
-    /// Time passes, and what falls due on the way leaves at its time.
-    pub(super) fn pass_to(&mut self, to: Timestamp) {
+    /// Time passes, and what falls due on the way happens at its time.
+    pub(super) fn pass_to(&mut self, to: Timestamp) -> Result<(), Refused> {
         while let Some((due_at, number, who)) = self.next_due().filter(|(due, ..)| *due <= to) {
             self.clock.set(due_at.max(self.now()));
             let is_due = |entry: &mut Entry| entry.number == number;
@@ -274,8 +322,12 @@ impl Kit {
             for entry in due {
                 self.deliver(&who, entry);
             }
+            let is_due = |timer: &mut SetTimer| timer.number == number;
+            let due: Vec<_> = self.person(&who).timers.extract_if(.., is_due).collect();
+            due.into_iter().try_for_each(|timer| self.fire(&who, timer))?;
         }
         self.clock.set(to.max(self.now()));
+        Ok(())
     }
 
     /// Sends an entry that is due, or does what its time asks for instead.
@@ -291,7 +343,7 @@ impl Kit {
             }
             Next::Send(allowed) => {
                 if entry.purpose == Purpose::Human {
-                    known.silence(now + QUIET);
+                    known.silence(now + DEFAULT_QUIET);
                 }
                 match (allowed, entry.fallback) {
                     (Allowed::Fallback(_), Some(template)) => {
@@ -316,8 +368,10 @@ impl Kit {
             }
             return;
         };
-        let mid = format!("m_{}", self.next_number());
-        self.person(who).screen.show(mid, message);
+        let (mid, now) = (format!("m_{}", self.next_number()), self.now());
+        let known = self.person(who);
+        known.history.say(&mid, now, message);
+        known.screen.show(mid, message);
         let what = What::Sent { label: Some(label), text: shown(say) };
         let said = self.happen(who, what, purpose != Purpose::Human);
         said.text = text(message);
@@ -331,7 +385,10 @@ impl Kit {
         reason: &str,
         about: Option<&Outgoing>,
     ) {
-        let text = about.map(shown).unwrap_or_default();
+        self.end_as(who, ending, reason, about.map(shown).unwrap_or_default());
+    }
+
+    pub(super) fn end_as(&mut self, who: &str, ending: Ending, reason: &str, text: String) {
         let what = What::Ended { ending, reason: reason.to_owned(), text };
         self.happen(who, what, ending != Ending::Cancelled);
     }
@@ -343,26 +400,35 @@ impl Kit {
         self.happen(who, what, true);
     }
 
-    fn happen(&mut self, who: &str, what: What, is_of_interest: bool) -> &mut Said {
+    pub(super) fn happen(&mut self, who: &str, what: What, is_of_interest: bool) -> &mut Said {
         let happening = Happening { who: Some(who.to_owned()), what };
         let (text, choices) = (String::new(), Vec::new());
         self.happened.push_mut(Said { happening, text, choices, is_of_interest })
     }
 
-    /// What waits, in the order in which it is due.
+    /// What waits, in the order in which it is due; what leaves then stands before what wakes the bot.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let waiting = self.people.iter().flat_map(|(who, known)| {
-            known.waiting.iter().map(move |entry| (entry.due_at, entry.number, who, entry))
+            let waiting = |due_at: Timestamp, label, text| Waiting {
+                who: Some(who.clone()),
+                due_in: due_at.since(self.now()),
+                label,
+                text,
+            };
+            let entries = known.waiting.iter().map(move |entry| {
+                let text = entry.messages.first().map(shown).unwrap_or_default();
+                let label = Some(label_in_window(entry.purpose));
+                ((entry.due_at, false, entry.number), waiting(entry.due_at, label, text))
+            });
+            let timers = known.timers.iter().map(move |timer| {
+                let due_at = timer.due.due_at;
+                ((due_at, true, timer.number), waiting(due_at, None, timer.shown()))
+            });
+            entries.chain(timers)
         });
         let mut waiting: Vec<_> = waiting.collect();
-        waiting.sort_by_key(|(due_at, number, ..)| (*due_at, *number));
-        let shown = waiting.into_iter().map(|(due_at, _, who, entry)| Waiting {
-            who: Some(who.clone()),
-            due_in: due_at.since(self.now()),
-            label: label_in_window(entry.purpose),
-            text: entry.messages.first().map(shown).unwrap_or_default(),
-        });
-        shown.collect()
+        waiting.sort_by_key(|(place, _)| *place);
+        waiting.into_iter().map(|(_, waiting)| waiting).collect()
     }
 
     pub(super) fn measure(&mut self, who: &str, check: &Check) -> Result<Check, Refused> {

@@ -26,10 +26,11 @@
 //!   a folder, and with `UPDATE_SCENARIOS=1` writes into them what happened.
 //!
 //! What Meta sends is parsed, limits are checked and windows are decided by the code that is deployed. The outbox is
-//! retold: a reply leaves at once, a follow-up when it is due, and its window is decided then; an answer cancels what
-//! it makes unnecessary; while people answer the bot is quiet; a bot that fails is asked again as it would be, on a
-//! clock that only the conversation moves. Settings have their defaults. What fails between the functions, AWS and
-//! Meta is for the full platform.
+//! retold: a reply leaves at once, a follow-up when it is due, and its window is decided then; a timer asks the bot when
+//! it is due; an answer cancels what it makes unnecessary; while people answer the bot is quiet; a bot that waits for
+//! further messages is asked once nobody wrote for so long, one that fails is asked again as it would be, on a clock
+//! that only the conversation moves. Settings have their defaults. What fails between the functions, AWS and Meta is for
+//! the full platform.
 
 mod at_once;
 mod clock;
@@ -37,10 +38,12 @@ mod expect;
 mod fluent;
 mod folder;
 mod kit;
+mod nearby;
 mod notification;
 mod person;
 mod screen;
 mod shown;
+mod timers;
 pub mod transcript;
 mod turn;
 mod world;

@@ -25,14 +25,14 @@ pub(super) struct Notice<'a> {
 impl Notice<'_> {
     /// The person did what these fields of a messaging item say.
     pub(super) fn by_person(&self, fields: Map<String, Value>) -> Vec<u8> {
-        self.messaging(self.psid, &self.page_id(), fields)
+        self.messaging(self.psid, &self.account.page_id(), fields)
     }
 
     /// The Page's inbox wrote a text.
     pub(super) fn echo(&self, mid: &str, text: &str) -> Vec<u8> {
         let echo = json!({"is_echo": true, "mid": mid, "text": text});
         let fields = Map::from_iter([("message".to_owned(), echo)]);
-        self.messaging(&self.page_id(), self.psid, fields)
+        self.messaging(&self.account.page_id(), self.psid, fields)
     }
 
     /// The Page's inbox gave the control of the conversation to the bot.
@@ -78,15 +78,18 @@ impl Notice<'_> {
             Platform::Messenger => "page",
             Platform::Instagram => "instagram",
         };
-        let entry = json!({"id": self.page_id(), "time": time, container: [item]});
+        let entry = json!({"id": self.account.page_id(), "time": time, container: [item]});
         json!({"object": object, "entry": [entry]}).to_string().into_bytes()
     }
+}
 
-    fn page_id(&self) -> String {
-        let first: u64 = match self.account.platform {
+impl Account {
+    /// The id of the Page or the account.
+    pub(super) fn page_id(self) -> String {
+        let first: u64 = match self.platform {
             Platform::Messenger => 100_000_000_000_000,
             Platform::Instagram => 17_800_000_000_000_000,
         };
-        (first + u64::from(self.account.page)).to_string()
+        (first + u64::from(self.page)).to_string()
     }
 }

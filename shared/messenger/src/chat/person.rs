@@ -1,23 +1,15 @@
 //! What the kit knows of a person: the conversation, what waits for them, and what is on their screen.
 
-use std::time::Duration;
-
+use super::nearby::History;
 use super::screen::Screen;
+use super::timers::SetTimer;
 use super::transcript::{Account, Ending};
 use crate::clock::Timestamp;
 use crate::decision::Conversation;
 use crate::event::Event;
+use crate::limits::DEFAULT_GIVE_UP;
 use crate::message::{Outgoing, UtilityTemplate};
 use crate::window::{Allowed, Policy, Purpose, STANDARD_WINDOW, Standing, decide_with_fallback};
-
-/// The most messages that wait for a person; further ones end as failed.
-pub(super) const MOST_WAITING: usize = 20;
-
-/// How long the bot is quiet after people took over (`QUIET_HOURS`).
-pub(super) const QUIET: Duration = Duration::from_hours(12);
-
-/// How long a message is tried after it was first due (`GIVE_UP_DAYS`).
-const GIVE_UP_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// An entry of the outbox.
 #[derive(Clone, Debug)]
@@ -53,7 +45,7 @@ impl Entry {
             fallback: None,
             due_at,
             number,
-            give_up_at: due_at + GIVE_UP_AFTER,
+            give_up_at: due_at + DEFAULT_GIVE_UP,
             cancelled_by_answer_after: None,
             despite_quiet: false,
             waits_for_end_of_quiet: false,
@@ -78,9 +70,13 @@ pub(super) struct Known {
     pub(super) conversation: Conversation,
     pub(super) quiet_until: Option<Timestamp>,
     pub(super) waiting: Vec<Entry>,
+    pub(super) timers: Vec<SetTimer>,
+    /// Whether the bot is being asked about them: their timers wait behind that, as in their lane of the queue.
+    pub(super) is_in_turn: bool,
     /// Since when the bot has failed for them, by something that passes.
     pub(super) trouble_since: Option<Timestamp>,
     pub(super) screen: Screen,
+    pub(super) history: History,
 }
 
 impl Known {
@@ -91,8 +87,11 @@ impl Known {
             conversation: Conversation::default(),
             quiet_until: None,
             waiting: Vec::new(),
+            timers: Vec::new(),
+            is_in_turn: false,
             trouble_since: None,
             screen: Screen::default(),
+            history: History::default(),
         };
         known.write_at(account);
         known
@@ -128,13 +127,21 @@ impl Known {
         for entry in self.waiting.iter_mut().filter(|entry| entry.waits_for_end_of_quiet) {
             entry.due_at = now;
         }
+        for timer in self.timers.iter_mut().filter(|timer| timer.waits_for_end_of_quiet) {
+            timer.due.due_at = now;
+        }
     }
 
-    /// Takes away what an answer cancels.
+    /// How many messages and timers wait.
+    pub(super) fn count_waiting(&self) -> usize {
+        self.waiting.len() + self.timers.len()
+    }
+
+    /// Takes away what an answer cancels; of timers nobody hears.
     pub(super) fn take_answered(&mut self, answered_at: Timestamp) -> Vec<Entry> {
-        let is_answered = |entry: &mut Entry| {
-            entry.cancelled_by_answer_after.is_some_and(|after| answered_at > after)
-        };
+        let is_answered = |after: Option<Timestamp>| after.is_some_and(|it| answered_at > it);
+        self.timers.retain(|timer| !is_answered(timer.cancelled_by_answer_after));
+        let is_answered = |entry: &mut Entry| is_answered(entry.cancelled_by_answer_after);
         self.waiting.extract_if(.., is_answered).collect()
     }
 

@@ -2,24 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::at_once::AtOnce;
 use super::kit::Kit;
-use super::person::{Entry, MOST_WAITING};
-use super::transcript::{Ending, Refused};
+use super::nearby::Nearby;
+use super::person::Entry;
+use super::timers::SetBy;
+use super::transcript::{Ending, Refused, What, escaped};
 use crate::bot::patience::{DEFAULT_PATIENCE, Failures, Next, may_pass, next};
-use crate::bot::{BotError, Outside, Trouble, TurnData, Verdict};
-use crate::clock::{SharedClock, Timestamp};
-use crate::decision::{Conversation, Decision, When};
+use crate::bot::{BotError, Gather, Outside, Trouble, TurnData, Verdict};
+use crate::clock::SharedClock;
+use crate::decision::{Conversation, Decision};
 use crate::event::Event;
+use crate::limits::{DEFAULT_BOT_TIMEOUT, DEFAULT_STATE_BYTES, MOST_WAITING};
 use crate::window::{Policy, Purpose, Standing};
-
-/// How long a bot may take (`BOT_TIMEOUT_SECONDS`).
-const BOT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The largest state, in bytes as JSON (`MAX_STATE_BYTES`).
-const MAX_STATE_BYTES: usize = 512;
 
 /// The middle of the range by which pauses are spread.
 const NO_SPREAD: f64 = 0.5;
@@ -27,26 +23,46 @@ const NO_SPREAD: f64 = 0.5;
 /// Something that the bot is asked about.
 struct Question<'a> {
     who: &'a str,
-    event: &'a Event,
+    /// Oldest first; never empty.
+    events: &'a [Event],
     /// Whether it is a comment or a visitor's post.
     is_public: bool,
 }
 
+impl Question<'_> {
+    fn newest(&self) -> &Event {
+        &self.events[self.events.len() - 1]
+    }
+}
+
 impl Kit {
-    /// A person did something: the bot decides about it, and what it decides is done.
-    pub(super) fn answer(&mut self, who: &str, event: &Event) -> Result<(), Refused> {
-        self.hear(who, event);
-        self.pass_to(self.now());
-        let question = Question { who, event, is_public: false };
-        if let Some(decision) = self.decide(&question)? {
-            self.apply(who, event.happened_at(), decision);
+    /// A person did something, or a timer is due: the bot decides about it, and what it decides is done.
+    pub(super) fn answer(&mut self, who: &str, events: &[Event]) -> Result<(), Refused> {
+        self.person(who).is_in_turn = true;
+        let answered = self.answer_in_turn(&Question { who, events, is_public: false });
+        self.person(who).is_in_turn = false;
+        answered
+    }
+
+    fn answer_in_turn(&mut self, question: &Question<'_>) -> Result<(), Refused> {
+        let newest = question.newest();
+        if let Some(pause) = self.bot.gather().pause().filter(|_| Gather::takes(newest)) {
+            self.pass_to(newest.happened_at() + pause)?;
+        }
+        for event in question.events {
+            self.hear(question.who, event);
+        }
+        self.pass_to(self.now())?;
+        if let Some(decision) = self.decide(question)? {
+            self.apply(question, decision);
         }
         Ok(())
     }
 
     /// Somebody commented or posted: what the bot decides is the one private reply.
     pub(super) fn answer_in_private(&mut self, who: &str, event: &Event) -> Result<(), Refused> {
-        let question = Question { who, event, is_public: true };
+        let events = std::slice::from_ref(event);
+        let question = Question { who, events, is_public: true };
         let Some(decision) = self.decide(&question)?.filter(|it| !it.is_nothing()) else {
             return Ok(());
         };
@@ -62,21 +78,33 @@ impl Kit {
         Ok(())
     }
 
-    /// Does what the bot decided about something that happened then.
-    fn apply(&mut self, who: &str, happened_at: Timestamp, decision: Decision) {
-        let now = self.now();
-        let mut reply = Entry::new(decision.say, Purpose::Reply, now, self.next_number());
-        reply.despite_quiet = decision.quiet_for.is_some();
+    /// Does what the bot decided.
+    fn apply(&mut self, question: &Question<'_>, decision: Decision) {
+        let (who, now) = (question.who, self.now());
+        let newest = question.newest();
+        let by = SetBy { id: &question.events[0].id, happened_at: newest.happened_at() };
+        let purpose = newest.purpose_of_answer();
+        let mut reply = Entry::new(decision.say, purpose, now, self.next_number());
+        reply.despite_quiet = decision.quiet_for.is_some() || decision.hand_over.is_some();
+        if let Some(span) = decision.quiet_for {
+            self.person(who).silence(now + span);
+        }
+        // What is not wanted any more makes room for what is.
+        for key in &decision.cancel_timers {
+            self.person(who).cancel_timer(key);
+        }
+        self.set_timers(who, by, decision.timers);
+        if let Some(hand_over) = &decision.hand_over {
+            self.hand_over(who, by, hand_over);
+        }
         for follow_up in decision.follow_ups {
-            let due_at = match follow_up.when {
-                When::AfterMillis(millis) => now + Duration::from_millis(millis),
-                When::At(instant) => instant,
-            };
+            let due_at = follow_up.when.after(now);
             let number = self.next_number();
             let mut entry = Entry::new(follow_up.messages, follow_up.purpose, due_at, number);
             entry.fallback = follow_up.fallback;
-            entry.cancelled_by_answer_after = follow_up.cancelled_by_answer.then_some(happened_at);
-            if self.person(who).waiting.len() < MOST_WAITING {
+            entry.cancelled_by_answer_after =
+                follow_up.cancelled_by_answer.then_some(by.happened_at);
+            if self.person(who).count_waiting() < MOST_WAITING {
                 self.person(who).waiting.push(entry);
             } else {
                 self.end(who, Ending::Failed, "too_many_waiting", entry.messages.first());
@@ -87,17 +115,18 @@ impl Kit {
             known.conversation.state = state;
             known.conversation.state_version = decision.state_version;
         }
-        if let Some(span) = decision.quiet_for {
-            known.silence(now + span);
-        }
         if !reply.messages.is_empty() {
             self.deliver(who, reply);
+        }
+        if let Some(hand_over) = decision.hand_over {
+            let text = format!("(hands over: {})", escaped(&hand_over.reason));
+            self.happen(who, What::Sent { label: None, text }, true);
         }
     }
 
     /// What the bot decides, within the limits; nothing if it is quiet, or came to no decision.
     fn decide(&mut self, question: &Question<'_>) -> Result<Option<Decision>, Refused> {
-        let Question { who, event, is_public } = *question;
+        let Question { who, is_public, .. } = *question;
         for tries in 1.. {
             let now = self.now();
             if !is_public && self.person(who).is_quiet(now) {
@@ -115,13 +144,13 @@ impl Kit {
             };
             let known = self.person(who);
             let since = known.trouble_since.unwrap_or(now);
-            let since = if is_public { event.received_at } else { since };
+            let since = if is_public { question.newest().received_at } else { since };
             if may_pass(&trouble) && !is_public {
                 known.trouble_since = Some(since);
             }
             let failures = Failures { tries, since };
             match next(&trouble, failures, now, DEFAULT_PATIENCE, NO_SPREAD) {
-                Next::Again(pause) => self.pass_to(now + pause),
+                Next::Again(pause) => self.pass_to(now + pause)?,
                 Next::GiveUp => return Ok(self.give_up(turn, &trouble, question)),
             }
         }
@@ -129,24 +158,31 @@ impl Kit {
     }
 
     fn turn(&mut self, question: &Question<'_>, attempt: u64) -> TurnData {
-        let Question { who, event, is_public } = *question;
+        let Question { who, events, is_public } = *question;
+        let known = self.person(who);
+        let history = known.history.clone();
         let conversation = if is_public {
-            let standing = Standing { platform: event.platform, ..Standing::default() };
+            let standing = Standing { platform: events[0].platform, ..Standing::default() };
             Conversation { standing, ..Conversation::default() }
         } else {
-            self.person(who).conversation.clone()
+            let timers = known.timers_of_bot().collect();
+            Conversation { timers, ..known.conversation.clone() }
         };
         let now = self.now();
         TurnData {
-            events: vec![event.clone()],
+            events: events.to_vec(),
             conversation,
             now,
-            ends_at: now + BOT_TIMEOUT,
+            ends_at: now + DEFAULT_BOT_TIMEOUT,
             clock: Arc::clone(&self.clock) as SharedClock,
             attempt,
             policy: Policy::default(),
             outside: Arc::clone(&self.world) as Arc<dyn Outside>,
-            around: Arc::new(()),
+            around: Arc::new(Nearby {
+                memos: Arc::clone(&self.memos),
+                event: events[0].id.clone(),
+                history,
+            }),
         }
     }
 
@@ -214,7 +250,7 @@ impl Kit {
 }
 
 fn checked(decision: Decision, question: &Question<'_>) -> Verdict {
-    let checked = decision.check(question.event, MAX_STATE_BYTES);
+    let checked = decision.check(question.newest(), DEFAULT_STATE_BYTES);
     checked.map_err(|invalid| Trouble::Bot(invalid.into()))?;
     Ok(decision)
 }

@@ -66,7 +66,8 @@ impl HandOver {
             return Err(within(Invalid::new("quiet_for", "must be at most 30 days, and not zero")));
         }
         if self.to_inbox && say.last().is_none_or(|last| last.message().is_none()) {
-            let problem = "needs a message at the end of what is said: the thread is passed with it";
+            let problem =
+                "needs a message at the end of what is said: the thread is passed with it";
             return Err(within(Invalid::new("to_inbox", problem)));
         }
         Ok(())

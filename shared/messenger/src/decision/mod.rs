@@ -90,6 +90,16 @@ pub enum When {
     At(Timestamp),
 }
 
+impl When {
+    /// The instant, for what was decided then.
+    pub fn after(self, decided_at: Timestamp) -> Timestamp {
+        match self {
+            Self::AfterMillis(millis) => decided_at + Duration::from_millis(millis),
+            Self::At(instant) => instant,
+        }
+    }
+}
+
 impl FollowUp {
     /// An update to send after a while, whether or not the person writes in the meantime.
     pub fn after(delay: Duration, say: impl Into<Outgoing>) -> Self {

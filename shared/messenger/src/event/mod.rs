@@ -26,8 +26,8 @@ pub use content::{
     Unsupported,
 };
 pub use inbound::Inbound;
-pub use own::RESUMED;
 pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
+pub use own::RESUMED;
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
 /// The prefix of every `metadata` that the outbox writes.

@@ -44,6 +44,7 @@ pub(crate) fn obedient() -> impl Bot {
                 let text = comment.text.clone().unwrap_or_default();
                 return say(&format!("in private: {text}"));
             }
+            Kind::Resumed => return Ok(Decision::nothing()),
             Kind::Unsend(_) => return say("taken back"),
             Kind::Referral(referral) => {
                 return say(&format!("by {}", referral.reference.clone().unwrap_or_default()));

@@ -17,6 +17,8 @@ guest> one\ntwo \\ three
 guest> \[not a title]
 guest> \(not a form)
 guest> [A table]
+guest> (quickly "one")
+guest> (quickly "a \"table\"" "for \\ \n(two)")
 guest> (image)
 guest> (reaction love)
 guest> (unsend)
@@ -32,6 +34,7 @@ guest> (raw {"optin":{"ref":"a","user_ref":"b"}})
 < guest RESPONSE Hello
 < (typing_on)
 < other (typing_on)
+< (hands over: asked for a person)
 < anything
 x refused window_closed Your table is still free?*
 x cancelled answered For which day*
@@ -40,6 +43,8 @@ x failed panic
 x guest refused window_closed Hello
 ~ waiting +1h UPDATE Are you still there?*
 ~ other waiting +1h30m RESPONSE Hello
+~ waiting +2h (timer remind)
+~ other waiting +2h (timer remind)
 ~ nothing
 + 45s
 + 1h
@@ -121,6 +126,11 @@ fn each_error_names_its_line_and_the_forms_that_are_allowed() {
         ("guest> (comment How much?)", "after `name>` comes"),
         ("guest> (raw [1])", "after `name>` comes"),
         ("guest> (image", "after `name>` comes"),
+        ("guest> (quickly)", "after `name>` comes"),
+        ("guest> (quickly one two)", "after `name>` comes"),
+        ("guest> (quickly \"one\" two)", "after `name>` comes"),
+        ("guest> (quickly \"one)", "after `name>` comes"),
+        ("guest> (quickly \"\")", "after `name>` comes"),
         ("@front-desk Hello", "`@name> text`"),
         ("@front-desk>", "`@name> text`"),
         ("@front-desk> (returns control)", "`@name> text`"),

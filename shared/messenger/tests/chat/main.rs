@@ -5,9 +5,11 @@ mod asking;
 mod bots;
 mod ending;
 mod format;
+mod gathering;
 mod playing;
 mod sending;
 mod staff;
+mod waking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -103,6 +103,11 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Says(text) => f.write_str(&said(text)),
+            Self::Quickly(texts) => {
+                f.write_str("(quickly")?;
+                texts.iter().try_for_each(|text| write!(f, " \"{}\"", quoted(text)))?;
+                f.write_str(")")
+            }
             Self::Taps(title) => write!(f, "[{}]", escaped(title)),
             Self::SendsImage => f.write_str("(image)"),
             Self::Reacts(reaction) => write!(f, "(reaction {reaction})"),
@@ -193,8 +198,9 @@ impl fmt::Display for Happening {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { who, due_in, label, text } = self;
-        let (who, label) = (named(who.as_ref()), label_text(*label));
-        f.write_str(format!("~ {who}waiting +{} {label} {text}", write_span(*due_in)).trim_end())
+        let (who, label) = (named(who.as_ref()), label.map(|it| label_text(it) + " "));
+        let label = label.unwrap_or_default();
+        f.write_str(format!("~ {who}waiting +{} {label}{text}", write_span(*due_in)).trim_end())
     }
 }
 
@@ -224,6 +230,11 @@ pub(super) fn ending(word: &str) -> Option<Ending> {
 /// A text on one line: a line break is `\n`, a backslash two.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+/// A text between quotation marks.
+fn quoted(text: &str) -> String {
+    escaped(text).replace('"', "\\\"")
 }
 
 /// A text that somebody writes: a bracket at its beginning needs a backslash, because it begins another form.

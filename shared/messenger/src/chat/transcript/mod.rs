@@ -6,10 +6,13 @@
 //! = 2026-11-22 09:00                           where the clock stands (UTC); once, at the start
 //! guest> BOOK                                  a person writes
 //! guest> [A table]                             presses what is on the screen under that title
+//! guest> (quickly "A table" "for two")         several messages, all there before the bot is asked
 //! guest> (image)                               also (reaction love), (unsend), (link m.me?ref=x),
 //!                                              (comment "How much?"), (raw {"optin": {…}})
 //! < RESPONSE What would you like to book? [A table | A room]
+//! < (hands over: asked for a person)           the bot lets people answer
 //! ~ waiting +1h UPDATE Are you still there?*   what waits now; also `~ nothing`
+//! ~ waiting +2h (timer remind)                 a timer of the bot
 //! + 1h                                         time passes; also due, to 2026-11-25 09:00, edge guest 24h -1m
 //! x refused window_closed Your table is*       what ended without having left
 //! @front-desk> Shall we keep it?               a person of the business, through the API

@@ -13,7 +13,7 @@ use crate::window::Label;
 const FORMS: &str = "a line begins with `#`, `=`, `name>`, `@name>`, `@inbox>`, `+`, `!`, `<`, `x`, `~` or `?`, or is \
                      `name: instagram` or `name: page 2`";
 const START: &str = "after `=` comes an instant in UTC such as 2026-11-22 09:00";
-const ACT: &str = "after `name>` comes a text, `[Title]`, (image), (reaction love), (unsend), (link m.me?ref=x), \
+const ACT: &str = "after `name>` comes a text, `[Title]`, (quickly \"one\" \"two\"), (image), (reaction love), (unsend), (link m.me?ref=x), \
                    (comment \"How much?\") or (raw {…}); a text that begins with a bracket needs a backslash before it";
 const STAFF: &str = "`@name> text` is written through the API, `@inbox> text` in the Page's inbox, `@name to guest> \
                      text` to somebody else than who acted last, and `@inbox> (returns control)` ends the bot's silence";
@@ -22,9 +22,10 @@ const PASSING: &str = "after `+` comes a span such as 90s, 10m, 25h or 7d; due; 
 const FAULT: &str = "after `!` comes service llm busy 2 (or lost, unreachable); off; graph lost_answer guest; graph \
                      error 190/463; deliver twice; deliver late 10m; deliver out of order; or deliver forged";
 const SENT: &str = "after `<` comes RESPONSE, UPDATE, UTILITY or MESSAGE_TAG and a tag, and the text; (a sender \
-                    action); or anything";
+                    action); (hands over: why); or anything";
 const ENDED: &str = "after `x` comes refused, failed or cancelled, the reason, and the text";
-const WAITS: &str = "after `~` comes waiting +1h UPDATE and the text, or nothing";
+const WAITS: &str =
+    "after `~` comes waiting +1h UPDATE and the text, waiting +1h (timer key), or nothing";
 const CHECK: &str = "after `?` comes state {…}, quiet 12h, quiet 0s, writes <= 8 or dead letters 0";
 
 /// The words at the place of a name that mean something else.
@@ -113,6 +114,7 @@ fn act(text: &str) -> Option<Act> {
     Some(match (word, rest.trim()) {
         ("image", "") => Act::SendsImage,
         ("unsend", "") => Act::Unsends,
+        ("quickly", texts) => Act::Quickly(quoted(texts)?),
         ("reaction", reaction) if is_name(reaction) => Act::Reacts(reaction.to_owned()),
         ("link", link) => {
             let (_, reference) = link.split_once("?ref=")?;
@@ -125,6 +127,23 @@ fn act(text: &str) -> Option<Act> {
         ("raw", json) => Act::Raw(serde_json::from_str(json).ok()?),
         _ => return None,
     })
+}
+
+/// One or more texts between quotation marks.
+fn quoted(text: &str) -> Option<Vec<String>> {
+    let (mut texts, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() || texts.is_empty() {
+        let inside = rest.strip_prefix('"')?;
+        let mut is_escaped = false;
+        let end = inside.find(|c| {
+            let is_end = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            is_end
+        })?;
+        texts.push(Some(unescaped(&inside[..end])).filter(|text| !text.is_empty())?);
+        rest = inside[end + 1..].trim_start();
+    }
+    Some(texts)
 }
 
 fn staff(text: &str) -> Option<Step> {
@@ -215,15 +234,20 @@ fn labelled(text: &str) -> Option<(Label, &str)> {
     })
 }
 
+/// A label and the text after it, or no label and a text in parentheses, which is none that is sent.
+fn labelled_or_in_parentheses(text: &str) -> Option<(Option<Label>, &str)> {
+    match labelled(text) {
+        Some((label, text)) => Some((Some(label), text)),
+        None => text.starts_with('(').then_some((None, text)),
+    }
+}
+
 fn sent(text: &str) -> Option<Line> {
     if text == "anything" {
         return Some(Line::Anything);
     }
     let (who, text) = name_first(text, &[]);
-    let (label, text) = match labelled(text) {
-        Some((label, text)) => (Some(label), text),
-        None => (None, Some(text).filter(|text| text.starts_with('('))?),
-    };
+    let (label, text) = labelled_or_in_parentheses(text)?;
     Some(Line::Happens(Happening { who, what: What::Sent { label, text: text.to_owned() } }))
 }
 
@@ -243,7 +267,7 @@ fn waits(text: &str) -> Option<Line> {
     }
     let (who, text) = name_first(text, &[]);
     let (due_in, text) = text.strip_prefix("waiting +")?.split_once(' ')?;
-    let (label, text) = labelled(text)?;
+    let (label, text) = labelled_or_in_parentheses(text)?;
     Some(Line::Waits(Waiting { who, due_in: read_span(due_in)?, label, text: text.to_owned() }))
 }
 

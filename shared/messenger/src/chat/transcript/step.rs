@@ -38,6 +38,8 @@ pub enum Step {
 pub enum Act {
     /// Writes a text.
     Says(String),
+    /// Writes several texts, all of which have arrived before the bot is asked about the first.
+    Quickly(Vec<String>),
     /// Presses the quick reply or the button with this title.
     Taps(String),
     /// Sends an image.
@@ -169,7 +171,7 @@ pub struct Happening {
 pub enum What {
     /// It left.
     Sent {
-        /// Its label; a sender action has none.
+        /// Its label; a sender action and a hand-over have none.
         label: Option<Label>,
         /// What it shows.
         text: String,
@@ -198,16 +200,16 @@ pub enum Ending {
     Cancelled,
 }
 
-/// A message that waits until it is due.
+/// A message, or a timer of the bot, that waits until it is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// For whom; in a transcript whoever acted last if absent. A driver always names somebody.
     pub who: Option<String>,
     /// How long it still waits; compared to the second.
     pub due_in: Duration,
-    /// Its label if the standard window is open when it is due: see [`label_in_window`].
-    pub label: Label,
-    /// What its first message shows.
+    /// Its label if the standard window is open when it is due: see [`label_in_window`]. A timer has none.
+    pub label: Option<Label>,
+    /// What its first message shows; of a timer `(timer …)` with its key.
     pub text: String,
 }
 
