@@ -18,6 +18,7 @@ mod error_scopes;
 mod fallback;
 mod feed;
 mod forward;
+mod gathering;
 mod graph_faults;
 mod instagram;
 mod logs;

@@ -5,7 +5,8 @@ use messenger::chat::Chat;
 use messenger::chat::transcript::{
     Act, Desk, Driver, Happening, Passing, Refused, SOMEBODY, Scene, StaffAct, Step, play,
 };
-use messenger::decision::{Decision, FollowUp};
+use messenger::decision::{Decision, FollowUp, HandOver, Timer};
+use messenger::event::Kind;
 use messenger::message::{Message, QuickReply, UtilityTemplate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -37,7 +38,11 @@ impl Bot for Obedient {
     type State = Count;
 
     async fn decide(&self, turn: &Turn<Count>) -> Result<Decision, BotError> {
-        let word = turn.text();
+        let word = match &turn.event().kind {
+            Kind::Timer(timer) => format!("timer {}", timer.key),
+            Kind::Resumed => "resumed".to_owned(),
+            _ => turn.text().replace('\n', " and "),
+        };
         let count = turn.state().0 + 1;
         let say = |text: &str| Message::text(format!("{text} {count}"));
         let decision = Decision::nothing();
@@ -53,6 +58,20 @@ impl Bot for Obedient {
                 let template = UtilityTemplate::new("still_free", "en_US");
                 let later = FollowUp::after(30 * HOUR, say("tomorrow")?);
                 decision.later(later.or_template(template))
+            }
+            "wake" => decision.wake_me(Timer::after(HOUR, "wake", &count)?),
+            "wake unless" => {
+                decision.wake_me(Timer::after(30 * MINUTE, "wake", &count)?.unless_answered())
+            }
+            "forget" => decision.cancel_timer("wake"),
+            "many" => (0..6).try_fold(decision, |decision, number| {
+                let timer = Timer::after(2 * HOUR, format!("many-{}-{number}", count % 3), &())?;
+                Ok::<_, BotError>(decision.wake_me(timer))
+            })?,
+            "person" => decision.say(say("a person")?).hand_over(HandOver::because("asked")),
+            "person soon" => {
+                let hand_over = HandOver::because("soon").quiet_for(HOUR).and_wake_me();
+                decision.say(say("a person")?).hand_over(hand_over)
             }
             "quiet" => decision.say(say("quiet")?).quiet_for(3 * HOUR),
             "ask" => {
@@ -70,14 +89,31 @@ impl Bot for Obedient {
 
 fn person() -> impl Strategy<Value = Step> {
     let words = [
-        "hello", "nothing", "twice", "remind", "later", "tomorrow", "quiet", "ask", "down",
-        "broken", "long",
+        "wake",
+        "wake unless",
+        "forget",
+        "many",
+        "person",
+        "person soon",
+        "hello",
+        "nothing",
+        "twice",
+        "remind",
+        "later",
+        "tomorrow",
+        "quiet",
+        "ask",
+        "down",
+        "broken",
+        "long",
     ];
     let says = prop::sample::select(words.to_vec()).prop_map(|word| Act::Says(word.to_owned()));
     let taps =
         prop::sample::select(vec!["remind", "twice"]).prop_map(|it| Act::Taps(it.to_owned()));
     let others = prop::sample::select(vec![Act::SendsImage, Act::Reacts("love".to_owned())]);
-    let act = prop_oneof![8 => says, 2 => taps, 1 => others];
+    let quickly = prop::sample::select(vec![["hello", "there"], ["wake", "hello"]]);
+    let quickly = quickly.prop_map(|texts| Act::Quickly(texts.map(str::to_owned).to_vec()));
+    let act = prop_oneof![1 => quickly, 8 => says, 2 => taps, 1 => others];
     act.prop_map(|act| Step::Person { who: SOMEBODY.to_owned(), act })
 }
 

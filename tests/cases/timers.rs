@@ -8,7 +8,7 @@ use messenger::decision::{Decision, HandOver, Timer};
 use messenger::event::Kind;
 use messenger::message::Message;
 use serde_json::json;
-use simulator::platform::{EVENTS, Options, Platform};
+use simulator::platform::{Options, Platform};
 
 use crate::api::{get, put_to};
 use crate::crash::{say, survive_with};
@@ -56,8 +56,7 @@ async fn a_timer_wakes_the_bot_with_its_payload_and_once() {
     assert_eq!(delivered(&platform, PSID), [r#"RESPONSE ["remind"]"#]);
     platform.advance(2 * MINUTE).await;
     say(&platform, "timers").await;
-    let expected =
-        [r#"RESPONSE ["remind"]"#, r#"UPDATE remind "one""#, "RESPONSE []"];
+    let expected = [r#"RESPONSE ["remind"]"#, r#"UPDATE remind "one""#, "RESPONSE []"];
     assert_eq!(delivered(&platform, PSID), expected);
     assert_no_leftovers(&platform, PSID).await;
 }
@@ -93,7 +92,7 @@ async fn an_answer_cancels_a_timer_even_when_it_has_been_fired() {
             platform.clock.forward(11 * MINUTE);
             assert_eq!(platform.post(&platform.meta.person_says(PAGE, PSID, "cancel")).await, 200);
             platform.tick().await.unwrap();
-            assert!(!platform.sqs.is_empty(EVENTS));
+            assert!(ends(&platform, PSID).await.contains(&"sent fired".to_owned()));
         } else {
             platform.advance(5 * MINUTE).await;
             say(&platform, "nothing else").await;
@@ -227,6 +226,7 @@ async fn after_a_hand_over_the_bot_is_told_when_it_speaks_again() {
     // The Page's inbox does.
     let platform = self::platform().await;
     say(&platform, "person").await;
+    platform.clock.forward(SECOND);
     let body = platform.meta.inbox_passes(PAGE, PSID);
     assert_eq!(platform.post(&body).await, 200);
     platform.settle().await;
@@ -246,14 +246,15 @@ async fn a_hand_over_is_told_to_other_systems_with_its_reason() {
     })
     .await;
     say(&platform, "person").await;
+    platform.advance(MINUTE).await;
     let fed = get(&platform, &format!("/events?page_id={PAGE}")).await;
-    let events = fed["events"].as_array().unwrap();
+    let events = fed["results"].as_array().unwrap();
     let told: Vec<_> = events.iter().filter(|event| event["kind"] == "handed_over").collect();
     assert_eq!(told.len(), 1, "{events:?}");
     assert_eq!(told[0]["psid"], PSID);
     assert_eq!(told[0]["event"], json!({"reason": "asked for a person"}));
     platform.advance(2 * HOUR).await;
     let fed = get(&platform, &format!("/events?page_id={PAGE}")).await;
-    let events = fed["events"].as_array().unwrap();
+    let events = fed["results"].as_array().unwrap();
     assert!(events.iter().all(|event| event["kind"] != "timer" && event["kind"] != "resumed"));
 }

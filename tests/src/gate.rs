@@ -141,7 +141,9 @@ impl Gate {
     pub async fn enter(&self, call: Call) -> Passed {
         if call.instance == 0 || !self.state().closed {
             match self.rule_for(&call) {
-                Some(Ruling::Refusal) => return Passed { verdict: Verdict::Refused, _inside: None },
+                Some(Ruling::Refusal) => {
+                    return Passed { verdict: Verdict::Refused, _inside: None };
+                }
                 Some(Ruling::Death) => {
                     self.crashed.notify_one();
                     std::future::pending::<()>().await;

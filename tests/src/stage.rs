@@ -25,6 +25,12 @@ use crate::samples;
 /// What an act takes: no two of a person happen in the same instant.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// How often the schedule runs at most for what is due at one instant.
+const MOST_RUNS: usize = 10;
+
+/// How it is told that the bot hands over.
+const HANDS_OVER: &str = "(hands over: ";
+
 /// The app of a Page's inbox.
 const INBOX: i64 = 26_390_203_743_090;
 
@@ -45,6 +51,7 @@ pub struct Stage {
     numbers: u64,
     requests_seen: usize,
     ended: BTreeSet<String>,
+    handed_over: BTreeSet<String>,
     dead_letters_seen: usize,
     /// What the API refused since the last look.
     refused: Vec<Told>,
@@ -58,8 +65,13 @@ struct Told {
 }
 
 impl Told {
-    const fn is_cancelled(&self) -> bool {
-        matches!(self.happening.what, What::Ended { ending: Ending::Cancelled, .. })
+    /// Its place among what happens in one instant.
+    fn rank(&self) -> u8 {
+        match &self.happening.what {
+            What::Ended { ending: Ending::Cancelled, .. } => 0,
+            What::Sent { label: None, text } if text.starts_with(HANDS_OVER) => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -73,6 +85,7 @@ impl Stage {
             numbers: 0,
             requests_seen: 0,
             ended: BTreeSet::new(),
+            handed_over: BTreeSet::new(),
             dead_letters_seen: 0,
             refused: Vec::new(),
             deliver: None,
@@ -110,9 +123,7 @@ impl Stage {
         };
         let fields = match act {
             Act::Says(text) => fields("message", json!({"mid": mid, "text": text})),
-            Act::Quickly(_) => {
-                return Err(Refused("several messages at once cannot be played yet".to_owned()));
-            }
+            Act::Quickly(texts) => return self.says_quickly(&platform, who, texts).await,
             Act::Taps(title) => known.screen.tap(title, &mid, known.product).map_err(Refused)?,
             Act::SendsImage => {
                 let image =
@@ -145,6 +156,27 @@ impl Stage {
         }
         let body = platform.meta.person_does(&page_id, &psid, Value::Object(fields));
         self.deliver(&platform, &body).await
+    }
+
+    /// Several messages arrive before the bot is asked about the first.
+    async fn says_quickly(
+        &mut self,
+        platform: &Platform,
+        who: &str,
+        texts: &[String],
+    ) -> Result<(), Refused> {
+        for text in texts {
+            let mid = format!("m_said_{}", self.number());
+            let known =
+                self.people.get_mut(who).ok_or_else(|| Refused(format!("nobody knows {who}")))?;
+            known.screen.write(&mid);
+            let item = json!({"message": {"mid": mid, "text": text}});
+            let body = platform.meta.person_does(&known.page_id, &known.psid, item);
+            platform.post(&body).await;
+            platform.clock.forward(MOMENT);
+        }
+        platform.settle().await;
+        Ok(())
     }
 
     /// Meta delivers a notification, in the way that was asked for.
@@ -268,6 +300,7 @@ impl Stage {
         self.requests_seen = requests.len();
         for entry in self.entries(platform).await? {
             told.extend(self.ended(&entry));
+            told.extend(self.handed_over(&entry));
         }
         let dead = platform.sqs.messages(DEAD_LETTERS);
         for message in dead.iter().skip(self.dead_letters_seen) {
@@ -276,8 +309,9 @@ impl Stage {
         }
         self.dead_letters_seen = dead.len();
         told.append(&mut self.refused);
-        // What an answer cancels ends before the reply to it, in the same instant of a clock that stands.
-        told.sort_by_key(|told| (told.at, !told.is_cancelled()));
+        // On a clock that stands, what an answer cancels ends before the reply to it, and the bot hands over after its
+        // last words.
+        told.sort_by_key(|told| (told.at, told.rank()));
         Ok(told.into_iter().map(|told| told.happening).collect())
     }
 
@@ -317,6 +351,7 @@ impl Stage {
         let reason = entry.reason.as_ref().map(Reason::code).unwrap_or_default();
         let text = match (&entry.reason, entry.steps.first()) {
             (_, Some(step)) => shown(&step.say()),
+            _ if entry.timer.is_some() => timer(entry).filter(|_| ending == Ending::Failed)?,
             (Some(Reason::Invalid(why)), None) => why.clone(),
             _ => String::new(),
         };
@@ -325,6 +360,18 @@ impl Stage {
         let what = What::Ended { ending, reason: reason.to_string(), text };
         let at = entry.ended_at.map_or(0, Timestamp::millis);
         Some(Told { at, happening: Happening { who, what } })
+    }
+
+    fn handed_over(&mut self, entry: &Entry) -> Option<Told> {
+        let (key, reason) = (entry.key().ok()?, entry.handed_over.as_ref()?);
+        if !self.handed_over.insert(key.to_string()) {
+            return None;
+        }
+        let conversation = &key.conversation_key;
+        let who = self.name_of(&conversation.page_id, &conversation.person.to_string());
+        let text = format!("{HANDS_OVER}{reason})");
+        let what = What::Sent { label: None, text };
+        Some(Told { at: entry.decided_at.millis(), happening: Happening { who, what } })
     }
 
     /// An event that the bot gave up on without a decision.
@@ -398,10 +445,6 @@ impl Driver for Stage {
                     return Err(Refused(format!("it is {} already", platform.clock.now())));
                 }
                 platform.advance_to(to).await;
-                // What is due now leaves with the schedule's next run, within the minute: here at once.
-                if platform.next_due().await.is_some_and(|due_at| due_at <= to) {
-                    platform.tick().await.map_err(Refused)?;
-                }
             }
             Step::Fault(Fault::Deliver(delivery)) => self.deliver = Some(*delivery),
             Step::Fault(Fault::Graph { fault, who }) => {
@@ -429,6 +472,16 @@ impl Driver for Stage {
             while let Some(visible_at) = platform.sqs.next_visible_at(EVENTS) {
                 platform.advance_to(Timestamp::from_millis(visible_at)).await;
             }
+        }
+        // What is due now leaves with the schedule's next run, within the minute: here at once.
+        for _ in 0..MOST_RUNS {
+            let now = platform.clock.now();
+            if platform.next_due().await.is_none_or(|due_at| due_at > now) {
+                break;
+            }
+            platform.tick().await.map_err(Refused)?;
+        }
+        if !matches!(step, Step::Time(_) | Step::Fault(_)) {
             platform.clock.forward(MOMENT);
         }
         self.happened(&platform).await
@@ -443,8 +496,10 @@ impl Driver for Stage {
             Some(Waiting {
                 who: self.name_of(&key.page_id, &key.person.to_string()),
                 due_in: entry.due_at?.since(now),
-                label: Some(label_in_window(entry.purpose)),
-                text: entry.steps.first().map(|step| shown(&step.say())).unwrap_or_default(),
+                label: entry.timer.is_none().then(|| label_in_window(entry.purpose)),
+                text: timer(&entry).unwrap_or_else(|| {
+                    entry.steps.first().map(|step| shown(&step.say())).unwrap_or_default()
+                }),
             })
         });
         let mut waiting: Vec<_> = waiting.collect();
@@ -481,6 +536,11 @@ impl Driver for Stage {
             }
         })
     }
+}
+
+/// What a timer is called where messages show their text.
+fn timer(entry: &Entry) -> Option<String> {
+    entry.timer.as_ref().map(|timer| format!("(timer {})", timer.key))
 }
 
 /// What a message was before it was tagged for its echo.

@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 use messenger::clock::Timestamp;
 use tokio::sync::watch;
 
+use crate::gathering::Gathered;
+use crate::suspects::Delivery;
 use crate::{Again, Processor, attribute, correlation_id};
 
 /// How long a finished group waits for one whose bot still thinks, before its messages leave the queue.
@@ -136,9 +138,26 @@ impl Processor {
         context: &SendContext,
     ) -> Vec<String> {
         let mut left = group.into_iter();
+        let mut covered = 0;
         while let Some(message) = left.next() {
-            let tried = Box::pin(self.try_message(&message, is_suspect, lanes, context));
-            let Err(again) = about(correlation_id(&message), tried).await else { continue };
+            let mut delivery = Delivery::of(&message, is_suspect, Vec::new());
+            if covered > 0 {
+                covered -= 1;
+                delivery.is_covered = true;
+            } else if !is_suspect {
+                match self.gather(&message, left.as_slice()) {
+                    Gathered::Turn(more) => delivery.more = more,
+                    Gathered::Wait(pause) => {
+                        let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
+                        self.put_off(&rest, pause, context).await;
+                        return rest.into_iter().filter_map(|message| message.message_id).collect();
+                    }
+                }
+            }
+            let tried = Box::pin(self.try_message(&message, &delivery, lanes, context));
+            let tried = about(correlation_id(&message), tried).await;
+            covered += delivery.covered();
+            let Err(again) = tried else { continue };
             let rest = std::iter::once(message).chain(left).collect::<Vec<_>>();
             match again {
                 Again::InAWhile => self.pause(&rest, context).await,

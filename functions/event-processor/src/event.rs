@@ -91,6 +91,9 @@ impl Processor {
         lanes: &Lanes,
         context: &SendContext,
     ) -> Result<Processed, RecordError> {
+        if delivery.is_covered {
+            return Ok(Processed::Done);
+        }
         let now = self.clock.now();
         if now.since(event.happened_at()) > HORIZON {
             tracing::warn!("an event is too old to be answered");
@@ -102,9 +105,10 @@ impl Processor {
         }
         let lease = context.lease_for(entry_id(event), now);
         let store = self.outbox.store();
-        let heard = self.heard(event);
+        let newest = delivery.more.last().unwrap_or(event);
+        let heard = self.heard_of_all(event, &delivery.more);
         let opened = store
-            .open_conversation(&conversation_key, heard.as_ref(), event.happened_at(), &lease, now)
+            .open_conversation(&conversation_key, heard.as_ref(), newest.happened_at(), &lease, now)
             .await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!("an event of a person who was erased after it");
@@ -114,10 +118,16 @@ impl Processor {
             return Ok(Processed::PersonErased);
         };
         let mut conversation = opened.conversation;
-        let forget = self.cancel_answered(&conversation_key, event, &mut conversation).await?;
+        if conversation.was_erased_after(event.happened_at()) {
+            // Not those behind it: each comes to its own turn.
+            return Ok(Processed::PersonErased);
+        }
+        let forget = self.cancel_answered(&conversation_key, newest, &mut conversation).await?;
         let key = conversation_key.clone();
         let incoming = IncomingTurn {
             event,
+            newest,
+            covers: delivery.more.iter().map(entry_id).collect(),
             conversation_key,
             conversation,
             leased_until: opened.exclusive.then_some(lease.until),
@@ -145,7 +155,10 @@ impl Processor {
         lanes: &Lanes,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        if delivery.is_again && self.outbox.resume_decided(&incoming, context).await? {
+        if delivery.is_again
+            && let Some(covers) = self.outbox.resume_decided(&incoming, context).await?
+        {
+            delivery.note_covered(&covers);
             return Ok(());
         }
         if let Some(timer) = incoming.event.own_entry()
@@ -167,7 +180,10 @@ impl Processor {
         };
         let answer = Box::pin(self.ask_bot(&question, lanes, context)).await?;
         incoming.trouble_is_over = answer.trouble_is_over;
-        Ok(self.outbox.commit(incoming, answer.decision, context).await?)
+        let covers = incoming.covers.clone();
+        self.outbox.commit(incoming, answer.decision, context).await?;
+        delivery.note_covered(&covers);
+        Ok(())
     }
 
     /// What Meta shows of the person, for a bot that wants to know it and is asked.
@@ -212,6 +228,23 @@ impl Processor {
 
     fn heard(&self, event: &Event) -> Option<Heard> {
         heard(event, self.outbox.settings().policy.ad_windows)
+    }
+
+    /// What several messages say about the windows: the newest one, but any of them may answer an ad.
+    fn heard_of_all(&self, event: &Event, more: &[Event]) -> Option<Heard> {
+        let heard = self.heard(more.last().unwrap_or(event))?;
+        let answers_ad = || {
+            let mut all = std::iter::once(event).chain(more).filter_map(|event| self.heard(event));
+            all.any(|it| {
+                matches!(it, Heard::Opening(LastMessage { ad_window: Some(AdWindow::Begins), .. }))
+            })
+        };
+        Some(match heard {
+            Heard::Opening(message) if !more.is_empty() && answers_ad() => {
+                Heard::Opening(LastMessage { ad_window: Some(AdWindow::Begins), ..message })
+            }
+            heard => heard,
+        })
     }
 
     async fn record(
@@ -264,13 +297,8 @@ impl Processor {
                 let cause = Cause::Event(event.happened_at());
                 let before = self.outbox.store().conversation(conversation_key).await;
                 let before = before.map_err(OutboxError::from)?.unwrap_or_default();
-                let ended = self.outbox.set_silence(
-                    conversation_key,
-                    None,
-                    cause,
-                    context,
-                    Duration::ZERO,
-                );
+                let ended =
+                    self.outbox.set_silence(conversation_key, None, cause, context, Duration::ZERO);
                 let is_there = Box::pin(ended).await?;
                 if is_there {
                     self.outbox.tell_resumed(conversation_key, &before, cause).await?;

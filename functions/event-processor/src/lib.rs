@@ -13,6 +13,7 @@ mod comment;
 mod dead_letters;
 mod driver;
 mod event;
+mod gathering;
 mod report;
 mod suspects;
 mod thinking;
@@ -152,14 +153,14 @@ impl Processor {
     async fn try_message(
         &self,
         message: &SqsMessage,
-        is_suspect: bool,
+        delivery: &Delivery,
         lanes: &Lanes,
         context: &SendContext,
     ) -> Result<(), Again> {
-        if is_suspect {
+        if delivery.is_suspect {
             tracing::warn!(message_id = message.message_id, "an event is processed alone");
         }
-        let Err(error) = self.process_message(message, is_suspect, lanes, context).await else {
+        let Err(error) = self.process_message(message, delivery, lanes, context).await else {
             return Ok(());
         };
         let receives = receive_count(message);
@@ -185,7 +186,7 @@ impl Processor {
     async fn process_message(
         &self,
         message: &SqsMessage,
-        is_suspect: bool,
+        delivery: &Delivery,
         lanes: &Lanes,
         context: &SendContext,
     ) -> Result<(), RecordError> {
@@ -194,9 +195,8 @@ impl Processor {
         }
         let event = Event::from_queue_text(message.body.as_deref().unwrap_or_default())
             .map_err(|_| RecordError::Poisonous("not_a_record", receive_count(message).into()))?;
-        let delivery = Delivery::of(message, is_suspect);
-        let work = AssertUnwindSafe(self.process(&event, &delivery, lanes, context));
-        let outcome = self.judge(&event, &delivery, work.catch_unwind().await, context).await?;
+        let work = AssertUnwindSafe(self.process(&event, delivery, lanes, context));
+        let outcome = self.judge(&event, delivery, work.catch_unwind().await, context).await?;
         // Last, so that a retry seldom repeats it; an event that the bot gives up on is passed on all the same.
         let is_over = match outcome {
             Ok(event::Processed::Done) | Err(RecordError::GivenUp(_)) => true,

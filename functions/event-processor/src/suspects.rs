@@ -5,7 +5,7 @@
 //! not decided, and comes again, is processed by itself: a death then has one owner, and everybody
 //! else's events go on at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
@@ -30,14 +30,39 @@ pub(crate) struct Delivery {
     pub(crate) times_before: u64,
     /// Whether it is processed alone.
     pub(crate) is_suspect: bool,
+    /// The messages behind it that are one turn with it.
+    pub(crate) more: Vec<Event>,
+    /// Whether it was answered with a message before it.
+    pub(crate) is_covered: bool,
+    /// How many of those behind it were answered with it.
+    covered: AtomicUsize,
     /// How often it was tried by now, 0 until its trial begins.
     trials: AtomicU64,
 }
 
 impl Delivery {
-    pub(crate) fn of(message: &SqsMessage, is_suspect: bool) -> Self {
+    pub(crate) fn of(message: &SqsMessage, is_suspect: bool, more: Vec<Event>) -> Self {
         let times_before = u64::from(receive_count(message).saturating_sub(1));
-        Self { is_again: times_before > 0, times_before, is_suspect, trials: AtomicU64::new(0) }
+        Self {
+            is_again: times_before > 0,
+            times_before,
+            is_suspect,
+            more,
+            is_covered: false,
+            covered: AtomicUsize::new(0),
+            trials: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that the messages of these entries were answered with it, those behind it one after the other.
+    pub(crate) fn note_covered(&self, covers: &[String]) {
+        let is_covered = |event: &&Event| covers.contains(&entry_id(event));
+        self.covered.store(self.more.iter().take_while(is_covered).count(), Ordering::Relaxed);
+    }
+
+    /// How many of the messages behind it were answered with it.
+    pub(crate) fn covered(&self) -> usize {
+        self.covered.load(Ordering::Relaxed)
     }
 }
 

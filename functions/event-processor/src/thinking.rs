@@ -205,7 +205,7 @@ impl Processor {
     fn turn(&self, question: &Question<'_>, failures: Failures) -> TurnData {
         let Question { event, conversation, profile, delivery, now, .. } = question;
         TurnData {
-            events: vec![(*event).clone()],
+            events: std::iter::once(*event).chain(&delivery.more).cloned().collect(),
             conversation: seen_by_author(event, conversation, profile.clone()),
             now: *now,
             ends_at: self.clock.now() + self.settings.bot_timeout,

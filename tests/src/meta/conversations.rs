@@ -32,14 +32,21 @@ impl Line {
     fn shown(&self, psid: &str, fields: &str) -> Value {
         let mut shown = json!({"id": self.mid});
         let from = match self.side {
-            Side::Person => json!({"name": "A person", "email": format!("{psid}@facebook.com"), "id": psid}),
-            Side::Page => json!({"name": "A Page", "email": format!("{}@facebook.com", self.page_id), "id": self.page_id}),
+            Side::Person => {
+                json!({"name": "A person", "email": format!("{psid}@facebook.com"), "id": psid})
+            }
+            Side::Page => {
+                json!({"name": "A Page", "email": format!("{}@facebook.com", self.page_id), "id": self.page_id})
+            }
         };
         let created = Timestamp::from_millis(self.at).to_string();
-        let created = created.split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned();
-        for (field, value) in
-            [("message", json!(self.text)), ("from", from), ("created_time", json!(created + "+0000"))]
-        {
+        let created =
+            created.split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned();
+        for (field, value) in [
+            ("message", json!(self.text)),
+            ("from", from),
+            ("created_time", json!(created + "+0000")),
+        ] {
             if fields.contains(field) {
                 shown[field] = value;
             }

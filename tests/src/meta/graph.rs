@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::conversations::Side;
 use super::answer::{Answer, Refusal};
+use super::conversations::Side;
 use super::faults::MESSAGES;
 use super::instagram::Host;
 use super::node::NodeCall;

@@ -10,7 +10,7 @@ use messenger::clock::Timestamp;
 use messenger::decision::Decision;
 use messenger::event::Event;
 use messenger::message::Invalid;
-use messenger::window::Label;
+use messenger::window::{Label, Purpose};
 
 use super::attempt::Attempt;
 use super::deliver::Tried;
@@ -21,8 +21,12 @@ use super::{Outbox, OutboxError, SendContext};
 /// An event that was recorded, with its conversation.
 #[derive(Clone, Debug)]
 pub struct IncomingTurn<'a> {
-    /// The event.
+    /// The event; of several that are one turn the first, after which the decision is named.
     pub event: &'a Event,
+    /// The newest of them, which the windows and what an answer cancels depend on.
+    pub newest: &'a Event,
+    /// The entries of the others, which the decision answers as well.
+    pub covers: Vec<String>,
     /// Whose conversation it is.
     pub conversation_key: ConversationKey,
     /// The conversation as it was when the event was recorded, or when its lease was last taken.
@@ -139,6 +143,7 @@ impl Outbox {
             let trouble_is_over = incoming.trouble_is_over;
             let changes = ConversationUpdate { trouble_is_over, forget, ..Default::default() };
             self.store.settle(&incoming.conversation_key, &changes).await?;
+            self.mark_covered(&incoming.conversation_key, &incoming.covers).await?;
             return self.unlist(&incoming.ended).await;
         }
         let key = EntryKey {
@@ -227,7 +232,8 @@ impl Outbox {
         self.deliver_before(incoming, context).await
     }
 
-    /// Completes what an earlier delivery of the event decided: whether there was such a decision.
+    /// Completes what an earlier delivery of the event decided, if there was such a decision: the entries of the other
+    /// events that it answers.
     ///
     /// # Errors
     /// [`OutboxError`]; calling it again completes the work.
@@ -235,16 +241,18 @@ impl Outbox {
         &self,
         incoming: &IncomingTurn<'_>,
         context: &SendContext,
-    ) -> Result<bool, OutboxError> {
+    ) -> Result<Option<Vec<String>>, OutboxError> {
         let key = EntryKey {
             conversation_key: incoming.conversation_key.clone(),
             id: entry_id(incoming.event),
         };
         match self.store.entry(&key).await? {
             Some(entry) if !entry.is_placeholder => {
-                self.resume(&key, entry, incoming, context).await.map(|()| true)
+                let covers = entry.covers.clone();
+                self.resume(&key, entry, incoming, context).await?;
+                Ok(Some(covers))
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 
@@ -273,7 +281,8 @@ impl Outbox {
             tracing::error!(%invalid, "the decision breaks a limit");
         }
         let conversation = &incoming.conversation;
-        let entry = plan(key, incoming.event, conversation, decision, now, &self.settings)?;
+        let mut entry = plan(key, incoming.newest, conversation, decision, now, &self.settings)?;
+        entry.covers.clone_from(&incoming.covers);
         if !entry.is_open() {
             return Ok((entry, None));
         }
@@ -320,16 +329,38 @@ impl Outbox {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
         changes.forget.extend(incoming.forget.iter().cloned());
         changes.trouble_is_over = incoming.trouble_is_over;
+        if let Some(timer) = incoming.event.own_entry() {
+            // A first try may have died before this was forgotten.
+            let mut waiting = incoming.conversation.waiting.iter();
+            changes.forget.extend(waiting.find(|it| it.id == timer).cloned());
+        }
         if entry.is_open() && entry.due_at.is_some() {
             changes.add.push(entry.waiting());
         } else if incoming.conversation.waiting.iter().any(|waiting| waiting.id == key.id) {
             changes.forget.push(entry.waiting());
         }
-        if self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
-            Ok(changes.add)
-        } else {
-            Err(OutboxError::PersonErased)
+        if !self.store.settle_unless_erased(&key.conversation_key, &changes).await? {
+            return Err(OutboxError::PersonErased);
         }
+        self.mark_covered(&key.conversation_key, &entry.covers).await?;
+        Ok(changes.add)
+    }
+
+    /// Marks that other events are answered with one that was decided: each may come again alone.
+    async fn mark_covered(
+        &self,
+        conversation_key: &ConversationKey,
+        covers: &[String],
+    ) -> Result<(), OutboxError> {
+        let now = self.clock.now();
+        for id in covers {
+            let key = EntryKey { conversation_key: conversation_key.clone(), id: id.clone() };
+            let mut mark = Entry::new(&key, Purpose::Reply, Vec::new(), now, now, now);
+            let reason = Some(Reason::AnsweredWith);
+            mark.ended_from_start(Status::Sent, reason, now, self.expires_at(now));
+            self.replace_placeholder(&mut mark).await?;
+        }
+        Ok(())
     }
 
     /// Completes what an earlier delivery of the event began.

@@ -44,9 +44,6 @@ pub(super) struct Unapplied {
     /// The keys of timers that are not wanted any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) cancel_timers: Vec<String>,
-    /// Why people answer from now on, if the bot hands over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) handed_over: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,10 +84,7 @@ impl Unapplied {
         now: Timestamp,
         settings: &OutboxSettings,
     ) -> Self {
-        let due_at = |when| match when {
-            When::AfterMillis(millis) => now + Duration::from_millis(millis),
-            When::At(instant) => instant,
-        };
+        let due_at = |when: When| when.after(now);
         let follow_ups = decision.follow_ups.into_iter().map(|follow_up| PlannedFollowUp {
             messages: follow_up.messages,
             due_at: due_at(follow_up.when),
@@ -108,7 +102,9 @@ impl Unapplied {
         let handed_over = decision.hand_over;
         let quiet_for = handed_over.as_ref().map(|it| it.quiet_for.unwrap_or(settings.quiet_for));
         let quiet_until = decision.quiet_for.max(quiet_for).map(|span| now + span);
-        if let Some(due_at) = quiet_until.filter(|_| handed_over.as_ref().is_some_and(|it| it.wakes)) {
+        if let Some(due_at) =
+            quiet_until.filter(|_| handed_over.as_ref().is_some_and(|it| it.wakes))
+        {
             let (key, payload) = (RESUMED.to_owned(), Value::Null);
             timers.push(PlannedTimer { key, payload, due_at, cancelled_by_answer_after: None });
         }
@@ -116,7 +112,6 @@ impl Unapplied {
             follow_ups: follow_ups.collect(),
             timers,
             cancel_timers: decision.cancel_timers,
-            handed_over: handed_over.map(|it| it.reason),
             version: if decision.state.is_some() { decision.state_version } else { 0 },
             state: decision.state.map(|state| state.to_string()),
             revision,
@@ -225,6 +220,7 @@ pub(super) fn plan(
     pass_thread(&mut decision, event.platform);
     let mut entry = entry(steps(&decision.say, None)?);
     entry.despite_quiet = decision.quiet_for.is_some() || decision.hand_over.is_some();
+    entry.handed_over = decision.hand_over.as_ref().map(|it| it.reason.clone());
     let revision = conversation.state_revision;
     let unapplied = Unapplied::from_decision(decision, caused_at, revision, now, settings);
     if !unapplied.is_empty() {
@@ -458,7 +454,13 @@ mod tests {
             let found = |(key, timer): &(EntryKey, Entry)| {
                 let set = timer.timer.clone().unwrap();
                 assert_eq!(timer.waiting().timer.as_ref(), Some(&set.key));
-                (key.id.clone(), set.key, set.payload, timer.due_at, timer.cancelled_by_answer_after)
+                (
+                    key.id.clone(),
+                    set.key,
+                    set.payload,
+                    timer.due_at,
+                    timer.cancelled_by_answer_after,
+                )
             };
             let set = |id: &str, key: &str, payload: &str, due_at, after| {
                 (id.to_owned(), key.to_owned(), payload.to_owned(), Some(due_at), after)
@@ -476,7 +478,10 @@ mod tests {
             let text = || Message::text("t").unwrap();
             let decision = Decision::nothing().say(text()).say(text()).hand_over(hand_over);
             let steps = planned(Ok(decision), &ConversationItem::default()).steps;
-            steps.iter().map(|step| step.say().passes_thread().flatten().map(str::to_owned)).collect()
+            steps
+                .iter()
+                .map(|step| step.say().passes_thread().flatten().map(str::to_owned))
+                .collect()
         };
         let hand_over = HandOver::because("asked for a person");
         let found: Vec<Option<String>> = said(hand_over.clone());

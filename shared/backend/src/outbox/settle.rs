@@ -33,14 +33,10 @@ impl Outbox {
             return Ok(ConversationUpdate::default());
         };
         let follow_ups = unapplied.follow_ups(key, entry, self.settings.give_up_after)?;
-        let mut room = conversation.room();
-        if room < follow_ups.len() {
-            room = self.free_places(&key.conversation_key, conversation).await?.room();
-        }
         if let Some((until, caused_at)) = unapplied.quiet {
             self.store.silence(&key.conversation_key, until, Cause::Event(caused_at)).await?;
         }
-        if let Some(reason) = &unapplied.handed_over
+        if let Some(reason) = &entry.handed_over
             && !self.publisher.is_off()
         {
             self.publisher.publish_hand_over(key, entry, reason, conversation.platform).await?;
@@ -55,7 +51,13 @@ impl Outbox {
             self.set_timers(whose, conversation, timers, cancelled, entry.decided_at).await
         };
         let of_timers = Box::pin(set).await?;
-        room = room.saturating_sub(of_timers.add.len());
+        let mut left = conversation.clone();
+        left.forget(&of_timers.forget);
+        left.waiting.extend(of_timers.add.iter().cloned());
+        let mut room = left.room();
+        if room < follow_ups.len() {
+            room = self.free_places(&key.conversation_key, &left).await?.room();
+        }
         let mut changes = unapplied.into_update();
         changes.add = of_timers.add;
         changes.forget = of_timers.forget;

@@ -4,7 +4,7 @@
 //! that can still cancel it: an answer, another timer of its key, the bot itself.
 
 use crate::store::{
-    Cancellation, CancelOutcome, Cause, Change, ConversationItem, ConversationKey,
+    CancelOutcome, Cancellation, Cause, Change, ConversationItem, ConversationKey,
     ConversationUpdate, Created, Entry, EntryKey, Guard, PendingEntry, Reason, Status, StoredTimer,
 };
 use messenger::clock::Timestamp;
@@ -145,7 +145,8 @@ impl Outbox {
             None => {
                 let timers = left.waiting.iter().filter(|it| it.timer.is_some()).count();
                 let has_place = left.waiting.iter().any(|it| it.id == key.id);
-                if !has_place && (timers >= MAX_TIMERS || left.room() == 0) {
+                let is_set_by_bot = waiting.timer.as_deref() != Some(RESUMED);
+                if is_set_by_bot && !has_place && (timers >= MAX_TIMERS || left.room() == 0) {
                     tracing::error!(timer = waiting.timer, "a timer finds no place");
                     end(Status::Failed, Reason::TooManyWaiting);
                 }
@@ -169,8 +170,7 @@ impl Outbox {
         timer: &PendingEntry,
         why: Cancellation,
     ) -> Result<bool, OutboxError> {
-        let key =
-            EntryKey { conversation_key: conversation_key.clone(), id: timer.id.clone() };
+        let key = EntryKey { conversation_key: conversation_key.clone(), id: timer.id.clone() };
         let now = self.clock.now();
         let outcome = self.store.cancel_entry(&key, why, now, self.expires_at(now)).await?;
         if outcome == CancelOutcome::Kept {
@@ -201,6 +201,7 @@ impl Outbox {
         let entry = of_timer(&key, timer, now, now, give_up_at, before.erased_at);
         let changes =
             self.set_timers(conversation_key, before, vec![(key, entry)], &[], now).await?;
+        self.store.make_places(conversation_key).await?;
         self.store.settle(conversation_key, &changes).await?;
         Ok(self.forget_ended(conversation_key, &changes.add).await?)
     }
@@ -215,8 +216,7 @@ pub(super) fn of_timer(
     give_up_at: Timestamp,
     after_erasure: Option<Timestamp>,
 ) -> Entry {
-    let mut entry =
-        Entry::new(key, Purpose::Update, Vec::new(), due_at, decided_at, give_up_at);
+    let mut entry = Entry::new(key, Purpose::Update, Vec::new(), due_at, decided_at, give_up_at);
     entry.timer = Some(timer);
     entry.after_erasure = after_erasure;
     entry

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use messenger::bot::{Bot, BotError, Trouble, Turn};
+use messenger::bot::{Bot, BotError, Gather, Trouble, Turn};
 use messenger::clock::SharedClock;
 use messenger::decision::Decision;
 use reqwest::{Client, StatusCode, Url};
@@ -41,10 +41,12 @@ pub struct HttpBot {
     secrets: Arc<Secrets>,
     clock: SharedClock,
     fallback: Option<Decision>,
+    gather: Gather,
 }
 
 impl HttpBot {
-    /// Reads `REPLY_URL`, `REPLY_ALLOW_LOCAL` and, in `BOT_SETTINGS`, `fallback_decision`; nothing if there is no URL.
+    /// Reads `REPLY_URL`, `REPLY_ALLOW_LOCAL` and, in `BOT_SETTINGS`, `fallback_decision` and `gather_seconds`; nothing
+    /// if there is no URL.
     pub fn new(environment: &Environment) -> Option<Self> {
         let variables = &environment.variables;
         let allow_local = variables.parsed_or("REPLY_ALLOW_LOCAL", false);
@@ -63,12 +65,24 @@ impl HttpBot {
             variables.reject(BOT_SETTINGS, format!("fallback_decision: {invalid}"));
             None
         });
+        let gather = settings.as_ref().and_then(|settings| settings.get("gather_seconds"));
+        let gather = match gather.map(|seconds| seconds.as_u64().filter(|it| *it <= 10)) {
+            None => Gather::Off,
+            Some(Some(0)) => Gather::Waiting,
+            Some(Some(seconds)) => Gather::For(Duration::from_secs(seconds)),
+            Some(None) => {
+                variables
+                    .reject(BOT_SETTINGS, "gather_seconds must be a whole number from 0 to 10");
+                Gather::Off
+            }
+        };
         Some(Self {
             url,
             http: client_resolving_by(LONGEST_TURN, PublicOnly { allow_local }),
             secrets: Arc::clone(&environment.secrets),
             clock: Arc::clone(&environment.clock),
             fallback,
+            gather,
         })
     }
 
@@ -114,6 +128,10 @@ impl Bot for HttpBot {
 
     fn give_up(&self, _: &Turn<Value>, _: &Trouble) -> Option<Decision> {
         self.fallback.clone()
+    }
+
+    fn gather(&self) -> Gather {
+        self.gather
     }
 }
 

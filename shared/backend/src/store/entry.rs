@@ -187,6 +187,12 @@ pub struct Entry {
     /// The timer that it is, if it is one: it has no steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<StoredTimer>,
+    /// Why people answer from now on, if its decision hands over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<String>,
+    /// The entries of other events that its decision answers as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<String>,
     /// What its decision still has to change, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unapplied: Option<String>,
@@ -239,6 +245,8 @@ impl Entry {
             cancelled_by_answer_after: None,
             despite_quiet: false,
             timer: None,
+            handed_over: None,
+            covers: Vec::new(),
             unapplied: None,
             is_placeholder: false,
             after_erasure: None,

@@ -61,6 +61,8 @@ pub enum Reason {
     Malformed,
     /// It may have been delivered, and is sent again only once Graph answers clearly.
     AwaitsGraph,
+    /// It was answered together with an earlier message.
+    AnsweredWith,
     /// A timer of the bot was due.
     Fired,
     /// Another timer of the same key was set.
@@ -71,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// The reasons without a value.
-    const PLAIN: [Self; 20] = [
+    const PLAIN: [Self; 21] = [
         Self::NothingToSay,
         Self::Answered,
         Self::Withdrawn,
@@ -90,6 +92,7 @@ impl Reason {
         Self::Erased,
         Self::Malformed,
         Self::AwaitsGraph,
+        Self::AnsweredWith,
         Self::Fired,
         Self::Replaced,
     ];
@@ -119,6 +122,7 @@ impl Reason {
             Self::Erased => "erased",
             Self::Malformed => "malformed",
             Self::AwaitsGraph => "awaits_graph",
+            Self::AnsweredWith => "answered_with",
             Self::Fired => "fired",
             Self::Replaced => "replaced",
             Self::Other(text) => text.split(':').next().unwrap_or_default(),

@@ -1,12 +1,31 @@
 //! Timers of the bot in the table, apart from what they have in common with other entries.
 
+use std::collections::BTreeMap;
+
 use serde::de::IgnoredAny;
 
-use super::{DueClass, EntryKey, ExpiresAt, Reason, Status, Store, StoreError, Update};
+use super::conversation::SORT_KEY;
+use super::erasure::UNLESS_MARK;
+use super::{
+    ConversationKey, DueClass, EntryKey, ExpiresAt, Reason, Status, Store, StoreError, Update,
+};
 use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
 impl Store {
+    /// Makes a place for what waits for a person who has never written, unless only the mark of an erasure is there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not answer.
+    pub async fn make_places(&self, conversation_key: &ConversationKey) -> Result<(), StoreError> {
+        let update = Update::default()
+            .set("#waiting = if_not_exists(#waiting, :none)")
+            .when("attribute_exists(pk)")
+            .when(UNLESS_MARK)
+            .value("none", BTreeMap::new());
+        self.update::<IgnoredAny>(&conversation_key.pk(), SORT_KEY, update).await.map(drop)
+    }
+
     /// Lets a timer that was fired wait again, because people answer: whether it had been fired.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl Kit {
         };
         let known = self.person(who);
         known.cancel_timer(&timer.due.key);
-        if known.has_room() {
+        if timer.due.key == RESUMED || known.has_room() {
             known.timers.push(timer);
         } else {
             self.end_as(who, Ending::Failed, "too_many_waiting", timer.shown());
