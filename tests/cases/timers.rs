@@ -205,7 +205,7 @@ async fn after_a_hand_over_the_bot_is_told_when_it_speaks_again() {
     say(&platform, "person").await;
     say(&platform, "unanswered by the bot").await;
     platform.advance(59 * MINUTE).await;
-    assert_eq!(delivered(&platform, PSID), [said.clone()]);
+    assert_eq!(delivered(&platform, PSID), std::slice::from_ref(&said));
     platform.advance(2 * MINUTE).await;
     assert_eq!(delivered(&platform, PSID), [said.clone(), back.clone()]);
     assert_no_leftovers(&platform, PSID).await;

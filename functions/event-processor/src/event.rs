@@ -107,9 +107,10 @@ impl Processor {
         let store = self.outbox.store();
         let newest = delivery.more.last().unwrap_or(event);
         let heard = self.heard_of_all(event, &delivery.more);
-        let opened = store
-            .open_conversation(&conversation_key, heard.as_ref(), newest.happened_at(), &lease, now)
-            .await;
+        // A timer is fired later than it was set, and starts no conversation of somebody who was erased meanwhile.
+        let since = event.own().map_or_else(|| newest.happened_at(), |own| own.set_at);
+        let opened =
+            store.open_conversation(&conversation_key, heard.as_ref(), since, &lease, now).await;
         let Some(opened) = opened.map_err(OutboxError::from)? else {
             tracing::info!("an event of a person who was erased after it");
             if delivery.is_again {
@@ -161,11 +162,13 @@ impl Processor {
             delivery.note_covered(&covers);
             return Ok(());
         }
-        if let Some(timer) = incoming.event.own_entry()
-            && self.outbox.take_own(&mut incoming, &timer).await? == OwnEvent::Over
-        {
-            tracing::info!("a timer means nothing any more, or waits while people answer");
-            return Ok(self.outbox.commit(incoming, Ok(Decision::nothing()), context).await?);
+        if let Some(timer) = incoming.event.own() {
+            let own = Box::pin(self.outbox.take_own(&mut incoming, &timer.entry)).await?;
+            if own == OwnEvent::Over {
+                tracing::info!("a timer means nothing any more, or waits while people answer");
+                let nothing = Ok(Decision::nothing());
+                return Ok(Box::pin(self.outbox.commit(incoming, nothing, context)).await?);
+            }
         }
         self.outbox.deliver_before(&mut incoming, context).await?;
         let profile = Box::pin(self.profile(&incoming, now, context)).await;
@@ -181,7 +184,7 @@ impl Processor {
         let answer = Box::pin(self.ask_bot(&question, lanes, context)).await?;
         incoming.trouble_is_over = answer.trouble_is_over;
         let covers = incoming.covers.clone();
-        self.outbox.commit(incoming, answer.decision, context).await?;
+        Box::pin(self.outbox.commit(incoming, answer.decision, context)).await?;
         delivery.note_covered(&covers);
         Ok(())
     }

@@ -17,11 +17,11 @@ struct Conversation {
 
 #[derive(Deserialize)]
 struct Messages {
-    data: Vec<Message>,
+    data: Vec<Line>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct Line {
     message: Option<String>,
     created_time: Option<String>,
     from: Option<End>,

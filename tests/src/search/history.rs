@@ -241,7 +241,7 @@ impl History {
         if let Some(control) = self.controls.get_mut(&event.id) {
             control.processed.get_or_insert(point);
         }
-        if matches!(event.kind, Kind::Delivery(_) | Kind::Read(_)) {
+        if event.is_own() || matches!(event.kind, Kind::Delivery(_) | Kind::Read(_)) {
             return;
         }
         if let Some(person) = event.person.clone() {

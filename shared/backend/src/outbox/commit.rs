@@ -329,10 +329,10 @@ impl Outbox {
         let mut changes = self.apply(key, entry, &incoming.conversation).await?;
         changes.forget.extend(incoming.forget.iter().cloned());
         changes.trouble_is_over = incoming.trouble_is_over;
-        if let Some(timer) = incoming.event.own_entry() {
+        if let Some(timer) = incoming.event.own() {
             // A first try may have died before this was forgotten.
             let mut waiting = incoming.conversation.waiting.iter();
-            changes.forget.extend(waiting.find(|it| it.id == timer).cloned());
+            changes.forget.extend(waiting.find(|it| it.id == timer.entry).cloned());
         }
         if entry.is_open() && entry.due_at.is_some() {
             changes.add.push(entry.waiting());

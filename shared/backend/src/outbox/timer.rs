@@ -203,7 +203,7 @@ impl Outbox {
             self.set_timers(conversation_key, before, vec![(key, entry)], &[], now).await?;
         self.store.make_places(conversation_key).await?;
         self.store.settle(conversation_key, &changes).await?;
-        Ok(self.forget_ended(conversation_key, &changes.add).await?)
+        self.forget_ended(conversation_key, &changes.add).await
     }
 }
 
@@ -255,11 +255,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
     const HOUR: Duration = Duration::from_hours(1);
 
+    type Change = fn(&mut Entry, &mut ConversationItem);
+
     #[test]
     fn a_timer_is_hindered_by_what_made_it_needless_and_waits_while_people_answer() {
         let quiet = |until| Some(Halt::Reschedule(until, Reason::Quiet));
         let cancelled = Some(Halt::End(Status::Cancelled, Some(Reason::Answered)));
-        type Change = fn(&mut Entry, &mut ConversationItem);
         let rows: [(&str, Change, Option<Halt>); 9] = [
             ("due", |_, _| {}, None),
             ("answered", |_, talk| talk.last_message_at = Some(NOW), None),

@@ -27,7 +27,7 @@ pub use content::{
 };
 pub use inbound::Inbound;
 pub use notification::{Limits, MAX_EVENTS, MAX_EVENTS_IN_ORDER, Unreadable, split, split_within};
-pub use own::RESUMED;
+pub use own::{Own, RESUMED};
 pub use record::{MAX_RECORD_BYTES, WriteError};
 
 /// The prefix of every `metadata` that the outbox writes.

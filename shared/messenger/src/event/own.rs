@@ -28,6 +28,15 @@ struct Written {
     entry: String,
 }
 
+/// The timer that an own event was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Its entry of the outbox.
+    pub entry: String,
+    /// When it was set: an erasure of the person after that takes it along.
+    pub set_at: Timestamp,
+}
+
 impl Event {
     /// A timer that is due, as an event of its person.
     ///
@@ -52,10 +61,11 @@ impl Event {
         Ok(Self::read_own(&place, &raw, id))
     }
 
-    /// The entry of the outbox that an own event was.
-    pub fn own_entry(&self) -> Option<String> {
+    /// The timer that an own event was.
+    pub fn own(&self) -> Option<Own> {
         let written = || serde_json::from_str::<Written>(&self.raw).ok();
-        self.is_own().then(written).flatten().map(|written| written.entry)
+        let written = self.is_own().then(written).flatten()?;
+        Some(Own { entry: written.entry, set_at: written.set_at })
     }
 
     /// Reads an own event; what is of another form is of an unknown kind, and of nobody.
