@@ -133,7 +133,8 @@ async fn the_sweep_tells_what_it_did() {
     assert_eq!(
         summary,
         json!({"pages": 1, "paused": 0, "claimed": 2, "sent": 1, "refused": {"never_heard_from": 1},
-            "rescheduled": 0, "failed": {}, "cancelled": {}, "skipped": 0, "errors": 0})
+            "rescheduled": 0, "failed": {}, "cancelled": {}, "fired": 0, "skipped": 0,
+            "errors": 0})
     );
 }
 

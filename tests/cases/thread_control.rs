@@ -52,6 +52,8 @@ async fn a_message_into_a_thread_that_the_inbox_holds_leaves_when_it_is_passed_b
     let back = platform.meta.inbox_passes(PAGE, PSID);
     platform.deliver(&back).await;
     assert_eq!(delivered(&platform, PSID), ["RESPONSE It is me"]);
+    // The bot is told that it may speak again.
+    platform.advance(MINUTE).await;
     assert_no_leftovers(&platform, PSID).await;
 }
 

@@ -64,7 +64,8 @@ const EXPECTED: &[Row<'_>] = &[
     // What was tried again.
     (PAGE, IN_BACKOFF, &["UPDATE first", "UPDATE second"], &["sent", "sent", "sent"]),
     (PAGE, COMMENT_IN_BACKOFF, &["RESPONSE in reply to 7000000000000122"], &["sent"]),
-    (PAGE, TAKEN_BY_INBOX, &["RESPONSE after the inbox"], &["sent", "sent"]),
+    // The bot is told that it may speak again.
+    (PAGE, TAKEN_BY_INBOX, &["RESPONSE after the inbox"], &["sent", "sent", "sent fired"]),
     (LACKING_PAGE, WITHOUT_PERMISSION, &["UPDATE without a permission"], &["sent", "sent"]),
     (THROTTLED_PAGE, THROTTLED, &["UPDATE throttled"], &["sent", "sent"]),
     (DEAD_PAGE, WITHOUT_TOKEN, &["UPDATE without a token"], &["sent", "sent"]),

@@ -36,7 +36,7 @@ const SHOWN_BY: [(Guard, u64); 17] = [
     (Guard::MarkFirst, 6),
     (Guard::EchoTag, 22),
     (Guard::PeopleFirst, 6),
-    (Guard::ServeBeforeRelease, 220),
+    (Guard::ServeBeforeRelease, 554),
     (Guard::EventTime, 120),
     (Guard::KeptUntilDone, 1),
 ];

@@ -7,6 +7,9 @@ use simulator::gate::Moment;
 use super::*;
 
 const PARROT_WITH_REMINDER: Replies = |event, _, _| {
+    if event.is_own() {
+        return Ok(Decision::nothing());
+    }
     if event.raw.contains("remind") {
         let later = FollowUp::after(HOUR, Message::text("reminder")?);
         return Ok(Decision::nothing().say(Message::text("will do")?).later(later));

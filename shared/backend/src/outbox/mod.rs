@@ -37,6 +37,7 @@ mod silence;
 mod thread;
 mod timer;
 mod typing;
+mod unapplied;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -12,7 +12,7 @@ use messenger::clock::Timestamp;
 use messenger::window::Purpose;
 
 use super::next::Halt;
-use super::plan::Unapplied;
+use super::unapplied::Unapplied;
 use super::{Outbox, OutboxError};
 
 /// The longest pause of a Page, whose entries must still be there when it ends, to end with a reason.
