@@ -1,44 +1,32 @@
-//! The README's first command: its timeline, and the README's excerpt of it.
+//! The README's first command: nine days of conversations, and the README's excerpt of them.
 
-use crate::support::*;
+use messenger::bot::{plain, shared};
+use messenger::chat::transcript::play;
+use simulator::platform::Options;
+use simulator::stage::Stage;
 
-async fn timeline() -> (String, Vec<String>) {
-    let mut timeline = Vec::new();
-    let platform = platform().await;
-    let differences = simulator::scenario::play(&platform, &mut timeline).await.unwrap();
-    (String::from_utf8(timeline).unwrap(), differences)
-}
+const NINE_DAYS: &str = include_str!("../scenarios/nine-days.chat");
 
 #[tokio::test]
-async fn nine_days_of_conversations_meet_every_expectation() {
-    let (timeline, differences) = timeline().await;
-    assert_eq!(differences, Vec::<String>::new());
-    insta::assert_snapshot!("timeline", timeline);
-}
-
-#[tokio::test]
-async fn the_timeline_is_in_the_order_of_its_clock() {
-    let (timeline, _) = timeline().await;
-    let times: Vec<_> = timeline.lines().filter_map(time).collect();
-    assert!(times.len() > 30, "{timeline}");
-    assert!(times.is_sorted(), "{timeline}");
-}
-
-#[tokio::test]
-async fn the_excerpt_in_the_readme_is_part_of_the_timeline() {
-    let (timeline, _) = timeline().await;
-    let readme = include_str!("../../README.md");
-    let (_, excerpt) = readme.split_once("```text\n").unwrap();
-    let (excerpt, _) = excerpt.split_once("```").unwrap();
-    let mut lines = timeline.lines();
-    let excerpt: Vec<_> = excerpt.lines().filter(|line| !line.is_empty()).collect();
-    assert!(excerpt.len() > 10);
-    for wanted in excerpt {
-        assert!(lines.any(|line| line == wanted), "not in the timeline, or not in order: {wanted}");
+async fn nine_days_of_conversations_happen_as_they_are_written_however_often() {
+    for _ in 0..3 {
+        let bot = Some(shared(plain(booking::reply)));
+        let mut stage = Stage::new(Options { bot, ..Options::default() });
+        let report = play(NINE_DAYS, &mut stage).await.unwrap();
+        assert!(report.is_as_written(), "{report}");
+        assert_eq!(report.accepted, NINE_DAYS);
     }
 }
 
-/// A line's day and time, such as `11-22 09:00`.
-fn time(line: &str) -> Option<&str> {
-    line.strip_prefix("  ")?.get(..11).filter(|time| time.as_bytes()[8] == b':')
+#[test]
+fn the_excerpt_in_the_readme_is_part_of_them() {
+    let readme = include_str!("../../README.md");
+    let (_, excerpt) = readme.split_once("```text\n").unwrap();
+    let (excerpt, _) = excerpt.split_once("```").unwrap();
+    let mut lines = NINE_DAYS.lines();
+    let excerpt: Vec<_> = excerpt.lines().filter(|line| !line.is_empty()).collect();
+    assert!(excerpt.len() > 10);
+    for wanted in excerpt {
+        assert!(lines.any(|line| line == wanted), "not in the file, or not in order: {wanted}");
+    }
 }

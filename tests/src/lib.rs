@@ -3,7 +3,7 @@
 //! [`platform::Platform`] runs the handlers of all functions in one process. Around them are a
 //! `DynamoDB` behind the unchanged AWS SDK ([`dynamodb`]), queues ([`sqs`]) and a secret
 //! ([`secrets_manager`]) behind their AWS protocols ([`aws`]), and a stand-in for Meta that enforces
-//! the windows itself ([`meta`]). [`scenario`] plays conversations on it, [`http`] serves it.
+//! the windows itself ([`meta`]). [`stage`] plays transcripts on it, [`http`] serves it.
 
 pub mod aws;
 pub mod clock;
@@ -19,7 +19,6 @@ pub mod outgoing;
 pub mod platform;
 pub mod record;
 pub mod samples;
-pub mod scenario;
 pub mod search;
 pub mod secrets_manager;
 pub mod setup;

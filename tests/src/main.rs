@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 use backend::clock::SystemClock;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use messenger::bot::{Setup, SetupError, SharedBot, plain, shared};
-use messenger::chat::transcript;
+use messenger::chat::transcript::{self, Report};
 use messenger::clock::Clock;
 use serde_json::Value;
 use simulator::guard::Guard;
 use simulator::platform::{Options, Platform};
 use simulator::stage::Stage;
-use simulator::{http, samples, scenario, search};
+use simulator::{http, samples, search};
+
+/// The conversations of the README's first command.
+const NINE_DAYS: &str = include_str!("../scenarios/nine-days.chat");
 
 /// A Messenger on this machine: the real functions on a local AWS and a local Meta.
 ///
@@ -157,11 +160,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Arguments { command, values } = Arguments::parse();
     match command {
         None => {
-            let differences = play().await?;
+            let played = play(NINE_DAYS, Bot::Booking).await?;
             serve(&*Platform::start(values.options().await?).await?).await?;
-            Ok(exit_code(&differences))
+            Ok(exit_code(played.is_as_written()))
         }
-        Some(Command::Play(wanted)) if wanted.files.is_empty() => Ok(exit_code(&play().await?)),
+        Some(Command::Play(wanted)) if wanted.files.is_empty() => {
+            Ok(exit_code(play(NINE_DAYS, Bot::Booking).await?.is_as_written()))
+        }
         Some(Command::Play(wanted)) => play_files(&wanted, &values).await,
         Some(Command::Serve) => {
             serve(&*Platform::start(values.options().await?).await?).await?;
@@ -227,29 +232,29 @@ fn log_to_stderr() {
     log.with_max_level(level).without_time().init();
 }
 
-/// Plays on a platform of its own, so that what is served afterwards starts empty.
-async fn play() -> Result<Vec<String>, Box<dyn Error>> {
-    let platform = Platform::start(Options::default()).await?;
-    scenario::play(&platform, &mut stdout()).await
+/// Plays a transcript on a platform of its own, so that what is served afterwards starts empty.
+async fn play(text: &str, bot: Bot) -> Result<Report, Box<dyn Error>> {
+    let options = Options { bot: Some(bot.built().await?), ..Options::default() };
+    let report = transcript::play(text, &mut Stage::new(options)).await?;
+    writeln!(stdout(), "{report}")?;
+    Ok(report)
 }
 
 /// Plays transcripts, each on a platform of its own.
 async fn play_files(wanted: &Play, values: &Values) -> Result<ExitCode, Box<dyn Error>> {
-    let (mut out, mut is_as_written) = (stdout(), true);
+    let mut is_as_written = true;
     for file in &wanted.files {
         let named = |error: &dyn Display| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
-        let options = Options { bot: Some(values.bot.built().await?), ..Options::default() };
-        let report = transcript::play(&text, &mut Stage::new(options)).await;
-        let report = report.map_err(|misread| named(&misread))?;
-        writeln!(out, "{}\n{report}", file.display())?;
+        writeln!(stdout(), "{}", file.display())?;
+        let report = play(&text, values.bot).await.map_err(|misread| named(&misread))?;
         if wanted.accept && report.refused.is_none() {
             std::fs::write(file, &report.accepted).map_err(|error| named(&error))?;
         } else {
             is_as_written &= report.is_as_written();
         }
     }
-    Ok(if is_as_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(is_as_written))
 }
 
 async fn serve(platform: &Platform) -> Result<(), Box<dyn Error>> {
@@ -277,6 +282,6 @@ Serving, from {now} by this machine's clock, until Ctrl-C:
     }
 }
 
-fn exit_code(differences: &[String]) -> ExitCode {
-    if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn exit_code(is_as_written: bool) -> ExitCode {
+    if is_as_written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

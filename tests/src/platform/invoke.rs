@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use backend::signature::SIGNATURE_HEADER;
+use backend::signature::{SIGNATURE_HEADER, sign};
 use lambda_http::http::{Method, Request};
 use lambda_http::{Body, Response};
 use messenger::clock::{Clock, Timestamp};
@@ -28,6 +28,19 @@ impl Platform {
     pub async fn invoke_api(&self, request: &lambda_http::Request) -> Response<Body> {
         let deadline = self.clock.now() + API_TIMEOUT;
         Box::pin(self.functions.api.handle(request, &self.invocation("api"), deadline)).await
+    }
+
+    /// Posts a notification with a signature that is not Meta's: the answer's status.
+    pub async fn post_forged(&self, body: &[u8]) -> u16 {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.webhook_path(&self.meta.app_notified_by(body)))
+            .header(SIGNATURE_HEADER, sign(body, &"not the app secret".into()))
+            .body(Body::Binary(body.to_vec()));
+        match request {
+            Ok(request) => self.functions.webhook.handle(request).await.status().as_u16(),
+            Err(_) => 400,
+        }
     }
 
     /// Posts a notification, signed as Meta does: the answer's status, 500 if the function dies, 504 if

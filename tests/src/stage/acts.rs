@@ -3,7 +3,9 @@
 use messenger::chat::transcript::{
     Act, Delivery, Desk, Ending, Happening, Refused, StaffAct, What,
 };
+use messenger::chat::shown;
 use messenger::clock::Clock;
+use messenger::message::Outgoing;
 use serde_json::{Map, Value, json};
 
 use super::told::Told;
@@ -53,7 +55,9 @@ impl Stage {
                 return self.deliver(&platform, &body).await;
             }
         };
+        // What somebody else made up is on nobody's screen.
         if matches!(act, Act::Says(_) | Act::Taps(_) | Act::SendsImage)
+            && self.deliver != Some(Delivery::Forged)
             && let Some(known) = self.people.get_mut(who)
         {
             known.screen.write(&mid);
@@ -97,9 +101,22 @@ impl Stage {
                 platform.advance(span).await;
                 platform.deliver(body).await;
             }
-            Some(delivery @ (Delivery::OutOfOrder | Delivery::Forged)) => {
-                return Err(Refused(format!("{delivery:?} cannot be played yet")));
+            // It waits for the next one, which comes first.
+            Some(Delivery::OutOfOrder) => {
+                self.held_back = Some(body.to_vec());
+                return Ok(());
             }
+            Some(Delivery::Forged) => {
+                let status = platform.post_forged(body).await;
+                platform.settle().await;
+                let is_refused = status == 401;
+                return is_refused.then_some(()).ok_or_else(|| {
+                    Refused(format!("the webhook took a forged notification: {status}"))
+                });
+            }
+        }
+        if let Some(earlier) = self.held_back.take() {
+            platform.deliver(&earlier).await;
         }
         Ok(())
     }
@@ -118,6 +135,19 @@ impl Stage {
             (_, StaffAct::ReturnsControl) => {
                 let body = platform.meta.inbox_passes(&page_id, &psid);
                 self.deliver(&platform, &body).await
+            }
+            (Desk::Inbox, StaffAct::Asks(_)) => {
+                Err(Refused("the inbox does not ask the API".to_owned()))
+            }
+            (Desk::Api(author), StaffAct::Asks(fields)) => {
+                let mut wanted = json!({"page_id": page_id, "psid": psid});
+                if fields.get("purpose").is_some_and(|purpose| purpose == "human") {
+                    wanted["author"] = author.as_str().into();
+                }
+                if let Some(all) = wanted.as_object_mut() {
+                    all.extend(fields.clone());
+                }
+                self.ask_the_api(&platform, &wanted, who).await
             }
             (Desk::Inbox, StaffAct::Says(text)) => {
                 let message = json!({"mid": mid, "is_echo": true, "app_id": INBOX, "text": text});
@@ -162,7 +192,8 @@ impl Stage {
             return Err(Refused(format!("the API refuses this: {}", text("message"))));
         }
         // The windows refuse it, so it never becomes an entry.
-        let said = wanted["message"].as_str().unwrap_or_default().to_owned();
+        let said = Outgoing::from_json(&wanted["message"]).map(|say| shown(&say));
+        let said = said.unwrap_or_default();
         let what = What::Ended { ending: Ending::Refused, reason: text("code"), text: said };
         let happening = Happening { who: Some(who.to_owned()), what };
         self.refused.push(Told { at: platform.clock.now().millis(), happening });

@@ -50,6 +50,8 @@ pub struct Stage {
     /// What the API refused since the last look.
     refused: Vec<Told>,
     deliver: Option<Delivery>,
+    /// A notification that comes after the next one.
+    held_back: Option<Vec<u8>>,
 }
 
 impl Stage {
@@ -66,6 +68,7 @@ impl Stage {
             dead_letters_seen: 0,
             refused: Vec::new(),
             deliver: None,
+            held_back: None,
         }
     }
 

@@ -206,6 +206,7 @@ impl Kit {
         let notice = Notice { account: known.account, psid: &known.psid, at: now };
         let body = match (desk, act) {
             (_, StaffAct::ReturnsControl) => notice.control_returned(),
+            (_, StaffAct::Asks(_)) => return Err(only_there("there is no API in memory")),
             (Desk::Inbox, StaffAct::Says(text)) => {
                 let mid = format!("m_{number}");
                 let body = notice.echo(&mid, text);

@@ -126,6 +126,9 @@ impl fmt::Display for StaffAct {
         match self {
             Self::Says(text) => f.write_str(&said(text)),
             Self::ReturnsControl => f.write_str("(returns control)"),
+            Self::Asks(fields) => {
+                write!(f, "(raw {})", serde_json::to_string(fields).unwrap_or_default())
+            }
         }
     }
 }

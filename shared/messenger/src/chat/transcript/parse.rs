@@ -16,7 +16,8 @@ const START: &str = "after `=` comes an instant in UTC such as 2026-11-22 09:00"
 const ACT: &str = "after `name>` comes a text, `[Title]`, (quickly \"one\" \"two\"), (image), (reaction love), (unsend), (link m.me?ref=x), \
                    (comment \"How much?\") or (raw {…}); a text that begins with a bracket needs a backslash before it";
 const STAFF: &str = "`@name> text` is written through the API, `@inbox> text` in the Page's inbox, `@name to guest> \
-                     text` to somebody else than who acted last, and `@inbox> (returns control)` ends the bot's silence";
+                     text` to somebody else than who acted last, `@name> (raw {…})` asks the API for something, and `@inbox> (returns control)` ends the bot's \
+                     silence";
 const PASSING: &str = "after `+` comes a span such as 90s, 10m, 25h or 7d; due; to 2026-11-25 09:00; or edge guest \
                        24h -1m";
 const FAULT: &str = "after `!` comes service llm busy 2 (or lost, unreachable); off; graph lost_answer guest; graph \
@@ -158,6 +159,10 @@ fn staff(text: &str) -> Option<Step> {
     let desk = if desk == "inbox" { Desk::Inbox } else { Desk::Api(desk.to_owned()) };
     let act = match act.trim_start() {
         "(returns control)" if desk == Desk::Inbox => StaffAct::ReturnsControl,
+        raw if raw.starts_with("(raw ") && desk != Desk::Inbox => {
+            let json = raw.strip_prefix("(raw ")?.strip_suffix(')')?;
+            StaffAct::Asks(serde_json::from_str(json).ok()?)
+        }
         act if act.is_empty() || act.starts_with(['(', '[']) => return None,
         text => StaffAct::Says(unescaped(text)),
     };

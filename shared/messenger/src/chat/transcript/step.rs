@@ -66,12 +66,15 @@ pub enum Desk {
 }
 
 /// What a person of the business does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StaffAct {
     /// Writes to the person.
     Says(String),
     /// Gives the control of the conversation back; in the inbox only.
     ReturnsControl,
+    /// Asks the API for a message with these fields of its request; Page, person, and the author for purpose `human`,
+    /// are added. Only the full platform can do it.
+    Asks(Map<String, Value>),
 }
 
 /// How time passes.
