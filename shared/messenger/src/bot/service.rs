@@ -134,11 +134,23 @@ impl Call<'_> {
     /// of another form.
     pub async fn send<T: DeserializeOwned, S>(self, turn: &Turn<S>) -> Result<T, BotError> {
         let failed = BotError::Failed(self.service.name);
+        self.find(turn).await?.ok_or(failed)
+    }
+
+    /// Makes the call, and reads the JSON of a successful answer; nothing if there is no such thing (404).
+    ///
+    /// # Errors
+    /// As [`Self::send`] has them.
+    pub async fn find<T: DeserializeOwned, S>(self, turn: &Turn<S>) -> Result<Option<T>, BotError> {
+        let failed = BotError::Failed(self.service.name);
         let response = self.response(turn).await?;
-        if !response.status().is_success() {
-            return Err(failed);
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                serde_json::from_slice(response.body()).map(Some).map_err(|_| failed)
+            }
+            _ => Err(failed),
         }
-        serde_json::from_slice(response.body()).map_err(|_| failed)
     }
 
     /// Makes the call, and returns its answer, whatever its status but 429 and 5xx.

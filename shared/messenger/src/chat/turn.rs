@@ -202,6 +202,9 @@ impl Kit {
                     .to_owned(),
             ));
         }
+        if let Some(name) = self.world.take_broken() {
+            return Err(Refused(format!("the service {name} of this chat panicked")));
+        }
         if let Some(name) = self.world.take_missing() {
             return Err(Refused(format!(
                 "the bot called the service {name}, which this chat does not have: add it with `.world(\"{name}\", …)`"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ struct Things {
     outages: BTreeMap<String, (Outage, u32)>,
     changes: Vec<Change>,
     missing: Option<&'static str>,
+    broken: Option<&'static str>,
 }
 
 /// Services and secrets, shared by a conversation and its bot.
@@ -66,6 +68,11 @@ impl World {
         self.things().missing.take()
     }
 
+    /// A service of the test that panicked: what it was to check does not hold.
+    pub(super) fn take_broken(&self) -> Option<&'static str> {
+        self.things().broken.take()
+    }
+
     /// A service of the test that panicked has left everything as it was.
     fn things(&self) -> MutexGuard<'_, Things> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +105,10 @@ impl Things {
             self.missing = Some(name);
             return Err(NoAnswer::NotConnected);
         };
-        serve(request)
+        catch_unwind(AssertUnwindSafe(|| serve(request))).unwrap_or_else(|_| {
+            self.broken = Some(name);
+            Err(NoAnswer::NotConnected)
+        })
     }
 }
 
