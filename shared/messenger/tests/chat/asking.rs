@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use messenger::bot::{BotError, NoAnswer, Stateless, Turn, bot_fn};
+use messenger::bot::{BotError, NoAnswer, Setup, Stateless, Turn, bot_fn};
 use messenger::chat::Chat;
 use messenger::decision::Decision;
 use messenger::message::Message;
+use serde_json::Value;
 
 use super::bots::{
     Count, always, answering, assistant, careless, obedient, say, settings, with_fallback,
@@ -123,6 +124,33 @@ fn a_bot_may_pause_for_itself() {
 fn a_service_that_the_test_does_not_have_fails_it() {
     let told = failure(|| drop(Chat::built(settings(), assistant).says("Hi")));
     assert!(told.contains("add it with `.world(\"llm\", …)`"), "{told}");
+}
+
+#[test]
+fn a_service_of_the_test_that_panics_fails_it_whatever_the_bot_makes_of_it() {
+    let chat = Chat::built(settings(), with_fallback);
+    let chat = chat.world("llm", |_| panic!("this call was not expected"));
+    let told = failure(|| drop(chat.says("Hi").expect_text("later")));
+    assert!(told.contains("the service llm of this chat panicked"), "{told}");
+}
+
+#[test]
+fn what_a_service_does_not_have_is_no_failure_of_it() {
+    let build = async |setup: &Setup| {
+        let shop = setup.service("llm")?;
+        Ok(bot_fn(async move |turn: &Turn<Stateless>| {
+            let found: Option<Value> = shop.get(format!("/{}", turn.text())).find(turn).await?;
+            say(if found.is_some() { "found" } else { "not found" })
+        }))
+    };
+    let chat = Chat::built(settings(), build).world("llm", |request| {
+        let mut response = Response::new(b"{}".to_vec());
+        let status = request.uri().path().trim_start_matches('/').parse().unwrap();
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Ok(response)
+    });
+    let chat = chat.says("200").expect_text("found").says("404").expect_text("not found");
+    chat.says("410").expect_failed("bot_failed");
 }
 
 #[test]
