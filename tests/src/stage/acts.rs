@@ -1,9 +1,9 @@
 //! What people and the business do on the stage.
 
+use messenger::chat::shown;
 use messenger::chat::transcript::{
     Act, Delivery, Desk, Ending, Happening, Refused, StaffAct, What,
 };
-use messenger::chat::shown;
 use messenger::clock::Clock;
 use messenger::message::Outgoing;
 use serde_json::{Map, Value, json};
