@@ -69,6 +69,36 @@ async fn what_was_done_once_is_not_done_by_a_later_try() {
     assert_eq!(memos(&platform).await, 0, "they go with the person");
 }
 
+/// Meta repeats a notification that it took for lost for up to a day and a half, long after the queue has forgotten it.
+#[tokio::test]
+async fn a_message_that_meta_repeats_is_not_thought_about_again() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let bot = bot_fn(async move |turn: &Turn<Stateless>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let done: u64 = turn.once("order", async { Ok(count.load(Ordering::Relaxed)) }).await?;
+        let text = turn.text();
+        let says = text != "silence";
+        let said = Message::text(format!("{text} {done}"))?;
+        Ok(if says { Decision::nothing().say(said) } else { Decision::nothing() })
+    });
+    let platform = threaded(shared(bot)).await;
+    for (text, asked_again, memos_kept) in [("one", 0, 1), ("silence", 1, 2)] {
+        let body = platform.meta.person_says(PAGE, PSID, text);
+        let before = asked.load(Ordering::Relaxed) + 1;
+        for pause in [MINUTE, HOUR, DAY] {
+            assert_eq!(platform.deliver(&body).await, 200);
+            platform.advance(pause).await;
+        }
+        // The queue drops what comes within five minutes. What decided nothing has no entry that tells, but what was
+        // done has its memo.
+        assert_eq!(asked.load(Ordering::Relaxed) - before, asked_again, "{text}");
+        assert_eq!(memos(&platform).await, memos_kept, "{text}");
+    }
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE one 1"]);
+    assert_no_leftovers(&platform, PSID).await;
+}
+
 #[tokio::test]
 async fn memos_expire() {
     let (bot, _) = orders(0);

@@ -2,9 +2,11 @@
 
 use messenger::decision::Decision;
 use messenger::message::Message;
+use serde_json::json;
 use simulator::meta::Fault;
 use simulator::platform::{Platform, Replies, page_token};
 
+use crate::api::post_to;
 use crate::support::*;
 
 const HELLO: Replies = |_, _, _| Ok(Decision::nothing().say(Message::text("hello")?));
@@ -49,6 +51,24 @@ async fn an_unclear_message_is_sent_once_more_after_the_grace_time_at_most() {
         assert_eq!(delivered(&platform, PSID), ["RESPONSE hello"]);
         assert_no_leftovers(&platform, PSID).await;
     }
+}
+
+/// The typing indicator that shows whether Graph answers is itself refused outside the standard window.
+#[tokio::test]
+async fn whether_graph_answers_is_asked_without_breaking_the_window() {
+    let platform = platform_with(|options| options.replies = HELLO).await;
+    platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
+    platform.advance(2 * DAY).await;
+    platform.meta.fail_next(Fault::LostRequest);
+    let wanted = json!({"page_id": PAGE, "psid": PSID, "message": "Still there?",
+        "purpose": "human", "author": "front-desk"});
+    assert_eq!(post_to(&platform, "/messages", &wanted).await.0, 202);
+    platform.meta.take_calls();
+    platform.advance(5 * MINUTE).await;
+    assert_eq!(delivered(&platform, PSID), ["RESPONSE hello", "HUMAN_AGENT Still there?"]);
+    assert!(requested(&platform, PSID).iter().all(|request| request.sender_action.is_none()));
+    assert_eq!(platform.meta.take_calls(), [format!("GET /{PAGE}")]);
+    assert_no_leftovers(&platform, PSID).await;
 }
 
 #[tokio::test]

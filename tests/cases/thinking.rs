@@ -1,24 +1,16 @@
 //! A bot that calls something: what it needs is down, slow or broken, and everybody is served all the same.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use backend::runtime::Environment;
-use event_processor::{Driver, Processor, Threads, Work};
-use futures_util::future::BoxFuture;
-use messenger::bot::{Bot, BotError, State, Stateless, Trouble, Turn, Verdict, bot_fn, shared};
+use messenger::bot::{Bot, BotError, Stateless, Trouble, Turn, shared};
 use messenger::clock::{Clock, SharedClock};
 use messenger::decision::Decision;
 use messenger::message::{Invalid, Message};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use simulator::clock::VirtualClock;
 use simulator::driver::{gets_stuck, takes};
-use simulator::meta::Fault;
 use simulator::platform::{DEAD_LETTERS, EVENTS, Options, Platform, batch};
-use tokio::sync::Notify;
 
-use crate::api::post_to;
 use crate::crash::{say, survive_with};
 use crate::support::*;
 
@@ -83,15 +75,15 @@ async fn platform_of(does: Does, instead: Option<&'static str>) -> (Arc<Platform
     (platform, asked)
 }
 
-fn repeat(text: &str) -> Result<Decision, BotError> {
+pub(crate) fn repeat(text: &str) -> Result<Decision, BotError> {
     Ok(Decision::nothing().say(Message::text(format!("you said {text}"))?))
 }
 
-async fn post(platform: &Platform, psid: &str, text: &str) {
+pub(crate) async fn post(platform: &Platform, psid: &str, text: &str) {
     assert_eq!(platform.post(&platform.meta.person_says(PAGE, psid, text)).await, 200);
 }
 
-fn reasons(platform: &Platform) -> Vec<String> {
+pub(crate) fn reasons(platform: &Platform) -> Vec<String> {
     let dead = platform.sqs.messages(DEAD_LETTERS);
     dead.iter().map(|it| it.attributes["reason"].value.clone()).collect()
 }
@@ -158,6 +150,66 @@ async fn an_outage_costs_each_person_two_minutes_once_and_loses_nothing() {
     assert_eq!(counted(&platform, "BotGaveUp"), 3);
     assert!(platform.sqs.is_empty(DEAD_LETTERS));
     assert_no_leftovers(&platform, PSID).await;
+}
+
+#[tokio::test]
+async fn an_hours_outage_costs_each_of_many_people_two_minutes_once() {
+    const PEOPLE: u64 = 20;
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
+    let platform = platform_with(|options| {
+        options.bot = Some(shared(Model { is_down: down }));
+    })
+    .await;
+    let began = platform.clock.now();
+    let person = |number: u64| format!("70000000000002{number:02}");
+    // Each writes three times during the hour, and once after it.
+    for minute in 0..70 {
+        if minute == 60 {
+            is_down.store(false, Ordering::Relaxed);
+        }
+        for number in 0..PEOPLE {
+            if [0, 20, 40, 60].contains(&(minute - i64::try_from(number % 8).unwrap())) {
+                post(&platform, &person(number), &format!("at {minute}")).await;
+            }
+        }
+        platform.settle().await;
+        platform.advance(MINUTE).await;
+    }
+    for number in 0..PEOPLE {
+        let answers = platform.meta.delivered(PAGE, &person(number));
+        let written = [0, 20, 40, 60].map(|minute| minute + i64::try_from(number % 8).unwrap());
+        assert_eq!(answers.len(), written.len(), "nothing is lost");
+        for (place, (answer, minute)) in answers.iter().zip(written).enumerate() {
+            let waited = answer.at - began.millis() - minute * 60_000;
+            let most = if place == 0 { 123_000 } else { 2_000 };
+            assert!((0..=most).contains(&waited), "message {place} of {number}: {waited} ms");
+            let text = if place < 3 { "Sorry".to_owned() } else { format!("you said at {minute}") };
+            assert_eq!(answer.message["text"], text);
+        }
+        assert_no_leftovers(&platform, &person(number)).await;
+    }
+    assert!(platform.sqs.is_empty(DEAD_LETTERS));
+}
+
+/// A bot whose model may be down.
+struct Model {
+    is_down: Arc<AtomicBool>,
+}
+
+impl Bot for Model {
+    type State = Stateless;
+
+    async fn decide(&self, turn: &Turn<Stateless>) -> Result<Decision, BotError> {
+        if self.is_down.load(Ordering::Relaxed) {
+            return Err(BotError::temporary("model"));
+        }
+        repeat(&turn.text())
+    }
+
+    fn give_up(&self, _: &Turn<Stateless>, _: &Trouble) -> Option<Decision> {
+        Some(Decision::nothing().say(Message::text("Sorry").unwrap()))
+    }
 }
 
 #[tokio::test]
@@ -312,285 +364,4 @@ async fn a_comment_has_the_same_patience() {
         assert_eq!(platform.sqs.messages(DEAD_LETTERS).len(), 1 - expected);
         assert!(platform.sqs.is_empty(EVENTS));
     }
-}
-
-// ---------------------------------------------------------------------------------------- side by side
-
-/// A bot that waits for the test when it is asked about `think`.
-fn waiting(options: &mut Options) -> Arc<Notify> {
-    let released = Arc::new(Notify::new());
-    let wait = Arc::clone(&released);
-    options.has_threads = true;
-    options.bot = Some(shared(bot_fn(async move |turn: &Turn<Stateless>| {
-        if turn.text() == "think" {
-            wait.notified().await;
-        }
-        repeat(&turn.text())
-    })));
-    released
-}
-
-#[tokio::test]
-async fn nobody_waits_for_another_ones_bot() {
-    let mut released = Arc::default();
-    let platform = platform_with(|options| released = waiting(options)).await;
-    let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
-    let functions = platform.instance(1, &clock).unwrap();
-    post(&platform, PSID, "think").await;
-    post(&platform, OTHER_PSID, "hello").await;
-    let received = platform.sqs.receive(EVENTS, 10);
-    assert_eq!(received.len(), 2);
-    let began = platform.clock.now();
-    let work = functions.processor.handle(batch(&received), "slow", began + PROCESSOR_TIMEOUT);
-    let meanwhile = async {
-        while platform.sqs.messages(EVENTS).len() > 1 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(delivered(&platform, OTHER_PSID), ["RESPONSE you said hello"]);
-        assert!(platform.clock.now().since(began) <= 2 * SECOND);
-        // The next message of the one is processed while the other one's bot still thinks.
-        post(&platform, OTHER_PSID, "again").await;
-        platform.settle().await;
-        assert_eq!(delivered(&platform, OTHER_PSID).len(), 2);
-        assert!(delivered(&platform, PSID).is_empty());
-        released.notify_one();
-    };
-    let (answer, ()) = tokio::join!(work, meanwhile);
-    assert!(answer.batch_item_failures.is_empty());
-    assert_eq!(delivered(&platform, PSID), ["RESPONSE you said think"]);
-}
-
-/// The sender actions that reached a person, and their messages.
-fn shown(platform: &Platform, psid: &str) -> Vec<String> {
-    let requests = requested(platform, psid).into_iter();
-    let name = |request: simulator::meta::GraphRequest| {
-        request
-            .sender_action
-            .unwrap_or_else(|| request.message["text"].as_str().unwrap().to_owned())
-    };
-    requests.map(name).collect()
-}
-
-/// Threads on which time passes when the test says so.
-#[derive(Debug, Default)]
-struct Stepped {
-    threads: Threads,
-    passed: Arc<Notify>,
-}
-
-impl Driver for Stepped {
-    fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict> {
-        self.threads.drive(work, limit)
-    }
-
-    fn pause(&self, span: Duration) -> BoxFuture<'static, ()> {
-        let passed = Arc::clone(&self.passed);
-        let is_limit_of_showing = span == 2 * SECOND;
-        Box::pin(async move {
-            if is_limit_of_showing {
-                std::future::pending::<()>().await;
-            }
-            passed.notified().await;
-        })
-    }
-}
-
-#[tokio::test]
-async fn a_person_sees_that_the_bot_is_typing_once_it_has_thought_for_a_while() {
-    for (setting, expected) in
-        [("on", &["typing_on", "typing_on", "you said think"][..]), ("off", &["you said think"])]
-    {
-        let mut options = Options::default();
-        let (released, driver) = (waiting(&mut options), Arc::new(Stepped::default()));
-        options.variables.insert("BOT_TYPING".to_owned(), setting.to_owned());
-        let bot = options.bot();
-        let platform = Platform::start(options).await.unwrap();
-        let passed = Arc::clone(&driver.passed);
-        let new = |environment: &Environment| Processor::new(environment, bot, driver);
-        let processor = platform.containers().start("event-processor", new).unwrap();
-        post(&platform, PSID, "think").await;
-        let received = platform.sqs.receive(EVENTS, 10);
-        let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
-        let meanwhile = async {
-            for count in 1..expected.len() {
-                passed.notify_one();
-                while shown(&platform, PSID).len() < count {
-                    tokio::task::yield_now().await;
-                }
-            }
-            released.notify_one();
-        };
-        let work = processor.handle(batch(&received), "slow", deadline);
-        let (answer, ()) = tokio::join!(work, meanwhile);
-        assert!(answer.batch_item_failures.is_empty());
-        assert_eq!(shown(&platform, PSID), expected);
-        assert_eq!(entries(&platform, PSID).await.len(), 1, "typing has no entry");
-    }
-}
-
-#[tokio::test]
-async fn nobody_is_shown_typing_while_people_answer_or_the_page_is_paused() {
-    for silence in [true, false] {
-        let mut options = Options::default();
-        let (released, driver) = (waiting(&mut options), Arc::new(Stepped::default()));
-        let bot = options.bot();
-        let platform = Platform::start(options).await.unwrap();
-        let passed = Arc::clone(&driver.passed);
-        let new = |environment: &Environment| Processor::new(environment, bot, driver);
-        let processor = platform.containers().start("event-processor", new).unwrap();
-        if silence {
-            let echo = json!({"sender": {"id": PAGE}, "recipient": {"id": PSID},
-                "message": {"mid": "m_e", "is_echo": true, "app_id": 26_390_203_743_090_i64, "text": "It is me"}});
-            platform.deliver(&platform.meta.person_does(PAGE, PSID, echo)).await;
-        } else {
-            platform.meta.fail_next(Fault::Throttled { regain_minutes: 60 });
-            post(&platform, OTHER_PSID, "hello").await;
-            platform.settle().await;
-        }
-        post(&platform, PSID, "think").await;
-        let received = platform.sqs.receive(EVENTS, 10);
-        let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
-        let work = processor.handle(batch(&received), "slow", deadline);
-        let meanwhile = async {
-            passed.notify_one();
-            while !conversation(&platform, PSID).await.contains_key("last_message_at") {}
-            released.notify_one();
-        };
-        tokio::join!(work, meanwhile);
-        assert!(shown(&platform, PSID).is_empty(), "{:?}", shown(&platform, PSID));
-    }
-}
-
-#[tokio::test]
-async fn an_agent_does_not_wait_for_a_bot_that_thinks() {
-    let mut released = Arc::default();
-    let platform = platform_with(|options| released = waiting(options)).await;
-    let clock: SharedClock = Arc::<VirtualClock>::clone(&platform.clock);
-    let functions = platform.instance(1, &clock).unwrap();
-    post(&platform, PSID, "think").await;
-    let received = platform.sqs.receive(EVENTS, 10);
-    let deadline = platform.clock.now() + PROCESSOR_TIMEOUT;
-    let work = functions.processor.handle(batch(&received), "slow", deadline);
-    let meanwhile = async {
-        while !conversation(&platform, PSID).await.contains_key("busy_for") {}
-        let wanted = json!({"page_id": PAGE, "psid": PSID, "message": "It is me",
-            "purpose": "human", "author": "front-desk"});
-        assert_eq!(post_to(&platform, "/messages", &wanted).await.0, 201);
-        assert_eq!(delivered(&platform, PSID), ["RESPONSE It is me"]);
-        released.notify_one();
-    };
-    let (answer, ()) = tokio::join!(work, meanwhile);
-    assert!(answer.batch_item_failures.is_empty());
-    platform.advance(MINUTE).await;
-    assert_eq!(delivered(&platform, PSID)[..1], ["RESPONSE It is me"]);
-    assert_eq!(ends(&platform, PSID).await.len(), 2);
-}
-
-// ---------------------------------------------------------------------------------------- what is remembered
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Count {
-    count: u64,
-}
-
-impl State for Count {
-    const VERSION: u32 = 2;
-
-    fn upgrade(from: u32, old: serde_json::Value) -> Result<Self, BotError> {
-        let count = if from == 1 { old["n"].as_u64() } else { old.as_u64() };
-        count.map(|count| Self { count }).ok_or(BotError::Failed("an old count"))
-    }
-}
-
-struct Counting;
-
-impl Bot for Counting {
-    type State = Count;
-
-    async fn decide(&self, turn: &Turn<Count>) -> Result<Decision, BotError> {
-        let count = turn.state().count + 1;
-        let said = Message::text(format!("{count}"))?;
-        Ok(Decision::nothing().say(said).remember(&Count { count })?)
-    }
-
-    fn give_up(&self, turn: &Turn<Count>, why: &Trouble) -> Option<Decision> {
-        (*why == Trouble::StateUnreadable).then(|| {
-            let said = Message::text(format!("begins at {}", turn.state().count)).unwrap();
-            Decision::nothing().say(said)
-        })
-    }
-}
-
-/// Lets a bot remember something of a person, as an earlier or a later version of it did.
-async fn remember(platform: &Platform, json: &str, version: Option<u32>) {
-    post(platform, PSID, "first").await;
-    platform.settle().await;
-    let table = platform.containers().environment().aws.dynamodb();
-    let attribute = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    let update = table.update_item().table_name(simulator::platform::TABLE);
-    let update = update.key("pk", attribute(&format!("{PAGE}#{PSID}")));
-    let update = update.key("sk", attribute("conversation"));
-    let update = update.expression_attribute_names("#state", "state");
-    let update = update.expression_attribute_values(":state", attribute(json));
-    let update = match version {
-        Some(version) => {
-            let version = aws_sdk_dynamodb::types::AttributeValue::N(version.to_string());
-            let set = "SET #state = :state, state_version = :version";
-            update.update_expression(set).expression_attribute_values(":version", version)
-        }
-        None => update.update_expression("SET #state = :state REMOVE state_version"),
-    };
-    update.send().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_state_is_upgraded_kept_and_never_silently_replaced() {
-    for (stored, version, said, dead) in [
-        ("5", None, Some("RESPONSE 6"), 0),
-        (r#"{"n":6}"#, Some(1), Some("RESPONSE 7"), 0),
-        (r#"{"count":7}"#, Some(2), Some("RESPONSE 8"), 0),
-        (r#"{"m":7}"#, Some(1), Some("RESPONSE begins at 0"), 0),
-        (r#"{"m":7}"#, Some(2), Some("RESPONSE begins at 0"), 0),
-        (r#"{"later":7}"#, Some(3), None, 1),
-    ] {
-        let platform = platform_with(|options| options.bot = Some(shared(Counting))).await;
-        remember(&platform, stored, version).await;
-        post(&platform, PSID, "hello").await;
-        platform.advance(4 * MINUTE).await;
-        let arrived = delivered(&platform, PSID);
-        let arrived = arrived.iter().map(String::as_str).collect::<Vec<_>>();
-        assert_eq!(arrived, ["RESPONSE 1"].into_iter().chain(said).collect::<Vec<_>>(), "{stored}");
-        assert_eq!(reasons(&platform).len(), dead, "{stored}");
-        let kept = conversation(&platform, PSID).await;
-        let is_replaced = said.is_some_and(|said| !said.contains("begins"));
-        assert_eq!(kept["state"].as_str() != Some(stored), is_replaced, "{stored}: {kept:?}");
-        if is_replaced {
-            assert_eq!(kept["state_version"], 2);
-        }
-    }
-}
-
-/// While a deployment runs, the version before it meets what the new one stored, and waits for it.
-#[tokio::test]
-async fn a_state_of_a_later_version_waits_for_that_version() {
-    let platform = platform_with(|options| options.bot = Some(shared(Counting))).await;
-    remember(&platform, r#"{"count":7}"#, Some(3)).await;
-    post(&platform, PSID, "hello").await;
-    platform.settle().await;
-    assert_eq!(counted(&platform, "BotFailed"), 1);
-    let table = Duration::from_secs(3);
-    remember_version(&platform, 2).await;
-    platform.advance(table).await;
-    assert_eq!(delivered(&platform, PSID), ["RESPONSE 1", "RESPONSE 8"]);
-}
-
-async fn remember_version(platform: &Platform, version: u32) {
-    let table = platform.containers().environment().aws.dynamodb();
-    let attribute = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    let update = table.update_item().table_name(simulator::platform::TABLE);
-    let update = update.key("pk", attribute(&format!("{PAGE}#{PSID}")));
-    let update = update.key("sk", attribute("conversation"));
-    let version = aws_sdk_dynamodb::types::AttributeValue::N(version.to_string());
-    let update = update.update_expression("SET state_version = :version");
-    update.expression_attribute_values(":version", version).send().await.unwrap();
 }

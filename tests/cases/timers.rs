@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use messenger::bot::{BotError, Stateless, Turn, bot_fn, shared};
-use messenger::clock::Clock;
+use messenger::clock::{Clock, SharedClock};
 use messenger::decision::{Decision, HandOver, Timer};
 use messenger::event::Kind;
 use messenger::message::Message;
 use serde_json::json;
+use simulator::gate::{Call, Verdict};
 use simulator::platform::{Options, Platform};
 
 use crate::api::{get, put_to};
@@ -144,6 +145,51 @@ async fn a_timer_waits_while_people_answer() {
         assert_eq!(delivered(&platform, PSID), [r#"UPDATE remind "one""#], "{fires_first}");
         assert_no_leftovers(&platform, PSID).await;
     }
+}
+
+/// The event processor may be faster than the sweep that put the event into the queue.
+#[tokio::test]
+async fn a_timer_whose_event_comes_before_the_end_of_its_sweep_waits_while_people_answer() {
+    let platform = platform().await;
+    say(&platform, "one").await;
+    platform.clock.forward(11 * MINUTE);
+    assert_eq!(platform.post(&answered_in_inbox(&platform)).await, 200);
+    let clock: SharedClock = platform.clock.clone();
+    let sweeper = platform.instance(1, &clock).unwrap();
+    platform.gate.close();
+    let deadline = clock.now() + MINUTE;
+    let sweep = sweeper.follow_ups.handle(json!({"source": "schedule"}), "sweep", deadline);
+    tokio::pin!(sweep);
+    let ends = |call: &Call| call.target.ends_with(".UpdateItem") && call.body.contains("fired");
+    let until_its_end = async {
+        while !platform.gate.held().iter().any(ends) {
+            if !platform.gate.held().is_empty() {
+                platform.gate.release(0, Verdict::Go);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = &mut sweep => panic!("its last write is held"),
+        () = until_its_end => {}
+    }
+    // The agent's echo, and then the timer's event, which comes again.
+    platform.settle().await;
+    let through = async {
+        loop {
+            platform.gate.release(0, Verdict::Go);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        swept = &mut sweep => assert!(swept.is_ok(), "{swept:?}"),
+        () = through => {}
+    }
+    platform.advance(11 * HOUR).await;
+    assert_eq!(delivered(&platform, PSID), Vec::<String>::new());
+    platform.advance(2 * HOUR).await;
+    assert_eq!(delivered(&platform, PSID), [r#"UPDATE remind "one""#]);
+    assert_no_leftovers(&platform, PSID).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use messenger::clock::SharedClock;
 use setup::Setup;
 use webhook::Webhook;
 
+use crate::driver::AtWork;
 use crate::platform::Options;
 use crate::template;
 
@@ -71,6 +72,8 @@ pub struct Functions {
     pub forwarder: Option<Forwarder>,
     /// Answers back-office systems.
     pub api: Api,
+    /// The bots that are at work on threads of their own, if they let time pass.
+    pub bots_at_work: AtWork,
 }
 
 impl Functions {
@@ -79,7 +82,8 @@ impl Functions {
     /// # Errors
     /// If a variable is missing or unusable.
     pub fn start(containers: &Containers, options: &Options) -> Result<Self, SettingErrors> {
-        let driver = options.driver(&containers.clock);
+        let bots_at_work = AtWork::default();
+        let driver = options.driver(&containers.clock, &bots_at_work);
         let forwards = containers.variables.contains_key(URLS);
         Ok(Self {
             webhook: containers.start("webhook", Webhook::new)?,
@@ -90,6 +94,7 @@ impl Functions {
             follow_ups: containers.start("follow-ups", FollowUps::new)?,
             forwarder: forwards.then(|| containers.start("forward", Forwarder::new)).transpose()?,
             api: containers.start("api", Api::new)?,
+            bots_at_work,
         })
     }
 

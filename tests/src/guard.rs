@@ -48,6 +48,12 @@ pub enum Guard {
     EventTime,
     /// A message leaves the queue when its event is done, and not when its bot has failed.
     KeptUntilDone,
+    /// An answer cancels a timer whose event is already in the queue.
+    SecondCheck,
+    /// Messages that are answered together are marked as answered, each by itself.
+    CoveredMarks,
+    /// What a bot did is kept for its next try.
+    Memo,
 }
 
 impl Guard {
@@ -61,8 +67,16 @@ impl Guard {
     pub(crate) fn take_from_request(self, request: &mut Value) {
         match self {
             Self::EventTime => void(request, "#control_at < :happened"),
-            Self::Placeholder if request["Item"]["is_placeholder"]["BOOL"] == true => {
-                request["Item"]["sk"]["S"] = "nowhere".into();
+            Self::Placeholder if request["Item"]["is_placeholder"]["BOOL"] == true => lose(request),
+            Self::CoveredMarks if request["Item"]["reason"]["S"] == "answered_with" => {
+                lose(request)
+            }
+            Self::Memo => {
+                if let Some(sk) = request["Item"]["sk"]["S"].as_str()
+                    && sk.starts_with("once#")
+                {
+                    request["Item"]["sk"]["S"] = format!("{sk}#nowhere").into();
+                }
             }
             Self::PeopleFirst => {
                 if let Some(partition) = request.pointer_mut("/Item/due_page/S")
@@ -109,7 +123,9 @@ impl Guard {
             | Self::Placeholder
             | Self::MarkFirst
             | Self::ServeBeforeRelease
-            | Self::KeptUntilDone => {}
+            | Self::KeptUntilDone
+            | Self::SecondCheck
+            | Self::CoveredMarks => {}
         }
     }
 
@@ -130,6 +146,17 @@ impl Guard {
             && let Some(fields) = answer.get_mut("Attributes").and_then(Value::as_object_mut)
         {
             fields.remove("waiting");
+        }
+        if self == Self::SecondCheck
+            && let Some(waiting) = answer.pointer_mut("/Attributes/waiting/M")
+        {
+            for (_, place) in waiting.as_object_mut().into_iter().flatten() {
+                let member = place["S"].as_str().unwrap_or_default();
+                // When it is due, when it was decided, whether an answer cancels it, and a timer's key.
+                if let [due, decided, _, key] = member.splitn(4, '.').collect::<Vec<_>>()[..] {
+                    place["S"] = format!("{due}.{decided}.0.{key}").into();
+                }
+            }
         }
         for part in ["Item", "Attributes"] {
             if self == Self::HeldResend
@@ -167,6 +194,11 @@ impl Guard {
             _ => {}
         }
     }
+}
+
+/// Lets an item be put where nobody looks for it.
+fn lose(request: &mut Value) {
+    request["Item"]["sk"]["S"] = "nowhere".into();
 }
 
 /// Whether a request gives the lease on a conversation back.

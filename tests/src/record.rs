@@ -31,15 +31,8 @@ impl Record {
     /// # Errors
     /// If the file cannot be created.
     pub fn of(name: &str) -> std::io::Result<Option<Self>> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let Some(folder) = std::env::var_os(FOLDER) else { return Ok(None) };
-        let folder = Path::new(&folder);
-        fs::create_dir_all(folder)?;
-        // A test may have several platforms, and each test program has a process of its own.
-        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let file = format!("{}.{process}.{count}.jsonl", name.replace("::", "."));
-        let file = Mutex::new(File::create(folder.join(file))?);
-        Ok(Some(Self { file, turns: Arc::default() }))
+        let record = |file| Self { file: Mutex::new(file), turns: Arc::default() };
+        Ok(file(name)?.map(record))
     }
 
     /// Until the guard is dropped nobody else calls the table: its calls are replayed in the order of the
@@ -74,4 +67,19 @@ impl Record {
         drop(file);
         Response::from_parts(parts, Body::from(body))
     }
+}
+
+/// A file of this name in the folder of the records, if the environment asks for them.
+///
+/// # Errors
+/// If it cannot be created.
+pub(crate) fn file(name: &str) -> std::io::Result<Option<File>> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let Some(folder) = std::env::var_os(FOLDER) else { return Ok(None) };
+    // A test may have several platforms, and each test program has a process of its own.
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let file = format!("{}.{process}.{count}.jsonl", name.replace("::", "."));
+    let path = Path::new(&folder).join(file);
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(&folder)))?;
+    File::create(path).map(Some)
 }

@@ -19,6 +19,8 @@ pub const APP_SECRET: &str = "sample-app-secret";
 pub const VERIFY_TOKEN: &str = "sample-verify-token";
 /// The secret that forwarded events are signed with.
 pub const FORWARD_SECRET: &str = "sample-forward-secret";
+/// The secret that turns are signed with.
+pub const REPLY_SECRET: &str = "sample-reply-secret";
 /// The bearer key of the API.
 pub const API_KEY: &str = "sample-api-key";
 /// A person of the app, as the data deletion callback names them.

@@ -137,7 +137,8 @@ impl Processor {
             blocked_until: None,
             trouble_is_over: false,
         };
-        match self.decide(incoming, delivery, now, lanes, context).await {
+        let may_be_decided = delivery.is_again || opened.is_old;
+        match self.decide(incoming, delivery, may_be_decided, now, lanes, context).await {
             Err(RecordError::Outbox(OutboxError::PersonErased)) => {
                 tracing::info!("a person was erased while they were answered");
                 self.outbox.forget_decision(&key, event).await?;
@@ -152,18 +153,19 @@ impl Processor {
         &self,
         mut incoming: IncomingTurn<'_>,
         delivery: &Delivery,
+        may_be_decided: bool,
         now: Timestamp,
         lanes: &Lanes,
         context: &SendContext,
     ) -> Result<(), RecordError> {
-        if delivery.is_again
+        if may_be_decided
             && let Some(covers) = self.outbox.resume_decided(&incoming, context).await?
         {
             delivery.note_covered(&covers);
             return Ok(());
         }
         if let Some(timer) = incoming.event.own() {
-            let own = Box::pin(self.outbox.take_own(&mut incoming, &timer.entry)).await?;
+            let own = Box::pin(self.outbox.take_own(&mut incoming, &timer)).await?;
             if own == OwnEvent::Over {
                 tracing::info!("a timer means nothing any more, or waits while people answer");
                 let nothing = Ok(Decision::nothing());

@@ -221,7 +221,6 @@ impl Processor {
                 },
                 platform: event.platform,
                 erased_at: conversation.erased_at,
-                is_again: delivery.is_again,
             }),
         }
     }

@@ -22,16 +22,11 @@ pub struct Surroundings {
     pub platform: Platform,
     /// The latest erasure of the person that is known.
     pub erased_at: Option<Timestamp>,
-    /// Whether there may have been an earlier try.
-    pub is_again: bool,
 }
 
 impl Around for Surroundings {
     fn recall<'a>(&'a self, name: &'a str) -> Pending<'a, Result<Option<Value>, NoAnswer>> {
         Box::pin(async move {
-            if !self.is_again {
-                return Ok(None);
-            }
             self.outbox.store().memo(&self.entry, name).await.map_err(|error| {
                 tracing::warn!(%error, "a memo of the bot was not read");
                 NoAnswer::Lost

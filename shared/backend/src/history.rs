@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::send::{SendApi, SendError};
+use crate::send::{ACCOUNT, SendApi, SendError};
 use messenger::bot::{Said, Who};
 use messenger::clock::Timestamp;
 use messenger::event::Platform;
@@ -47,17 +47,8 @@ impl SendApi {
         let fields = format!("messages.limit({count}){{message,from,created_time}}");
         let parameters =
             [("platform", platform.name()), ("user_id", psid), ("fields", fields.as_str())];
-        let mut credentials = self.credentials().await?;
-        loop {
-            let node = self.sender_node(&credentials, page_id)?;
-            let path = [node.id, "conversations"];
-            match node.graph.get(&path, node.access, &parameters).await {
-                Ok(answer) => return Ok(read(&answer.body, psid, count)),
-                Err(error) => {
-                    credentials = self.others(&credentials, page_id, error.into()).await?;
-                }
-            }
-        }
+        let shown = self.look_up(page_id, &[ACCOUNT, "conversations"], &parameters).await?;
+        Ok(read(&shown, psid, count))
     }
 }
 

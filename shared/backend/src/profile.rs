@@ -51,7 +51,7 @@ impl SendApi {
         psid: &str,
     ) -> Result<Option<Profile>, SendError> {
         for fields in fields(platform) {
-            let error = match self.ask_for_profile(page_id, psid, fields).await {
+            let error = match self.look_up(page_id, &[psid], &[("fields", fields)]).await {
                 Ok(shown) => return Ok(Some(read(&shown)).filter(|profile| !profile.is_empty())),
                 Err(error) => error,
             };
@@ -66,24 +66,6 @@ impl SendApi {
             }
         }
         Ok(None)
-    }
-
-    async fn ask_for_profile(
-        &self,
-        page_id: &str,
-        psid: &str,
-        fields: &str,
-    ) -> Result<Value, SendError> {
-        let mut credentials = self.credentials().await?;
-        loop {
-            let node = self.sender_node(&credentials, page_id)?;
-            match node.graph.get(&[psid], node.access, &[("fields", fields)]).await {
-                Ok(answer) => return Ok(answer.body),
-                Err(error) => {
-                    credentials = self.others(&credentials, page_id, error.into()).await?;
-                }
-            }
-        }
     }
 }
 

@@ -56,6 +56,9 @@ pub enum SendError {
     Secret(#[from] SecretError),
 }
 
+/// In the path of a call: the account that it is made as.
+pub(crate) const ACCOUNT: &str = "me";
+
 /// Whom Graph speaks as for an account, and how it is reached.
 #[derive(Debug)]
 pub(crate) struct SenderNode<'a> {
@@ -119,6 +122,30 @@ impl SendApi {
     /// The credentials of the secret as it is known.
     pub(crate) async fn credentials(&self) -> Result<Credentials, SecretError> {
         Credentials::current(&self.secrets).await
+    }
+
+    /// Asks Graph for something as an account; [`ACCOUNT`] in the path stands for the account itself.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn look_up(
+        &self,
+        account_id: &str,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+    ) -> Result<Value, SendError> {
+        let mut credentials = self.credentials().await?;
+        loop {
+            let node = self.sender_node(&credentials, account_id)?;
+            let path: Vec<_> =
+                path.iter().map(|part| if *part == ACCOUNT { node.id } else { *part }).collect();
+            match node.graph.get(&path, node.access, parameters).await {
+                Ok(answer) => return Ok(answer.body),
+                Err(error) => {
+                    credentials = self.others(&credentials, account_id, error.into()).await?;
+                }
+            }
+        }
     }
 
     /// What to try after a call of a Page failed; the error, if other credentials do not help.

@@ -28,7 +28,7 @@ use super::answer::{Answer, HTML};
 use super::graph::Arrival;
 use super::instagram::Host;
 use super::parameters;
-use crate::gate::{Call, GRAPH, Gate};
+use crate::gate::{Call, GRAPH, Gate, Verdict};
 
 /// The function instance that makes a request, if there are several.
 #[derive(Clone)]
@@ -89,7 +89,10 @@ async fn pass(gate: Arc<Gate>, request: Request<Body>, next: Next) -> Response<B
         return StatusCode::BAD_REQUEST.into_response();
     };
     let passed = gate.enter(Call::new(instance, GRAPH, &body)).await;
-    let response = next.run(Request::from_parts(head, body.into())).await;
+    let response = match passed.verdict {
+        Verdict::Refused => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        _ => next.run(Request::from_parts(head, body.into())).await,
+    };
     gate.leave(passed).await;
     response
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::queues::Queues;
 use super::{SECRET, TABLE};
-use crate::driver::AtOnce;
+use crate::driver::{AtOnce, AtWork, OnThreads};
 use crate::samples;
 
 /// The key of the application of Instagram Login.
@@ -89,13 +89,14 @@ impl Options {
         self.bot.clone().unwrap_or_else(|| shared(plain(self.replies)))
     }
 
-    /// What asks the bot, in a container with this clock.
-    pub fn driver(&self, clock: &SharedClock) -> Arc<dyn Driver> {
-        if self.has_threads {
-            Arc::new(Threads::default())
-        } else {
-            let waits = self.bot_lets_time_pass;
-            Arc::new(AtOnce { clock: SharedClock::clone(clock), waits })
+    /// What asks the bot, in a container with this clock; bots that have threads and let time pass are counted while
+    /// they are at work.
+    pub fn driver(&self, clock: &SharedClock, at_work: &AtWork) -> Arc<dyn Driver> {
+        let clock = SharedClock::clone(clock);
+        match (self.has_threads, self.bot_lets_time_pass) {
+            (true, false) => Arc::new(Threads::default()),
+            (true, true) => Arc::new(OnThreads { clock, at_work: at_work.clone() }),
+            (false, waits) => Arc::new(AtOnce { clock, waits }),
         }
     }
 
@@ -198,6 +199,7 @@ pub(super) fn secret(options: &Options) -> Value {
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
         "forward_secret": samples::FORWARD_SECRET,
+        "reply_secret": samples::REPLY_SECRET,
         "pages": pages,
         "api_key": samples::API_KEY,
         "applications": applications,

@@ -93,8 +93,31 @@ pub(super) struct Inbound {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Put {
     pub(super) point: Point,
+    /// The invocation that put it there.
+    pub(super) by: u64,
     /// When its writer last asked the table about the person.
     pub(super) checked: Option<Point>,
+}
+
+/// A memo that was kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// The event's entry, and what was done.
+    pub(super) key: String,
+    pub(super) point: Point,
+    /// When the invocation that kept it began.
+    pub(super) began: Point,
+}
+
+/// Typing that was shown, or that Meta refused to show.
+#[derive(Clone, Debug)]
+pub(super) struct Typed {
+    pub(super) at: Timestamp,
+    pub(super) psid: String,
+    /// What Meta's answer was, if it refused and had no fault.
+    pub(super) refused: Option<(i64, Option<i64>)>,
+    /// Whether an event of the person was being thought about, and not decided.
+    pub(super) is_thinking: bool,
 }
 
 /// The mark of an erasure, as it was written.
@@ -159,6 +182,8 @@ pub(super) struct History {
     pub(super) deletions: Vec<Deletion>,
     /// When each entry was last put into the table, and when its writer had looked at the person.
     pub(super) put: BTreeMap<EntryKey, Put>,
+    pub(super) kept: Vec<Kept>,
+    pub(super) typed: Vec<Typed>,
     /// Steps that were marked as being sent, and by which invocation.
     pub(super) claims: Vec<(u64, StepKey)>,
     /// Invocations that died or met a fault.

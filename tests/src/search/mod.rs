@@ -6,11 +6,14 @@
 //! the local AWS and the local Meta. Each of their calls waits at the gate and is released in an
 //! order that the seed decides, so that the same seed is the same run.
 
+mod author;
 mod clock;
 mod erasure;
 mod faults;
+mod habits;
 mod history;
 mod latency;
+mod of_bot;
 mod order;
 mod passed_on;
 mod plan;

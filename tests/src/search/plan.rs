@@ -8,6 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 
 use super::clock::next_minute;
+use super::habits::Habits;
 use super::script::{Later, Script};
 
 const MINUTE: u64 = 60;
@@ -112,6 +113,7 @@ pub(super) fn cast(rng: &mut Xoshiro256PlusPlus) -> Cast {
 pub(super) fn acts(
     rng: &mut Xoshiro256PlusPlus,
     cast: &Cast,
+    habits: Habits,
     begin: Timestamp,
 ) -> Vec<(Timestamp, Act)> {
     let mut acts = Vec::new();
@@ -122,7 +124,7 @@ pub(super) fn acts(
             let (page_id, psid) = (page_id.clone(), psid.clone());
             number += 1;
             let act = match rng.random_range(0..20) {
-                _ if turn == 0 && rng.random_bool(0.9) => say(rng, number, page_id, psid),
+                _ if turn == 0 && rng.random_bool(0.9) => say(rng, habits, number, page_id, psid),
                 0 => {
                     if rng.random_bool(0.5) {
                         let back = at + Duration::from_secs(rng.random_range(1..20 * MINUTE));
@@ -141,7 +143,7 @@ pub(super) fn acts(
                     page_id,
                     filled_in_after: Duration::from_secs(rng.random_range(0..6 * HOUR)),
                 },
-                _ => say(rng, number, page_id, psid),
+                _ => say(rng, habits, number, page_id, psid),
             };
             acts.push((at, act));
             at = at + gap(rng);
@@ -189,6 +191,7 @@ pub(super) fn calm(
     rng: &mut Xoshiro256PlusPlus,
     cast: &Cast,
     has_campaign: bool,
+    habits: Habits,
     begin: Timestamp,
 ) -> Vec<(Timestamp, Plan)> {
     let mut plans = Vec::new();
@@ -197,7 +200,7 @@ pub(super) fn calm(
     if rng.random_bool(0.1) {
         // An agent answers while the person keeps writing.
         for number in 1001..=rng.random_range(1002..=1004) {
-            let mut act = say(rng, number, page_id.clone(), psid.clone());
+            let mut act = say(rng, habits, number, page_id.clone(), psid.clone());
             if let Act::Outgoing { ahead, posted, .. } = &mut act {
                 (*ahead, *posted) = (Duration::ZERO, vec![Duration::ZERO]);
             }
@@ -212,6 +215,9 @@ pub(super) fn calm(
     }
     if rng.random_bool(0.1) {
         plans.extend(words_beside_the_schedule(rng, cast, begin));
+    }
+    if habits.sets_timers {
+        plans.extend(words_beside_a_timer(rng, cast, begin));
     }
     if has_campaign {
         plans.push((begin + Duration::from_hours(1), Plan::Campaign { page_id, psid }));
@@ -228,7 +234,7 @@ fn words_beside_the_schedule(
 ) -> Vec<(Timestamp, Plan)> {
     let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
     let says = |number, say, later| {
-        let script = Script { number, say, later, remember: false };
+        let script = Script { number, say, later, ..Script::default() };
         let (page_id, psid, posted) = (page_id.clone(), psid.clone(), vec![Duration::ZERO]);
         Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
     };
@@ -239,6 +245,32 @@ fn words_beside_the_schedule(
         (begin, says(1203, 0, vec![Later { seconds, unless_answered: false }])),
         (meanwhile, says(1204, 1, Vec::new())),
     ]
+}
+
+/// A person writes, or people take over, just when a timer is fired: its event may stand in the queue before or
+/// behind that.
+fn words_beside_a_timer(
+    rng: &mut Xoshiro256PlusPlus,
+    cast: &Cast,
+    begin: Timestamp,
+) -> Vec<(Timestamp, Plan)> {
+    let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
+    let says = |number, say, wake| {
+        let script = Script { number, say, wake, ..Script::default() };
+        let (page_id, psid, posted) = (page_id.clone(), psid.clone(), vec![Duration::ZERO]);
+        Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
+    };
+    let seconds = rng.random_range(5..MINUTE);
+    let tick = next_minute(begin + Duration::from_secs(seconds));
+    let meanwhile = tick + Duration::from_millis(rng.random_range(0..2_500));
+    let wake = Later { seconds, unless_answered: rng.random_bool(0.7) };
+    let beside = if rng.random_bool(0.6) {
+        says(1207, 1, None)
+    } else {
+        let posted = vec![Duration::ZERO];
+        Plan::Act(Act::TakeOver { page_id: page_id.clone(), psid: psid.clone(), posted })
+    };
+    vec![(begin, says(1206, 0, Some(wake))), (meanwhile, beside)]
 }
 
 /// An agent's message, due at once or later.
@@ -283,7 +315,13 @@ fn near(rng: &mut Xoshiro256PlusPlus, seconds: u64) -> u64 {
     seconds + rng.random_range(0..=120) - 60
 }
 
-fn say(rng: &mut Xoshiro256PlusPlus, number: u64, page_id: String, psid: String) -> Act {
+fn say(
+    rng: &mut Xoshiro256PlusPlus,
+    habits: Habits,
+    number: u64,
+    page_id: String,
+    psid: String,
+) -> Act {
     let later = (0..rng.random_range(0..=3_u64).saturating_sub(1)).map(|_| Later {
         seconds: match rng.random_range(0..8) {
             0..2 => rng.random_range(30..3 * MINUTE),
@@ -300,6 +338,15 @@ fn say(rng: &mut Xoshiro256PlusPlus, number: u64, page_id: String, psid: String)
         later: later.collect(),
         say: [0, 1, 1, 1, 2, 3][rng.random_range(0..6)],
         remember: rng.random_bool(0.5),
+        wake: (habits.sets_timers && rng.random_bool(0.5)).then(|| Later {
+            seconds: match rng.random_range(0..4) {
+                0 => rng.random_range(5..3 * MINUTE),
+                1 => rng.random_range(3 * MINUTE..HOUR),
+                2 => rng.random_range(HOUR..20 * HOUR),
+                _ => near(rng, DAY),
+            },
+            unless_answered: rng.random_bool(0.5),
+        }),
     };
     let mut ahead = Duration::ZERO;
     let mut posted = vec![Duration::from_millis(match rng.random_range(0..20) {

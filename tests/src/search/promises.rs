@@ -52,6 +52,8 @@ impl fmt::Display for Broken {
 pub(super) struct Onlooker<'a> {
     pub(super) history: &'a History,
     pub(super) entries: BTreeMap<EntryKey, Entry>,
+    /// Which entry holds the decision about an event that was answered together with others.
+    pub(super) covered_by: BTreeMap<EntryKey, EntryKey>,
     conversations: BTreeMap<ConversationKey, ConversationItem>,
     /// What is in the table.
     pub(super) items: Vec<Map<String, Value>>,
@@ -66,6 +68,7 @@ pub(super) async fn check(
     let mut onlooker = Onlooker {
         history: &world.history,
         entries: BTreeMap::new(),
+        covered_by: BTreeMap::new(),
         conversations: BTreeMap::new(),
         items: world.platform.items().await?,
         broken: RefCell::default(),
@@ -90,6 +93,10 @@ pub(super) async fn check(
     onlooker.every_end_is_true();
     onlooker.the_state_changed_once_for_each_event();
     onlooker.nothing_is_left_over();
+    onlooker.nothing_is_answered_twice();
+    onlooker.timers_wake_the_bot_once();
+    onlooker.what_was_done_is_not_done_again();
+    onlooker.typing_is_shown_while_the_bot_thinks();
     onlooker.one_fault_loses_no_outcome();
     onlooker.one_sender_at_a_time();
     onlooker.what_is_erased_is_gone();
@@ -117,7 +124,12 @@ impl Onlooker<'_> {
             let entry = Entry::deserialize(Value::Object(item))?;
             // What keeps a place for a decision of nothing is no message.
             if !entry.is_placeholder {
-                self.entries.insert(entry.key()?, entry);
+                let key = entry.key()?;
+                for id in &entry.covers {
+                    let covered = EntryKey { id: id.clone(), ..key.clone() };
+                    self.covered_by.insert(covered, key.clone());
+                }
+                self.entries.insert(key, entry);
             }
         }
         Ok(())
@@ -166,28 +178,15 @@ impl Onlooker<'_> {
                 continue;
             }
             let script = &said.script;
-            let says_nothing = script.say == 0 && script.later.is_empty() && !script.remember;
-            let key = entry_key(said, event_id);
-            let is_there = self.entries.contains_key(&key);
-            if says_nothing {
+            let is_there = self.decision_about(&entry_key(said, event_id)).is_some();
+            if script.says_nothing() {
                 continue;
             }
             if !is_there && !self.may_be_quiet(said, accepted.at, processed) {
                 self.breaks("nothing is lost", format!("event {} was not decided", script.number));
             }
-            for index in 1..=script.later.len() {
-                let later = EntryKey {
-                    id: format!("{}.{index}", key.id),
-                    conversation_key: key.conversation_key.clone(),
-                };
-                if is_there && !self.entries.contains_key(&later) {
-                    self.breaks(
-                        "nothing is lost",
-                        format!("follow-up {index} of event {} is missing", script.number),
-                    );
-                }
-            }
         }
+        self.nothing_of_a_decision_is_lost();
     }
 
     /// Whether people may have answered in the bot's place when an event was processed: what happened
@@ -426,26 +425,28 @@ impl Onlooker<'_> {
     }
 
     fn the_state_changed_once_for_each_event(&self) {
-        let mut counts = BTreeMap::<ConversationKey, u64>::new();
-        for (event_id, said) in &self.history.said {
-            let key = entry_key(said, event_id);
+        let mut counts = BTreeMap::<ConversationKey, (u64, u64)>::new();
+        for (key, entry) in &self.entries {
             let conversation = self.conversations.get(&key.conversation_key);
             let began = conversation.and_then(|conversation| conversation.erased_at);
+            let remembered =
+                self.decided_in(key, entry).filter(|said| said.script.remember).count();
             // An entry that had expired when its person was erased is still among the entries.
-            let entry = self.entries.get(&key).filter(|entry| entry.after_erasure == began);
-            if said.script.remember && entry.is_some() {
-                *counts.entry(key.conversation_key).or_default() += 1;
+            if remembered > 0 && entry.after_erasure == began {
+                let (events, decisions) = counts.entry(key.conversation_key.clone()).or_default();
+                *events += remembered as u64;
+                *decisions += 1;
             }
         }
         for (conversation_key, conversation) in &self.conversations {
-            let wanted = counts.get(conversation_key).copied().unwrap_or(0);
+            let wanted = counts.get(conversation_key).copied().unwrap_or_default();
             let state = conversation.state.as_deref().and_then(|state| state.parse().ok());
             let found = (state.unwrap_or(0), conversation.state_revision);
-            if found != (wanted, wanted) {
+            if found != wanted {
                 self.breaks(
                     "a state changes once",
                     format!(
-                        "{wanted} events changed it, it is {found:?} for {}",
+                        "events and decisions changed it {wanted:?} times, it is {found:?} for {}",
                         conversation_key.person
                     ),
                 );

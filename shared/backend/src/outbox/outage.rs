@@ -1,11 +1,12 @@
 //! Whether Graph answers clearly for a Page: an unclear step is sent again only once it does.
 
 use crate::graph::Fault;
-use crate::send::{SendCall, SendError};
+use crate::send::{ACCOUNT, SendCall, SendError};
 use crate::store::StepKey;
 use messenger::clock::Timestamp;
 use messenger::message::Action;
-use messenger::window::Label;
+use messenger::person::Person;
+use messenger::window::{Label, Purpose, decide};
 
 use super::attempt::Attempt;
 use super::{Outbox, OutboxError, Pauses};
@@ -46,7 +47,8 @@ impl Outbox {
     /// Whether an unclear step may be sent again: Graph has answered clearly for the Page since.
     ///
     /// If nothing else has shown that, the person is shown a typing indicator: it goes the same way
-    /// as a message, and to show it twice does no harm. Every clear answer will do, a refusal too.
+    /// as a message, and to show it twice does no harm. Outside the standard window Meta would refuse
+    /// that, and the account is looked up instead. Every clear answer will do, a refusal too.
     ///
     /// # Errors
     /// [`OutboxError`] if the table cannot be read.
@@ -59,16 +61,22 @@ impl Outbox {
         if !self.pauses.may_probe(page_id, began).await {
             return Ok(false);
         }
-        let probe = SendCall {
-            page_id,
-            platform: attempt.conversation.platform,
-            person: &attempt.key.conversation_key.person,
-            say: &Action::TypingOn.into(),
-            label: Label::Response,
-            step: &StepKey { entry: attempt.key.clone(), step: 0 },
+        let answered = match self.label_of_reply(attempt, began) {
+            Some(label) => {
+                let probe = SendCall {
+                    page_id,
+                    platform: attempt.conversation.platform,
+                    person: &attempt.key.conversation_key.person,
+                    say: &Action::TypingOn.into(),
+                    label,
+                    step: &StepKey { entry: attempt.key.clone(), step: 0 },
+                };
+                self.send.send(probe).await.map(drop)
+            }
+            None => self.send.look_up(page_id, &[ACCOUNT], &[("fields", "id")]).await.map(drop),
         };
-        let is_clear = match self.send.send(probe).await {
-            Ok(_) => true,
+        let is_clear = match answered {
+            Ok(()) => true,
             Err(SendError::Graph(error)) => {
                 !matches!(error.fault, Fault::Unclear | Fault::NotConnected)
             }
@@ -78,5 +86,12 @@ impl Outbox {
             self.pauses.heard_clearly(page_id, began).await?;
         }
         Ok(is_clear)
+    }
+
+    /// The label of a reply to the person, if the standard window allows one.
+    fn label_of_reply(&self, attempt: &Attempt<'_>, now: Timestamp) -> Option<Label> {
+        let Person::Psid(_) = &attempt.key.conversation_key.person else { return None };
+        let standing = attempt.conversation.standing();
+        decide(Purpose::Reply, None, &standing, now, &self.settings.policy).ok()
     }
 }

@@ -9,7 +9,7 @@ use crate::store::{
 };
 use messenger::clock::Timestamp;
 use messenger::decision::MAX_TIMERS;
-use messenger::event::{Event, RESUMED, TimerDue};
+use messenger::event::{Event, Own, RESUMED, TimerDue};
 use messenger::window::Purpose;
 
 use super::attempt::{Attempt, Outcome};
@@ -68,25 +68,48 @@ impl Outbox {
     pub async fn take_own(
         &self,
         incoming: &mut IncomingTurn<'_>,
-        entry: &str,
+        timer: &Own,
     ) -> Result<OwnEvent, OutboxError> {
         let conversation = &incoming.conversation;
-        let place = conversation.waiting.iter().find(|waiting| waiting.id == entry).cloned();
+        let place = conversation.waiting.iter().find(|waiting| waiting.id == timer.entry).cloned();
         let Some(place) = place else { return Ok(OwnEvent::Over) };
         let now = self.clock.now();
         if let Some(due_at) = quiet_until(conversation, now) {
             let conversation_key = incoming.conversation_key.clone();
-            let key = EntryKey { conversation_key, id: entry.to_owned() };
-            let expires_at = self.expires_at(due_at + LONGEST_PAUSE);
-            if self.store.rearm_timer(&key, due_at, expires_at).await? {
-                let later = PendingEntry { first_due: due_at, ..place };
-                self.list(&key.conversation_key, vec![later]).await?;
-            }
+            let key = EntryKey { conversation_key, id: timer.entry.clone() };
+            self.put_off(&key, place, timer, due_at).await?;
             return Ok(OwnEvent::Over);
         }
         incoming.conversation.forget(std::slice::from_ref(&place));
         incoming.forget.push(place);
         Ok(OwnEvent::Asked)
+    }
+
+    /// Lets a timer that was fired wait until people have answered.
+    ///
+    /// Its event may come before the sweep has ended its entry: then nothing can wait yet, and the event comes again.
+    async fn put_off(
+        &self,
+        key: &EntryKey,
+        place: PendingEntry,
+        fired: &Own,
+        due_at: Timestamp,
+    ) -> Result<(), OutboxError> {
+        let expires_at = self.expires_at(due_at + LONGEST_PAUSE);
+        let waits_until = if self.store.rearm_timer(key, due_at, expires_at).await? {
+            due_at
+        } else {
+            let Some(entry) = self.store.entry(key).await? else { return Ok(()) };
+            let is_put_off = entry.first_due > fired.due_at;
+            match entry.status {
+                Status::Open if is_put_off => entry.first_due,
+                Status::Open => return Err(OutboxError::HeldElsewhere),
+                Status::Sent if !is_put_off => return Err(OutboxError::HeldElsewhere),
+                _ => return Ok(()),
+            }
+        };
+        let later = PendingEntry { first_due: waits_until, ..place };
+        self.list(&key.conversation_key, vec![later]).await
     }
 
     /// Stores the timers of a decision, and cancels those that it does not want any more: what the conversation has to

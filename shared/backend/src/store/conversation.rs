@@ -288,6 +288,8 @@ pub struct Acquired {
     pub conversation: ConversationItem,
     /// Whether the lease is ours; if not, nothing may be sent now.
     pub exclusive: bool,
+    /// Whether something that happened then or later had been recorded before: Meta may have repeated itself.
+    pub is_old: bool,
 }
 
 /// Changes to a conversation that follow from a decision or from deliveries.

@@ -62,7 +62,7 @@ impl Store {
         let both = take_for_event(recorded, lease, now);
         let old = match self.update_conversation(conversation_key, both).await? {
             Updated::Now(conversation) => {
-                return Ok(Some(Acquired { conversation, exclusive: true }));
+                return Ok(Some(Acquired { conversation, exclusive: true, is_old: false }));
             }
             Updated::Unmet(old) => old.unwrap_or_default(),
         };
@@ -70,21 +70,22 @@ impl Store {
             return Ok(None);
         }
         let is_busy = old.is_busy(now);
+        let is_old = heard.is_some() && old.last_message_at >= Some(happened_at);
         let rest = match (is_busy, heard) {
             (false, _) => take_for_event(arrived(), lease, now),
             (true, Some(heard)) => record(arrived(), heard),
             (true, None) => {
-                return Ok(Some(Acquired { conversation: old, exclusive: false }));
+                return Ok(Some(Acquired { conversation: old, exclusive: false, is_old }));
             }
         };
         Ok(Some(match self.update_conversation(conversation_key, rest).await? {
-            Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy },
+            Updated::Now(conversation) => Acquired { conversation, exclusive: !is_busy, is_old },
             Updated::Unmet(now_old) => {
                 let conversation = now_old.unwrap_or(old);
                 if conversation.was_erased_after(happened_at) {
                     return Ok(None);
                 }
-                Acquired { conversation, exclusive: false }
+                Acquired { conversation, exclusive: false, is_old }
             }
         }))
     }

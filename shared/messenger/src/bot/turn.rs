@@ -168,8 +168,8 @@ impl<S> Turn<S> {
     /// Does something once for the turn's event: a later try gets the first one's result, as JSON of at most 8 KB.
     ///
     /// For what must not happen twice at a service that takes no idempotency key. Only the instant between its answer
-    /// and the memo is left in which a death repeats it. The names of a turn must differ. It costs a write for each KB,
-    /// and a read at later tries.
+    /// and the memo is left in which a death repeats it. The names of a turn must differ. It costs a read, and a write
+    /// for each KB.
     ///
     /// # Errors
     /// Those of `work`; [`BotError::Temporary`] if the memo can be neither read nor written;

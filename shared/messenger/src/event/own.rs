@@ -35,6 +35,8 @@ pub struct Own {
     pub entry: String,
     /// When it was set: an erasure of the person after that takes it along.
     pub set_at: Timestamp,
+    /// When it was due as it was fired: one that waits a second time is due later.
+    pub due_at: Timestamp,
 }
 
 impl Event {
@@ -65,7 +67,8 @@ impl Event {
     pub fn own(&self) -> Option<Own> {
         let written = || serde_json::from_str::<Written>(&self.raw).ok();
         let written = self.is_own().then(written).flatten()?;
-        Some(Own { entry: written.entry, set_at: written.set_at })
+        let Written { entry, set_at, due_at, .. } = written;
+        Some(Own { entry, set_at, due_at })
     }
 
     /// Reads an own event; what is of another form is of an unknown kind, and of nobody.

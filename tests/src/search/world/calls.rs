@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backend::store::{ConversationKey, StepKey};
+use backend::store::{ConversationKey, EntryKey, StepKey};
 use rand::RngExt;
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::{Released, Work, World};
 use crate::gate::{Call, GRAPH, Verdict};
 use crate::meta::{Fault, GraphRequest, Outcome};
 use crate::platform::EVENTS;
-use crate::search::history::{Attempt, Point, step_of};
+use crate::search::history::{Attempt, Point, Typed, step_of};
 
 /// How long a fault may be felt: a lease runs out, a retry has its time, and each may wait for the next
 /// run of the schedule, which comes every half hour here while nothing is to be sent.
@@ -41,13 +41,18 @@ impl World {
             self.kill(index);
             return;
         }
-        // What fails is the Send API.
         let (outage, fault) = if is_send(&call) {
             (self.is_out().then_some(self.outage), self.fault())
         } else {
             (None, None)
         };
-        let verdict = self.verdict(&call.target, fault.is_some());
+        let verdict = match self.verdict(&call.target, fault.is_some()) {
+            // Whatever else Graph is asked fails with the Send API.
+            Verdict::Go if call.target == GRAPH && !is_send(&call) && self.is_out() => {
+                Verdict::Refused
+            }
+            verdict => verdict,
+        };
         let number = self.running[index].number;
         self.bodies.insert(self.story.len(), call.body.clone());
         self.tell(format!("[{number}] {} {verdict:?} {fault:?}", call.target));
@@ -175,6 +180,9 @@ impl World {
         for request in requests.iter().skip(self.requests_seen) {
             let point = self.point();
             self.tell(format!("    Graph: {} {:?}", request.message["text"], request.outcome));
+            if request.sender_action.as_deref() == Some("typing_on") {
+                self.note_typing(&released, request);
+            }
             let Some(key) = request.metadata.as_deref().and_then(step_of) else { continue };
             let attempt = self.attempt(&released, key, point);
             self.history.requested(request, attempt);
@@ -188,6 +196,25 @@ impl World {
                 self.kill(index);
             }
         }
+    }
+
+    fn note_typing(&mut self, released: &Released, request: &GraphRequest) {
+        let Some(psid) = request.psid.clone() else { return };
+        let thinking = (released.invocation, format!("{}#{psid}", request.page_id));
+        let is_decided = |entry: &EntryKey| {
+            self.history.put.get(entry).is_some_and(|put| put.by == released.invocation)
+        };
+        let is_thinking = self.thinking.get(&thinking).is_some_and(|entry| !is_decided(entry));
+        let refused = match &request.outcome {
+            // A token that was just replaced is noticed by its first use.
+            Outcome::Refused { code, subcode, message }
+                if !released.is_faulty && *code != 190 && !message.contains("appsecret_proof") =>
+            {
+                Some((*code, *subcode))
+            }
+            _ => None,
+        };
+        self.history.typed.push(Typed { at: self.now(), psid, refused, is_thinking });
     }
 
     fn attempt(&self, released: &Released, key: StepKey, point: Point) -> Attempt {
@@ -237,7 +264,8 @@ impl World {
         let invocation = self.running.swap_remove(index);
         invocation.task.abort();
         self.platform.gate.forget(invocation.container);
-        self.containers.retain(|container| container.number != invocation.container);
+        let dead = self.containers.extract_if(.., |it| it.number == invocation.container);
+        self.orphans.extend(dead.map(|container| container.functions.bots_at_work.clone()));
         self.history.troubled(invocation.number);
         self.failed(invocation.work);
     }

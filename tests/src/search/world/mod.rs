@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend::store::ConversationKey;
+use backend::store::{ConversationKey, EntryKey};
 use messenger::bot::shared;
 use messenger::clock::{Clock, SharedClock, Timestamp};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -21,12 +21,15 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tokio::task::{JoinHandle, yield_now};
 
+use super::author::Author;
 use super::clock::{Sleepers, next_minute};
+use super::habits::Habits;
 use super::history::{History, Point};
 use super::plan::{self, ApiCall, Cast, Plan};
 use super::receiver::Receiver;
 use super::script::Obedient;
 use super::weather::Weather;
+use crate::driver::AtWork;
 use crate::functions::Functions;
 use crate::gate::{Call, Verdict};
 use crate::guard::Guard;
@@ -51,6 +54,11 @@ const CALM_AFTER: Duration = Duration::from_hours(12);
 
 /// How long entries may take to end after the last planned act.
 const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
+
+const READ_SECRET: &str = ".GetSecretValue";
+
+/// The beginning of a memo's sort key.
+const MEMO: &str = "once#";
 
 /// Of so many seeds one is recorded, if records are asked for: all of them would be gigabytes.
 const RECORDED_SEEDS: u64 = 50;
@@ -110,11 +118,22 @@ struct Credentials {
     of_meta: String,
 }
 
+/// Whether a call is one that a bot waits for: its memos are read and kept while it is asked.
+fn is_of_memo(call: &Call) -> bool {
+    let reads_or_keeps = call.target.ends_with(".GetItem") || call.target.ends_with(".PutItem");
+    reads_or_keeps && call.body.contains(MEMO)
+}
+
 /// The world of one seed.
 pub(super) struct World {
     rng: Xoshiro256PlusPlus,
     weather: Weather,
     receiver: Option<Receiver>,
+    /// The bot, if it is a program of its own.
+    _author: Option<Author>,
+    is_remote: bool,
+    /// The bots of containers that died: their threads end when they notice.
+    orphans: Vec<AtWork>,
     pub(super) platform: Arc<Platform>,
     sleepers: Arc<Sleepers>,
     containers: Vec<Container>,
@@ -126,6 +145,8 @@ pub(super) struct World {
     pub(super) bodies: BTreeMap<usize, String>,
     secret: Credentials,
     /// When each invocation last asked the table about a conversation.
+    /// The entry of the event that an invocation opened last for a person.
+    thinking: BTreeMap<(u64, String), EntryKey>,
     asked: BTreeMap<(u64, String), Point>,
     /// Marks of erasures that are being written, each by an invocation.
     marking: Vec<(ConversationKey, Timestamp, u64, Point)>,
@@ -154,15 +175,23 @@ impl World {
         let receiver = if weather.publishes { Some(Receiver::start().await?) } else { None };
         // Without a guard, what comes in is not what a function asked for.
         let is_recorded = without.is_none() && seed.is_multiple_of(RECORDED_SEEDS);
+        let record = is_recorded.then(|| format!("seed-{seed}"));
+        let habits = Habits::draw(seed);
+        let author =
+            if habits.is_remote { Some(Author::start(record.as_deref()).await?) } else { None };
         let mut options = Options {
             pages: cast.pages.clone(),
-            bot: Some(shared(Obedient)),
+            bot: author.is_none().then(|| shared(Obedient { habits })),
+            has_threads: habits.does_io(),
             bot_lets_time_pass: true,
-            record: is_recorded.then(|| format!("seed-{seed}")),
+            record,
             ..Options::default()
         };
         let url = receiver.as_ref().map_or("", |receiver| &receiver.url);
         options.variables.extend(weather.variables(url));
+        if let Some(author) = &author {
+            options.variables.extend(habits.variables(&author.url));
+        }
         if without == Some(Guard::Grace) {
             options.variables.insert("ECHO_GRACE_SECONDS".to_owned(), "1".to_owned());
         }
@@ -195,11 +224,15 @@ impl World {
                 previous: None,
                 of_meta: APP_SECRET.to_owned(),
             },
+            thinking: BTreeMap::new(),
             asked: BTreeMap::new(),
             marking: Vec::new(),
             arrivals: BTreeMap::new(),
             weather,
             receiver,
+            _author: author,
+            is_remote: habits.is_remote,
+            orphans: Vec::new(),
             numbers: 0,
             points: 0,
             requests_seen: 0,
@@ -213,12 +246,12 @@ impl World {
             idle_sweeps: 0,
             rng: rng.clone(),
         };
-        for (at, act) in plan::acts(&mut rng, &cast, now) {
+        for (at, act) in plan::acts(&mut rng, &cast, habits, now) {
             world.trouble_until = world.trouble_until.max(at + Duration::from_hours(2));
             world.plan_at(at, Plan::Act(act));
         }
         let calm = world.trouble_until + CALM_AFTER;
-        for (at, plan) in plan::calm(&mut rng, &cast, weather.has_campaign, calm) {
+        for (at, plan) in plan::calm(&mut rng, &cast, weather.has_campaign, habits, calm) {
             world.plan_at(at, plan);
         }
         world.rng = rng;
@@ -289,7 +322,10 @@ impl World {
         while calm < CALM_TURNS {
             yield_now().await;
             let now = look();
-            let rests = now == seen && self.platform.gate.inside() == 0 && self.all_wait();
+            let rests = now == seen
+                && self.platform.gate.inside() == 0
+                && self.all_wait()
+                && self.no_bot_is_at_work();
             calm = if rests { calm + 1 } else { 0 };
             seen = now;
         }
@@ -304,6 +340,21 @@ impl World {
                 || self.platform.gate.holds(running.container)
                 || self.sleepers.are_in(running.container)
         })
+    }
+
+    /// Whether every bot that has a thread waits at the gate, or has none any more.
+    fn no_bot_is_at_work(&self) -> bool {
+        let held = self.platform.gate.held();
+        self.orphans.iter().all(|orphans| orphans.count() == 0)
+            && self.containers.iter().all(|container| {
+                let at_work = container.functions.bots_at_work.count();
+                let mut held = held.iter().filter(|call| call.instance == container.number);
+                // Whoever needs the secret while somebody reads it waits for that.
+                let reads_secret = held.clone().any(|call| call.target.ends_with(READ_SECRET));
+                at_work == 0
+                    || (self.is_remote && reads_secret)
+                    || held.by_ref().filter(|call| is_of_memo(call)).count() == at_work
+            })
     }
 
     fn now(&self) -> Timestamp {

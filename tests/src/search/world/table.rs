@@ -7,9 +7,9 @@ use messenger::clock::Timestamp;
 use messenger::event::digest;
 use serde_json::{Map, Value};
 
-use super::{Work, World};
+use super::{MEMO, Work, World};
 use crate::gate::Call;
-use crate::search::history::Put;
+use crate::search::history::{Kept, Put};
 use crate::sqs::Received;
 
 /// How late the table may drop what has expired. AWS says within a few days.
@@ -34,9 +34,19 @@ impl World {
         };
         let Some(conversation_key) = conversation_key(pk) else { return };
         let point = self.point();
+        if sk.starts_with(MEMO) && request["Item"].is_object() {
+            let began = self.running.iter().find(|running| running.number == invocation);
+            let began = began.map_or(point, |running| running.began);
+            self.history.kept.push(Kept { key: format!("{pk} {sk}"), point, began });
+        }
         if sk == "conversation" {
-            self.asked.insert((invocation, pk.to_owned()), point);
             let values = &request["ExpressionAttributeValues"];
+            if let Some(entry) = values[":for"]["S"].as_str() {
+                let id = entry.to_owned();
+                let entry = EntryKey { conversation_key: conversation_key.clone(), id };
+                self.thinking.insert((invocation, pk.to_owned()), entry);
+            }
+            self.asked.insert((invocation, pk.to_owned()), point);
             if let Some(erased_at) = values[":erased"]["N"].as_str().and_then(|at| at.parse().ok())
             {
                 let erased_at = Timestamp::from_millis(erased_at);
@@ -49,7 +59,7 @@ impl World {
             self.history.claims.extend(claims);
             if request["Item"].is_object() {
                 let checked = self.asked.get(&(invocation, pk.to_owned())).copied();
-                self.history.put.insert(entry, Put { point, checked });
+                self.history.put.insert(entry, Put { point, by: invocation, checked });
             }
         }
     }
