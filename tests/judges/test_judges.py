@@ -9,6 +9,7 @@ import models
 import replay
 import rights
 import template
+import turns
 from calls import Call, Unusable, files, read
 
 TABLE = "messenger"
@@ -261,6 +262,38 @@ class Replay(unittest.TestCase):
         self.assertIsNone(self.replayed(right)[1])
         other = replay.schema() | {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}]}
         self.assertIn("is not template.yaml's", self.replayed(table("CreateTable", function=None, **other))[1])
+
+
+class Turns(unittest.TestCase):
+    TURN = {
+        "version": 1, "key": "k", "attempt": 1, "now": 1, "answer_by": 2,
+        "conversation": {
+            "page_id": "1", "psid": "2", "platform": "messenger", "state": None, "state_version": 0,
+            "last_message_at": 1, "free_until": None, "allowed": [], "timers": [], "came_from": [],
+        },
+        "events": [{
+            "text": "hi", "payload": None, "id": "e", "kind": "message", "at": 1, "received_at": 1, "happened_at": 1,
+            "page_id": "1", "psid": "2", "platform": "messenger", "event": {},
+        }],
+    }
+
+    def test_a_turn_and_a_decision_are_as_the_schemas_say(self):
+        for name, document in [
+            ("reply-turn", self.TURN),
+            ("reply-decision", {}),
+            ("reply-decision", {"say": ["hi"], "timers": [{"key": "t-1", "after_seconds": 5, "payload": 1}]}),
+        ]:
+            self.assertEqual(turns.faults(turns.validator(name), document), [])
+
+    def test_what_a_schema_does_not_allow_is_a_fault(self):
+        for name, document in [
+            ("reply-turn", {**self.TURN, "events": []}),
+            ("reply-turn", {**self.TURN, "now": "1"}),
+            ("reply-decision", {"says": ["hi"]}),
+            ("reply-decision", {"say": "hi"}),
+            ("reply-decision", {"timers": [{"key": "No key", "after_seconds": 5}]}),
+        ]:
+            self.assertNotEqual(turns.faults(turns.validator(name), document), [], document)
 
 
 if __name__ == "__main__":

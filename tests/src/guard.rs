@@ -69,7 +69,7 @@ impl Guard {
             Self::EventTime => void(request, "#control_at < :happened"),
             Self::Placeholder if request["Item"]["is_placeholder"]["BOOL"] == true => lose(request),
             Self::CoveredMarks if request["Item"]["reason"]["S"] == "answered_with" => {
-                lose(request)
+                lose(request);
             }
             Self::Memo => {
                 if let Some(sk) = request["Item"]["sk"]["S"].as_str()

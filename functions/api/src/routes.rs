@@ -79,7 +79,7 @@ mod tests {
     use std::path::Path;
 
     use lambda_http::http::Method;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -131,28 +131,65 @@ mod tests {
     /// `UPDATE_OPENAPI=1 cargo test -p api openapi` writes the file anew.
     #[test]
     fn openapi_json_is_the_document() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
-        let text = serde_json::to_string_pretty(&openapi::document(ROUTES)).unwrap() + "\n";
-        if std::env::var_os("UPDATE_OPENAPI").is_some() {
-            std::fs::write(&path, &text).unwrap();
+        assert_up_to_date("functions/api/openapi.json", &openapi::document(ROUTES));
+    }
+
+    /// What a bot behind a URL is asked with and answers is whole in a file of its own, for validators.
+    #[test]
+    fn openapi_schemas_of_turns_and_decisions_are_files_too() {
+        let document = openapi::document(ROUTES);
+        let schemas = &document["components"]["schemas"];
+        for (name, file) in [("ReplyTurn", "reply-turn"), ("ReplyDecision", "reply-decision")] {
+            let mut needed = BTreeSet::new();
+            let mut new = BTreeSet::from([format!("{COMPONENT}{name}")]);
+            while let Some(reference) = new.pop_first() {
+                let mut found = BTreeSet::new();
+                references(&schemas[&reference[COMPONENT.len()..]], &mut found);
+                needed.insert(reference);
+                new.extend(found.difference(&needed).cloned());
+            }
+            let definitions = needed.iter().map(|reference| {
+                let name = &reference[COMPONENT.len()..];
+                (name.to_owned(), schemas[name].clone())
+            });
+            let schema = json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "$ref": format!("{COMPONENT}{name}"),
+                "$defs": definitions.collect::<serde_json::Map<_, _>>(),
+            });
+            let schema = serde_json::from_str(&schema.to_string().replace(COMPONENT, "#/$defs/"));
+            let path = format!("shared/messenger/schema/{file}.json");
+            assert_up_to_date(&path, &schema.unwrap());
         }
-        let there = std::fs::read_to_string(&path).unwrap_or_default();
+    }
+
+    const COMPONENT: &str = "#/components/schemas/";
+
+    /// Compares a document with a file, whose path counts from the root of the project.
+    fn assert_up_to_date(path: &str, document: &Value) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+        let text = serde_json::to_string_pretty(document).unwrap() + "\n";
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let there = std::fs::read_to_string(&file).unwrap_or_default();
         let differs = there.lines().zip(text.lines()).find(|(old, new)| old != new);
-        assert!(there == text, "functions/api/openapi.json is not up to date: {differs:?}");
+        assert!(there == text, "{path} is not up to date: {differs:?}");
+    }
+
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
     }
 
     #[test]
     fn every_reference_of_the_document_leads_to_a_schema() {
-        fn references(value: &Value, found: &mut BTreeSet<String>) {
-            match value {
-                Value::Object(fields) => {
-                    found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
-                    fields.values().for_each(|value| references(value, found));
-                }
-                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
-                _ => {}
-            }
-        }
         let document = openapi::document(ROUTES);
         let mut found = BTreeSet::new();
         references(&document, &mut found);

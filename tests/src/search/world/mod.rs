@@ -175,16 +175,19 @@ impl World {
         let receiver = if weather.publishes { Some(Receiver::start().await?) } else { None };
         // Without a guard, what comes in is not what a function asked for.
         let is_recorded = without.is_none() && seed.is_multiple_of(RECORDED_SEEDS);
-        let record = is_recorded.then(|| format!("seed-{seed}"));
         let habits = Habits::draw(seed);
-        let author =
-            if habits.is_remote { Some(Author::start(record.as_deref()).await?) } else { None };
+        let name = format!("seed-{seed}");
+        let author = if habits.is_remote {
+            Some(Author::start(without.is_none().then_some(&*name)).await?)
+        } else {
+            None
+        };
         let mut options = Options {
             pages: cast.pages.clone(),
             bot: author.is_none().then(|| shared(Obedient { habits })),
             has_threads: habits.does_io(),
             bot_lets_time_pass: true,
-            record,
+            record: is_recorded.then_some(name),
             ..Options::default()
         };
         let url = receiver.as_ref().map_or("", |receiver| &receiver.url);
