@@ -140,7 +140,7 @@ impl Processor {
         let mut left = group.into_iter();
         let mut covered = 0;
         while let Some(message) = left.next() {
-            let mut delivery = Delivery::of(&message, is_suspect, Vec::new());
+            let mut delivery = Delivery::of(&message, is_suspect);
             if covered > 0 {
                 covered -= 1;
                 delivery.is_covered = true;

@@ -37,6 +37,7 @@ use futures_util::FutureExt;
 use messenger::bot::{Bot, Outside, Setup, SetupError, SharedBot, Trouble, shared};
 use messenger::clock::SharedClock;
 use messenger::event::{Event, Kind};
+use messenger::limits::DEFAULT_BOT_TIMEOUT_SECONDS;
 
 use batch::Lanes;
 pub use driver::{Driver, Threads, Work};
@@ -70,7 +71,11 @@ impl ProcessorSettings {
         Self {
             queue_url: variables.required("QUEUE_URL"),
             dead_letter_queue_url: variables.required("DEAD_LETTER_QUEUE_URL"),
-            bot_timeout: variables.seconds("BOT_TIMEOUT_SECONDS", 15, 1..=30),
+            bot_timeout: variables.seconds(
+                "BOT_TIMEOUT_SECONDS",
+                DEFAULT_BOT_TIMEOUT_SECONDS,
+                1..=30,
+            ),
             shows_typing: variables.is_on_unless_off("BOT_TYPING"),
             bot_patience: variables.seconds("BOT_PATIENCE_SECONDS", 120, 0..=3600),
         }

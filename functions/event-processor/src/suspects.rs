@@ -41,13 +41,13 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn of(message: &SqsMessage, is_suspect: bool, more: Vec<Event>) -> Self {
+    pub(crate) fn of(message: &SqsMessage, is_suspect: bool) -> Self {
         let times_before = u64::from(receive_count(message).saturating_sub(1));
         Self {
             is_again: times_before > 0,
             times_before,
             is_suspect,
-            more,
+            more: Vec::new(),
             is_covered: false,
             covered: AtomicUsize::new(0),
             trials: AtomicU64::new(0),

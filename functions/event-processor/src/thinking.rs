@@ -14,7 +14,7 @@ use messenger::bot::patience::{self, Failures, Next};
 use messenger::bot::{Trouble, TurnData, Verdict};
 use messenger::clock::Timestamp;
 use messenger::decision::{Conversation, Decision};
-use messenger::event::{Event, Kind};
+use messenger::event::{Event, Kind, RESUMED};
 use messenger::message::Invalid;
 use messenger::profile::Profile;
 use messenger::window::Standing;
@@ -258,7 +258,7 @@ fn chance(event_id: &str, tries: u64) -> f64 {
 /// The timers that wait and that the bot has set itself.
 fn timers(conversation: &ConversationItem) -> BTreeMap<String, Timestamp> {
     let own = conversation.waiting.iter().filter_map(|it| Some((it.timer.clone()?, it.first_due)));
-    own.filter(|(key, _)| !key.starts_with('_')).collect()
+    own.filter(|(key, _)| key != RESUMED).collect()
 }
 
 fn seen_by_author(

@@ -133,8 +133,8 @@ impl Variables {
     }
 
     /// A number of bytes.
-    pub fn bytes(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> usize {
-        usize::try_from(self.within(name, default, range)).unwrap_or(usize::MAX)
+    pub fn bytes(&self, name: &'static str, default: usize, range: RangeInclusive<u64>) -> usize {
+        usize::try_from(self.within(name, default as u64, range)).unwrap_or(usize::MAX)
     }
 
     fn within(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {

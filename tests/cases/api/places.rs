@@ -1,10 +1,9 @@
 //! Places among those that wait: whoever changes an entry and its conversation may die between the two.
 
-use backend::store::{
-    Change, ConversationKey, EntryKey, Guard, MAX_WAITING, NextState, PendingEntry, Reason,
-};
+use backend::store::{Change, ConversationKey, EntryKey, Guard, NextState, PendingEntry, Reason};
 use messenger::clock::Timestamp;
 use messenger::decision::{Decision, FollowUp};
+use messenger::limits::MOST_WAITING;
 use messenger::message::Message;
 use messenger::person::Person;
 use simulator::gate::Moment;
@@ -80,7 +79,7 @@ async fn reserve(platform: &Platform, places: usize) {
 #[tokio::test]
 async fn a_place_whose_function_died_is_free_again() {
     let platform = heard_from().await;
-    reserve(&platform, MAX_WAITING).await;
+    reserve(&platform, MOST_WAITING).await;
     let send_at = (platform.clock.now() + HOUR).millis();
     let wanted = message(json!({"send_at": send_at}));
     assert_eq!(post(&platform, None, &wanted).await.code(), "too_many_waiting");
@@ -108,7 +107,7 @@ async fn a_follow_up_finds_the_place_of_a_function_that_died() {
     })
     .await;
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "hi")).await;
-    reserve(&platform, MAX_WAITING).await;
+    reserve(&platform, MOST_WAITING).await;
     platform.clock.forward(16 * MINUTE);
     platform.deliver(&platform.meta.person_says(PAGE, PSID, "book")).await;
     platform.advance(2 * HOUR).await;
@@ -120,7 +119,7 @@ async fn a_follow_up_finds_the_place_of_a_function_that_died() {
 async fn who_has_the_last_place_may_repeat_the_request() {
     for call in 1.. {
         let platform = heard_from().await;
-        reserve(&platform, MAX_WAITING - 1).await;
+        reserve(&platform, MOST_WAITING - 1).await;
         let send_at = (platform.clock.now() + HOUR).millis();
         let wanted = message(json!({"send_at": send_at}));
         platform.gate.crash_at(call, Moment::Before);

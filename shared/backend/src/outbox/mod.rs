@@ -65,6 +65,7 @@ use crate::store::{EntryKey, Store, StoreError};
 use crate::telemetry::Telemetry;
 use futures_util::future::join;
 use messenger::clock::{SharedClock, Timestamp};
+use messenger::limits::{DEFAULT_GIVE_UP_DAYS, DEFAULT_QUIET_HOURS, DEFAULT_STATE_BYTES};
 use messenger::window::Policy;
 use serde_json::Value;
 
@@ -96,9 +97,9 @@ impl OutboxSettings {
             },
             echo_grace: variables.seconds("ECHO_GRACE_SECONDS", 60, 1..=3600),
             retention: variables.days("RETENTION_DAYS", 15, 15..=3650),
-            give_up_after: variables.days("GIVE_UP_DAYS", 7, 1..=14),
-            quiet_for: variables.hours("QUIET_HOURS", 12, 1..=720),
-            max_state_bytes: variables.bytes("MAX_STATE_BYTES", 512, 0..=100_000),
+            give_up_after: variables.days("GIVE_UP_DAYS", DEFAULT_GIVE_UP_DAYS, 1..=14),
+            quiet_for: variables.hours("QUIET_HOURS", DEFAULT_QUIET_HOURS, 1..=720),
+            max_state_bytes: variables.bytes("MAX_STATE_BYTES", DEFAULT_STATE_BYTES, 0..=100_000),
         }
     }
 }

@@ -3,11 +3,12 @@
 use crate::secrets::SecretError;
 use crate::store::{
     AddedWaiting, ConversationItem, ConversationKey, Created, Entry, EntryKey, Heard, LastMessage,
-    MAX_WAITING, PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
+    PRIVATE_REPLY, PendingEntry, Status, Step, StoreError,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::{check_fallback, check_messages, check_size};
 use messenger::event::TimeSource;
+use messenger::limits::MOST_WAITING;
 use messenger::message::{Invalid, Outgoing, UtilityTemplate};
 use messenger::person::Person;
 use messenger::window::{Allowed, Purpose, Refusal, SEVEN_DAYS, Standing, decide_with_fallback};
@@ -80,7 +81,7 @@ pub enum ScheduleError {
     #[error("page_id: the secret does not contain this Page")]
     UnknownPage,
     /// Too many wait for this person.
-    #[error("psid: too many pending messages for this person; the limit is {MAX_WAITING}")]
+    #[error("psid: too many pending messages for this person; the limit is {MOST_WAITING}")]
     TooManyWaiting,
     /// A comment or a visitor's post takes one private reply.
     #[error("comment_id: a comment or post gets one private reply, and another one was requested")]
@@ -241,7 +242,7 @@ impl Outbox {
         conversation_key: &ConversationKey,
         steps: &[Step],
     ) -> Result<String, ScheduleError> {
-        for number in 1..=MAX_WAITING {
+        for number in 1..=MOST_WAITING {
             let id = format!("{PRIVATE_REPLY}{number}");
             let key = EntryKey { conversation_key: conversation_key.clone(), id };
             match self.store.entry(&key).await? {

@@ -7,12 +7,9 @@ use serde::{Deserialize, Deserializer};
 use super::{Cause, ExpiresAt, Update};
 use messenger::clock::Timestamp;
 use messenger::event::{Platform, TimeSource};
+use messenger::limits::MOST_WAITING;
 use messenger::person::Person;
 use messenger::window::{SEVEN_DAYS, Standing};
-
-/// The most messages that may wait for one person, except for replies and what people wrote that is
-/// due at once.
-pub const MAX_WAITING: usize = 20;
 
 pub(super) const SORT_KEY: &str = "conversation";
 
@@ -132,7 +129,7 @@ impl ConversationItem {
     /// How many more entries that are counted may wait.
     pub fn room(&self) -> usize {
         let counted = self.waiting.iter().filter(|waiting| waiting.is_counted).count();
-        MAX_WAITING.saturating_sub(counted)
+        MOST_WAITING.saturating_sub(counted)
     }
 
     /// The timer of this key, if one waits.
@@ -188,7 +185,7 @@ pub struct PendingEntry {
     pub decided_at: Timestamp,
     /// Whether the person's answer cancels it.
     pub cancelled_by_answer: bool,
-    /// Whether it counts towards [`MAX_WAITING`].
+    /// Whether it counts towards [`MOST_WAITING`](messenger::limits::MOST_WAITING).
     pub is_counted: bool,
     /// The key of the timer that it is, if it is one.
     pub timer: Option<String>,
@@ -321,7 +318,7 @@ pub struct NewState {
 pub enum AddedWaiting {
     /// It waits.
     Yes,
-    /// [`MAX_WAITING`] wait already.
+    /// [`MOST_WAITING`](messenger::limits::MOST_WAITING) wait already.
     Full,
     /// Only the mark of an erased person is there.
     Erased,

@@ -258,7 +258,7 @@ impl Store {
         }
     }
 
-    /// Adds an entry to those that wait, unless it is counted and [`MAX_WAITING`] such entries do
+    /// Adds an entry to those that wait, unless it is counted and [`MOST_WAITING`](messenger::limits::MOST_WAITING) such entries do
     /// already, or the person is erased. `seen` is the conversation as it was read last.
     ///
     /// # Errors

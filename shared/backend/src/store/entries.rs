@@ -8,11 +8,12 @@ use serde::de::IgnoredAny;
 use super::change::set_optional;
 use super::keys::ENTRY_MARK;
 use super::{
-    Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, MAX_WAITING, Reason, Status,
-    StepKey, StepState, Store, StoreError, Update, Updated, parse, unavailable,
+    Change, ConversationKey, Entry, EntryKey, ExpiresAt, Guard, Reason, Status, StepKey, StepState,
+    Store, StoreError, Update, Updated, parse, unavailable,
 };
 use messenger::clock::Timestamp;
 use messenger::decision::MAX_TIMERS;
+use messenger::limits::MOST_WAITING;
 
 /// What came of putting an entry into the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +172,7 @@ impl Store {
         conversation_key: &ConversationKey,
         id: &str,
     ) -> Result<(), StoreError> {
-        let follow_ups = (1..=MAX_WAITING).map(|number| format!("{id}.{number}"));
+        let follow_ups = (1..=MOST_WAITING).map(|number| format!("{id}.{number}"));
         // One more than a decision may set: that of a hand-over.
         let timers = (1..=MAX_TIMERS + 1).map(|number| format!("{id}.t{number}"));
         let ids = std::iter::once(id.to_owned()).chain(follow_ups).chain(timers);

@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 pub use change::{Change, Guard, NextState, StepChange};
 pub use conversation::{
     Acquired, AdWindow, AddedWaiting, ConversationItem, ConversationUpdate, Heard, LastMessage,
-    MAX_WAITING, NewState, PendingEntry, Receipt,
+    NewState, PendingEntry, Receipt,
 };
 pub use deletion::{Deletion, DeletionState};
 pub use entries::{CancelOutcome, Cancellation, Created};

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::MAX_WAITING;
 use crate::graph::{Fault, GraphError};
+use messenger::limits::MOST_WAITING;
 use messenger::window::Refusal;
 
 /// Why an entry ended, or why it still waits: a code, and a detail for some.
@@ -143,7 +143,7 @@ impl Reason {
             Self::GaveUp(Some(last)) => last.to_string().into(),
             Self::GaveUp(None) => NEVER_ITS_TURN.into(),
             Self::TakenOver | Self::Quiet => "people answer".into(),
-            Self::TooManyWaiting => format!("{MAX_WAITING} is the most").into(),
+            Self::TooManyWaiting => format!("{MOST_WAITING} is the most").into(),
             Self::OutcomeUnknown => "sent twice, and never confirmed".into(),
             Self::Other(text) => text.split_once(": ")?.1.into(),
             _ => return None,

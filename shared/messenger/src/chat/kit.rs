@@ -20,12 +20,15 @@ use super::world::World;
 use crate::bot::{Gather, SharedBot, TurnData};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Handover, Kind, split};
-use crate::limits::{DEFAULT_QUIET, MOST_GATHERED};
+use crate::limits::{DEFAULT_QUIET_HOURS, MOST_GATHERED};
 use crate::message::{Message, Outgoing};
 use crate::window::{Allowed, Purpose};
 
 /// Where the clock of a conversation stands at first: 22 November 2026, 09:00 UTC.
 const BEGINNING: Timestamp = Timestamp::from_millis(1_795_338_000_000);
+
+/// For how long the bot is quiet once people have answered.
+pub(super) const QUIET: Duration = Duration::from_hours(DEFAULT_QUIET_HOURS);
 
 /// What an act takes: no two of a person happen in the same instant.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -254,12 +257,12 @@ impl Kit {
     fn process(&mut self, who: &str, event: Event) -> Result<(), Refused> {
         let at = event.happened_at();
         match &event.kind {
-            Kind::Echo(echo) if !echo.is_post => self.person(who).silence(at + DEFAULT_QUIET),
+            Kind::Echo(echo) if !echo.is_post => self.person(who).silence(at + QUIET),
             Kind::Handover(Handover::Pass { to } | Handover::Take { to }) => {
                 if is_bot(to.as_deref()) {
                     self.resume(who, &event);
                 } else {
-                    self.person(who).silence(at + DEFAULT_QUIET);
+                    self.person(who).silence(at + QUIET);
                 }
             }
             Kind::Echo(_) | Kind::Handover(_) | Kind::Delivery(_) | Kind::Read(_) => {}
@@ -344,7 +347,7 @@ impl Kit {
             }
             Next::Send(allowed) => {
                 if entry.purpose == Purpose::Human {
-                    known.silence(now + DEFAULT_QUIET);
+                    known.silence(now + QUIET);
                 }
                 match (allowed, entry.fallback) {
                     (Allowed::Fallback(_), Some(template)) => {

@@ -1,5 +1,7 @@
 //! What the kit knows of a person: the conversation, what waits for them, and what is on their screen.
 
+use std::time::Duration;
+
 use super::nearby::History;
 use super::screen::Screen;
 use super::timers::SetTimer;
@@ -7,9 +9,12 @@ use super::transcript::{Account, Ending};
 use crate::clock::Timestamp;
 use crate::decision::Conversation;
 use crate::event::Event;
-use crate::limits::DEFAULT_GIVE_UP;
+use crate::limits::DEFAULT_GIVE_UP_DAYS;
 use crate::message::{Outgoing, UtilityTemplate};
 use crate::window::{Allowed, Policy, Purpose, STANDARD_WINDOW, Standing, decide_with_fallback};
+
+/// How long a message or a timer is tried after it was first due.
+pub(super) const GIVE_UP_AFTER: Duration = Duration::from_hours(24 * DEFAULT_GIVE_UP_DAYS);
 
 /// An entry of the outbox.
 #[derive(Clone, Debug)]
@@ -45,7 +50,7 @@ impl Entry {
             fallback: None,
             due_at,
             number,
-            give_up_at: due_at + DEFAULT_GIVE_UP,
+            give_up_at: due_at + GIVE_UP_AFTER,
             cancelled_by_answer_after: None,
             despite_quiet: false,
             waits_for_end_of_quiet: false,

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::kit::Kit;
-use super::person::Known;
+use super::kit::{Kit, QUIET};
+use super::person::{GIVE_UP_AFTER, Known};
 use super::transcript::{Ending, Refused};
 use crate::clock::Timestamp;
 use crate::decision::{HandOver, MAX_TIMERS, Timer};
 use crate::event::{Event, RESUMED, TimerDue};
-use crate::limits::{DEFAULT_GIVE_UP, DEFAULT_QUIET, MOST_WAITING};
+use crate::limits::MOST_WAITING;
 use crate::person::Person;
 
 /// The most timers that one step fires: a bot that sets more would go on for ever.
@@ -87,7 +87,7 @@ impl Kit {
         let number = self.next_number();
         let timer = SetTimer {
             number,
-            give_up_at: due.due_at + DEFAULT_GIVE_UP,
+            give_up_at: due.due_at + GIVE_UP_AFTER,
             due,
             cancelled_by_answer_after,
             waits_for_end_of_quiet: false,
@@ -145,7 +145,7 @@ impl Kit {
     pub(super) fn hand_over(&mut self, who: &str, by: SetBy<'_>, hand_over: &HandOver) {
         let now = self.now();
         let known = self.person(who);
-        known.silence(now + hand_over.quiet_for.unwrap_or(DEFAULT_QUIET));
+        known.silence(now + hand_over.quiet_for.unwrap_or(QUIET));
         if hand_over.wakes {
             let until = known.quiet_until.unwrap_or(now);
             self.set_timer(who, resumed(by.id, now, until), None);

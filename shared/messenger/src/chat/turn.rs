@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::at_once::AtOnce;
 use super::kit::Kit;
@@ -14,7 +15,7 @@ use crate::bot::{BotError, Gather, Outside, Trouble, TurnData, Verdict};
 use crate::clock::SharedClock;
 use crate::decision::{Conversation, Decision};
 use crate::event::Event;
-use crate::limits::{DEFAULT_BOT_TIMEOUT, DEFAULT_STATE_BYTES, MOST_WAITING};
+use crate::limits::{DEFAULT_BOT_TIMEOUT_SECONDS, DEFAULT_STATE_BYTES, MOST_WAITING};
 use crate::window::{Policy, Purpose, Standing};
 
 /// The middle of the range by which pauses are spread.
@@ -173,7 +174,7 @@ impl Kit {
             events: events.to_vec(),
             conversation,
             now,
-            ends_at: now + DEFAULT_BOT_TIMEOUT,
+            ends_at: now + Duration::from_secs(DEFAULT_BOT_TIMEOUT_SECONDS),
             clock: Arc::clone(&self.clock) as SharedClock,
             attempt,
             policy: Policy::default(),

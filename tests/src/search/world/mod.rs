@@ -347,17 +347,22 @@ impl World {
 
     /// Whether every bot that has a thread waits at the gate, or has none any more.
     fn no_bot_is_at_work(&self) -> bool {
+        if self.orphans.iter().any(|orphans| orphans.count() > 0) {
+            return false;
+        }
+        if self.containers.iter().all(|it| it.functions.bots_at_work.count() == 0) {
+            return true;
+        }
         let held = self.platform.gate.held();
-        self.orphans.iter().all(|orphans| orphans.count() == 0)
-            && self.containers.iter().all(|container| {
-                let at_work = container.functions.bots_at_work.count();
-                let mut held = held.iter().filter(|call| call.instance == container.number);
-                // Whoever needs the secret while somebody reads it waits for that.
-                let reads_secret = held.clone().any(|call| call.target.ends_with(READ_SECRET));
-                at_work == 0
-                    || (self.is_remote && reads_secret)
-                    || held.by_ref().filter(|call| is_of_memo(call)).count() == at_work
-            })
+        self.containers.iter().all(|container| {
+            let at_work = container.functions.bots_at_work.count();
+            let mut held = held.iter().filter(|call| call.instance == container.number);
+            // Whoever needs the secret while somebody reads it waits for that.
+            let reads_secret = held.clone().any(|call| call.target.ends_with(READ_SECRET));
+            at_work == 0
+                || (self.is_remote && reads_secret)
+                || held.by_ref().filter(|call| is_of_memo(call)).count() == at_work
+        })
     }
 
     fn now(&self) -> Timestamp {
