@@ -43,7 +43,7 @@ use crate::sqs::Received;
 const LARGEST_SKEW_MILLIS: i64 = 4_900;
 
 /// After this many idle turns, everything waits at the gate.
-const CALM_TURNS: u32 = 24;
+const CALM_TURNS: u32 = 6;
 
 /// A run with more steps than this counts as never settling.
 const MOST_STEPS: u64 = 20_000;
