@@ -8,10 +8,13 @@ use backend::reply::HttpBot;
 use backend::runtime::Environment;
 use backend::settings::Variables;
 use backend::signature::sign_forward;
+use messenger::chat::transcript::play;
 use messenger::clock::{Clock, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::platform::{DEAD_LETTERS, Options, Platform};
+use simulator::samples::REPLY_SECRET;
+use simulator::stage::Stage;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::services::{Shop, status};
@@ -185,13 +188,13 @@ impl Drop for Running {
     }
 }
 
-async fn sample(interpreter: &str, file: &str) -> (Running, String) {
+async fn sample(interpreter: &str, file: &str, secret: &str) -> (Running, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bots/http").join(file);
     let mut command = Command::new(interpreter);
-    command.arg(path).env("REPLY_SECRET", SECRET).env("PORT", port.to_string());
+    command.arg(path).env("REPLY_SECRET", secret).env("PORT", port.to_string());
     let running = Running(command.spawn().unwrap());
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         tokio::task::yield_now().await;
@@ -199,10 +202,25 @@ async fn sample(interpreter: &str, file: &str) -> (Running, String) {
     (running, format!("http://127.0.0.1:{port}/"))
 }
 
+const SAMPLES: [(&str, &str); 2] = [("python3", "bot.py"), ("node", "bot.mjs")];
+
+#[tokio::test]
+async fn the_samples_in_python_and_in_javascript_play_their_scenario() {
+    let scenario = include_str!("../bots/http/scenarios/repeats.chat");
+    for (interpreter, file) in SAMPLES {
+        let (_running, url) = sample(interpreter, file, REPLY_SECRET).await;
+        // The samples refuse what is old, by the machine's clock.
+        let mut options = Options { now: backend::clock::SystemClock.now(), ..Options::default() };
+        answers(&mut options, &url);
+        let report = play(scenario, &mut Stage::new(options)).await.unwrap();
+        assert!(report.is_as_written(), "{file}: {report}");
+    }
+}
+
 #[tokio::test]
 async fn the_samples_in_python_and_in_javascript_answer_signed_turns_only() {
-    for (interpreter, file) in [("python3", "bot.py"), ("node", "bot.mjs")] {
-        let (_running, url) = sample(interpreter, file).await;
+    for (interpreter, file) in SAMPLES {
+        let (_running, url) = sample(interpreter, file, SECRET).await;
         let platform = platform_of(&url, |_| {}).await;
         // The samples refuse what is old, by the machine's clock.
         platform.clock.move_to(backend::clock::SystemClock.now());
