@@ -194,14 +194,17 @@ pub(super) fn secret(options: &Options) -> Value {
     for (page, account) in options.pages.iter().zip(&options.instagram) {
         pages[page]["instagram_id"] = account.as_str().into();
     }
-    json!({
+    let mut secret = json!({
         "app_id": samples::APP_ID,
         "app_secret": options.app_secret,
         "verify_token": options.verify_token,
         "forward_secret": samples::FORWARD_SECRET,
-        "reply_secret": samples::REPLY_SECRET,
         "pages": pages,
         "api_key": samples::API_KEY,
         "applications": applications,
-    })
+    });
+    if options.variables.contains_key("REPLY_URL") {
+        secret["reply_secret"] = samples::REPLY_SECRET.into();
+    }
+    secret
 }
