@@ -60,7 +60,7 @@ pub(crate) const FUNCTIONS: [Case; 6] = [
         sample: "event-processor/text",
         unique: &["m_sample_sqs_text", "cab1aaaa8420601b9166fb57664840eb"],
         succeeded: is_whole_batch,
-        effects: Some(|platform, _| platform.meta.requests().len()),
+        effects: Some(|platform, _| platform.meta.delivered(samples::PAGE, samples::PSID).len()),
         ..FLOOR
     },
     Case {

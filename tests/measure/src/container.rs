@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use backend::clock::SystemClock;
 use messenger::clock::Clock;
 use simulator::platform::{Options, Platform};
+use simulator::samples;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
@@ -86,6 +87,8 @@ impl<'a> Container<'a> {
         let options = Options { now: SystemClock.now(), ..Options::default() };
         let platform = Platform::start(options).await?;
         platform.clock.run();
+        // By Meta's record too the person has written, or it would refuse every reply.
+        platform.meta.person_says(samples::PAGE, samples::PSID, "hello");
         let mut runtime = Runtime::start().await?;
         let mut variables = platform.environment().clone();
         let of_lambda = [
