@@ -106,18 +106,18 @@ impl AtWork {
         self.0.load(Ordering::SeqCst)
     }
 
-    fn begin(&self) -> Self {
+    fn begin(&self) -> One {
         self.0.fetch_add(1, Ordering::SeqCst);
-        self.clone()
+        One(Arc::clone(&self.0))
     }
 }
 
-/// One bot that is at work, until its thread has ended and whoever waits for it knows.
-struct One(AtWork);
+/// One bot that is at work, until this is dropped.
+struct One(Arc<AtomicUsize>);
 
 impl Drop for One {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -125,20 +125,21 @@ impl Driver for OnThreads {
     fn drive(&self, work: Work, limit: Duration) -> BoxFuture<'static, Verdict> {
         let (clock, at_work) = (SharedClock::clone(&self.clock), self.at_work.clone());
         Box::pin(async move {
-            let one = Arc::new(One(at_work.begin()));
             let (waits, is_given_up) = oneshot::channel();
-            let (runtime, on_thread) = (Handle::current(), Arc::clone(&one));
-            let thread = spawn_blocking(move || {
-                let _one = on_thread;
+            let (tells, told) = oneshot::channel();
+            let (runtime, one) = (Handle::current(), at_work.begin());
+            spawn_blocking(move || {
                 let runner = OnThread { runtime, is_given_up: RefCell::new(is_given_up) };
-                asked(work, &runner, limit)
+                let _ = tells.send(asked(work, &runner, limit));
+                // Not before whoever waits has been woken: they are at work from then on.
+                drop(one);
             });
-            let (takes, verdict) = match select(thread, clock.sleep(limit)).await {
+            let (takes, verdict) = match select(told, clock.sleep(limit)).await {
                 Either::Left((Ok(asked), _)) => asked,
                 Either::Left((Err(_), _)) => (Duration::ZERO, Err(Trouble::Panicked)),
                 Either::Right(_) => (Duration::ZERO, Err(Trouble::TimedOut)),
             };
-            drop((one, waits));
+            drop(waits);
             if !takes.is_zero() {
                 clock.sleep(takes).await;
             }

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::samples;
 
+/// The beginning of a memo's sort key.
+pub(crate) const MEMO: &str = "once#";
+
 /// Something without which a promise is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Guard {
@@ -73,7 +76,7 @@ impl Guard {
             }
             Self::Memo => {
                 if let Some(sk) = request["Item"]["sk"]["S"].as_str()
-                    && sk.starts_with("once#")
+                    && sk.starts_with(MEMO)
                 {
                     request["Item"]["sk"]["S"] = format!("{sk}#nowhere").into();
                 }

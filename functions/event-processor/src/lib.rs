@@ -34,6 +34,7 @@ use backend::runtime::{self, Environment, Error, receive_count};
 use backend::settings::{TRACK_RECEIPTS, USER_PROFILES, Variables};
 use backend::telemetry::{Metric, Telemetry};
 use futures_util::FutureExt;
+use messenger::bot::patience::DEFAULT_PATIENCE;
 use messenger::bot::{Bot, Outside, Setup, SetupError, SharedBot, Trouble, shared};
 use messenger::clock::SharedClock;
 use messenger::event::{Event, Kind};
@@ -77,7 +78,11 @@ impl ProcessorSettings {
                 1..=30,
             ),
             shows_typing: variables.is_on_unless_off("BOT_TYPING"),
-            bot_patience: variables.seconds("BOT_PATIENCE_SECONDS", 120, 0..=3600),
+            bot_patience: variables.seconds(
+                "BOT_PATIENCE_SECONDS",
+                DEFAULT_PATIENCE.as_secs(),
+                0..=3600,
+            ),
         }
     }
 }

@@ -43,8 +43,8 @@ impl Habits {
 
     /// What they change in the functions' variables, if the bot is behind this URL.
     pub(super) fn variables(&self, url: &str) -> BTreeMap<String, String> {
-        let mut settings = vec![("REPLY_URL", url.to_owned())];
-        settings.push(("REPLY_ALLOW_LOCAL", "true".to_owned()));
+        let mut settings =
+            vec![("REPLY_URL", url.to_owned()), ("REPLY_ALLOW_LOCAL", "true".to_owned())];
         if self.gathers != Gather::Off {
             let seconds = self.gathers.pause().unwrap_or_default().as_secs();
             let gathers = json!({"gather_seconds": seconds});

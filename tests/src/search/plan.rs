@@ -225,6 +225,12 @@ pub(super) fn calm(
     plans
 }
 
+/// Somebody writes, and Meta posts it at once.
+fn says_at_once(page_id: &str, psid: &str, script: Script) -> Plan {
+    let (page_id, psid, posted) = (page_id.to_owned(), psid.to_owned(), vec![Duration::ZERO]);
+    Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
+}
+
 /// A person writes just when the schedule sends them a follow-up, so that the answer may have to rely on
 /// whoever sends that. The numbers are of scripts about which the bot decides at once.
 fn words_beside_the_schedule(
@@ -234,9 +240,7 @@ fn words_beside_the_schedule(
 ) -> Vec<(Timestamp, Plan)> {
     let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
     let says = |number, say, later| {
-        let script = Script { number, say, later, ..Script::default() };
-        let (page_id, psid, posted) = (page_id.clone(), psid.clone(), vec![Duration::ZERO]);
-        Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
+        says_at_once(&page_id, &psid, Script { number, say, later, ..Script::default() })
     };
     let seconds = rng.random_range(5..MINUTE);
     let tick = next_minute(begin + Duration::from_secs(seconds));
@@ -256,9 +260,7 @@ fn words_beside_a_timer(
 ) -> Vec<(Timestamp, Plan)> {
     let (page_id, psid) = cast.people[rng.random_range(0..cast.people.len())].clone();
     let says = |number, say, wake| {
-        let script = Script { number, say, wake, ..Script::default() };
-        let (page_id, psid, posted) = (page_id.clone(), psid.clone(), vec![Duration::ZERO]);
-        Plan::Act(Act::Outgoing { page_id, psid, script, ahead: Duration::ZERO, posted })
+        says_at_once(&page_id, &psid, Script { number, say, wake, ..Script::default() })
     };
     let seconds = rng.random_range(5..MINUTE);
     let tick = next_minute(begin + Duration::from_secs(seconds));

@@ -80,7 +80,8 @@ impl World {
             self.trouble(felt_for);
         }
         self.platform.gate.release(place, verdict);
-        self.released = Some(Released { invocation: number, is_faulty, unclear, outage, verdict });
+        self.released =
+            Some(Released { call, invocation: number, is_faulty, unclear, outage, verdict });
     }
 
     /// Notes if another function is sending to the same person at the same time.

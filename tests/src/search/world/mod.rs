@@ -32,7 +32,7 @@ use super::weather::Weather;
 use crate::driver::AtWork;
 use crate::functions::Functions;
 use crate::gate::{Call, Verdict};
-use crate::guard::Guard;
+use crate::guard::{Guard, MEMO};
 use crate::index::LaggingIndex;
 use crate::platform::{EVENTS, FORWARD, Options, Platform, page_token};
 use crate::samples::APP_SECRET;
@@ -56,9 +56,6 @@ const CALM_AFTER: Duration = Duration::from_hours(12);
 const TIME_TO_END: Duration = Duration::from_hours(40 * 24);
 
 const READ_SECRET: &str = ".GetSecretValue";
-
-/// The beginning of a memo's sort key.
-const MEMO: &str = "once#";
 
 /// Of so many seeds one is recorded, if records are asked for: all of them would be gigabytes.
 const RECORDED_SEEDS: u64 = 50;
@@ -101,6 +98,7 @@ struct Invocation {
 
 /// The call that was released last.
 struct Released {
+    call: Call,
     invocation: u64,
     is_faulty: bool,
     unclear: bool,
@@ -144,9 +142,9 @@ pub(super) struct World {
     /// What was asked for by the calls among the lines of the story.
     pub(super) bodies: BTreeMap<usize, String>,
     secret: Credentials,
-    /// When each invocation last asked the table about a conversation.
     /// The entry of the event that an invocation opened last for a person.
     thinking: BTreeMap<(u64, String), EntryKey>,
+    /// When each invocation last asked the table about a conversation.
     asked: BTreeMap<(u64, String), Point>,
     /// Marks of erasures that are being written, each by an invocation.
     marking: Vec<(ConversationKey, Timestamp, u64, Point)>,
@@ -354,14 +352,17 @@ impl World {
             return true;
         }
         let held = self.platform.gate.held();
+        // Nobody hears of a call whose caller dies.
+        let dying = self.released.iter().filter(|it| it.verdict == Verdict::CallerDies);
+        let unheard: Vec<_> = held.iter().chain(dying.map(|it| &it.call)).collect();
         self.containers.iter().all(|container| {
             let at_work = container.functions.bots_at_work.count();
-            let mut held = held.iter().filter(|call| call.instance == container.number);
+            let unheard = unheard.iter().filter(|call| call.instance == container.number);
             // Whoever needs the secret while somebody reads it waits for that.
-            let reads_secret = held.clone().any(|call| call.target.ends_with(READ_SECRET));
+            let reads_secret = unheard.clone().any(|call| call.target.ends_with(READ_SECRET));
             at_work == 0
                 || (self.is_remote && reads_secret)
-                || held.by_ref().filter(|call| is_of_memo(call)).count() == at_work
+                || unheard.filter(|call| is_of_memo(call)).count() == at_work
         })
     }
 

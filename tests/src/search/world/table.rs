@@ -7,8 +7,9 @@ use messenger::clock::Timestamp;
 use messenger::event::digest;
 use serde_json::{Map, Value};
 
-use super::{MEMO, Work, World};
+use super::{Work, World};
 use crate::gate::Call;
+use crate::guard::MEMO;
 use crate::search::history::{Kept, Put};
 use crate::sqs::Received;
 
